@@ -1,0 +1,30 @@
+# make setup: install; make demo: the whole pipeline; make test: every check; make readme: the demo's results into the README
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test readme clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: setup
+	$(BIN)/rulescope generate datasets/demo.toml
+	$(BIN)/rulescope verify datasets/demo
+	$(BIN)/rulescope report datasets/demo
+
+test: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+readme: demo
+	$(BIN)/python -m classifier.report README.md datasets/demo
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -67,11 +68,11 @@ _NETWORK_RECORD = {
     "final_probe_accuracy": ("float32", "accuracy on the probe set at the last checkpoint observed"),
     "final_probe_loss": ("float32", "loss on the probe set at the last checkpoint observed"),
     "pixels": ("int16", "side of the square input"),
-    "epochs": ("float32", "passes through the training part"),
+    "epochs": ("int32", "passes through the training part"),
     "steps": ("int32", "updates planned"),
     "rate": ("float64", "learning rate: multiplier × base rate"),
     "weight_decay": ("float64", "coefficient of the L2 penalty"),
-    "parameters": ("int64", "trained parameters"),
+    "weights": ("int64", "weights of the observed layers"),
     "rule_parameters": ("string", "the rule's own parameters, JSON"),
     "cohort": ("category", "the cohort it was trained in"),
     "seconds": ("float64", "wall time of the cohort divided by its networks"),
@@ -105,6 +106,12 @@ IDENTITY_COLUMNS = (*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY)
 SCHEMAS = {"observables": OBSERVABLES, "networks": NETWORKS}
 
 
+def _declared(header: Mapping[str, Any]) -> pa.Schema:
+    """The schema of a file with the contract's identity columns and the statistics that its header declares."""
+    fields = [field for field in SCHEMAS.get(header["kind"], NETWORKS) if field.name not in catalogue.NAMES]
+    return pa.schema(fields + [pa.field(name, pa.float32()) for name in header.get("statistics", ())])
+
+
 class DatasetError(RequestError):
     """A dataset, or a file in it, is not what the contract says."""
 
@@ -114,11 +121,23 @@ def header(schema: pa.Schema, where: str) -> dict[str, Any]:
     raw = (schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{where} was not written by Rulescope (no {METADATA_KEY.decode()!r} header)")
-    found = json.loads(raw)
+    return _checked(raw, f"the {METADATA_KEY.decode()!r} header of {where}", ("kind", "columns"))
+
+
+def _checked(raw: bytes, where: str, keys: Sequence[str]) -> dict[str, Any]:
+    """A JSON object of this schema version with these keys. Raises DatasetError for anything else."""
+    try:
+        found = json.loads(raw)
+    except ValueError as error:  # JSON's and Unicode's decoding errors are ValueErrors
+        raise DatasetError(f"{where} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise DatasetError(f"{where} is damaged: it is not an object")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise DatasetError(
             f"{where} has schema version {found.get('schema_version')}; this Rulescope reads version {SCHEMA_VERSION}"
         )
+    if missing := [key for key in keys if key not in found]:
+        raise DatasetError(f"{where} is damaged: it lacks {missing[0]!r}")
     return found
 
 
@@ -136,7 +155,10 @@ class Dataset:
     def __init__(self, location: str | os.PathLike[str]) -> None:
         text = os.fspath(location)
         if "://" in text:
-            self.fs, root = pafs.FileSystem.from_uri(text)
+            try:
+                self.fs, root = pafs.FileSystem.from_uri(text)
+            except (ValueError, OSError) as error:
+                raise DatasetError(f"{text} is no place for a dataset: {error}") from error
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
         self.root = PurePosixPath(root)
@@ -179,6 +201,13 @@ class Dataset:
         except OSError as error:
             raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 
+    def check_vacant(self) -> None:
+        """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
+        if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
+            raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
+        if any(self._list(kind) for kind in SCHEMAS):
+            raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
+
     def sweep(self) -> None:
         """Remove what a killed run left staged."""
         for folder in ("", "observables", "networks", "snapshots"):
@@ -202,15 +231,7 @@ class Dataset:
     def _record(self) -> dict[str, Any]:
         if not self.exists("cohorts.json"):
             raise DatasetError(f"{self.root} is not a dataset (it has no cohorts.json); `rulescope generate` makes one")
-        try:
-            record = json.loads(self.read("cohorts.json"))
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"{self.root}/cohorts.json is damaged: {error}") from error
-        if record.get("schema_version") != SCHEMA_VERSION:
-            raise DatasetError(
-                f"{self.root} has schema version {record.get('schema_version')}; this Rulescope reads {SCHEMA_VERSION}"
-            )
-        return record
+        return _checked(self.read("cohorts.json"), f"{self.root}/cohorts.json", ("settings", "cohorts"))
 
     def record_cohorts(self, settings: Mapping[str, Any], cohorts: Iterable[Cohort]) -> None:
         """Record, once, which networks form which cohort."""
@@ -236,14 +257,19 @@ class Dataset:
         pq.write_table(table, buffer, compression="zstd", store_schema=True)
         self.publish(name, buffer.getvalue())
 
-    def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown."""
+    def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None, subset: bool = False) -> pa.Table:
+        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown.
+
+        With `subset` a file may lack statistics, or have others, as long as its header declares those that it has.
+        """
         where = self._path(name)
         try:
             with self.fs.open_input_file(where) as file:
                 parquet = pq.ParquetFile(file)
                 found = parquet.schema_arrow
-                if header(found, where)["kind"] != kind or not found.equals(SCHEMAS[kind]):
+                about = header(found, where)
+                expected = _declared(about) if subset else SCHEMAS[kind]
+                if about["kind"] != kind or not found.equals(expected):
                     raise DatasetError(f"{where} does not have the columns of a {kind} file")
                 return parquet.read(columns=None if columns is None else list(columns))
         except (pa.ArrowInvalid, OSError) as error:
@@ -259,7 +285,9 @@ class Dataset:
         names = [cohort.name for cohort in self.cohorts() if cohort.name in complete]
         if not names:
             raise DatasetError(f"{self.root} has no complete cohort yet; `rulescope generate` goes on with it")
-        tables = [self.read_table(f"{kind}/{name}.parquet", kind, columns) for name in names]
+        tables = [self.read_table(f"{kind}/{name}.parquet", kind, columns, subset=True) for name in names]
+        if any(not table.schema.equals(tables[0].schema) for table in tables):
+            raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
         return pa.concat_tables(tables).unify_dictionaries()
 
     def fold(self) -> None:
@@ -283,13 +311,15 @@ class Dataset:
             "cohorts": len(cohorts),
             "cohorts_complete": sum(cohort.name in complete for cohort in cohorts),
             "networks": sum(len(cohort.network_ids) for cohort in cohorts),
-            "states": {rule: {s: n for (r, s), n in states.items() if r == rule} for rule in sorted({r for r, _ in states})},
+            "states": {
+                rule: {s: n for (r, s), n in states.items() if r == rule} for rule in sorted({r for r, _ in states})
+            },
         }
 
     def verify(self) -> list[str]:
         """Every problem found, a sentence each: unreadable or foreign files, networks missing, doubled or cut short."""
         cohorts = self.cohorts()
-        checkpoints = self._record()["settings"]["checkpoints"]
+        checkpoints = (self.settings() or {}).get("checkpoints", 0)
         problems: list[str] = []
         expected = {cohort.name for cohort in cohorts}
         for kind in SCHEMAS:
@@ -314,7 +344,18 @@ class Dataset:
                 failed = [row for row in rows if row["status"] == "failed"]
                 problems += [f"network {row['network_id']} failed: {row['reason']}" for row in failed]
                 if "observables" in tables:
-                    problems += _check_rows(f"{self.root}/{names['observables']}", rows, tables["observables"], checkpoints)
+                    problems += _check_rows(
+                        f"{self.root}/{names['observables']}", rows, tables["observables"], checkpoints
+                    )
+        for info in self._list("snapshots", recursive=True):
+            if info.extension == "safetensors":
+                with self.fs.open_input_file(info.path) as file:
+                    problems += _check_snapshot(info.path, file)
+        if self.exists("networks.parquet"):
+            try:
+                self.read_table("networks.parquet", "networks")
+            except DatasetError as error:
+                problems.append(str(error))
         problems += [f"network {network} stands in {count} cohorts" for network, count in seen.items() if count > 1]
         return problems
 
@@ -328,18 +369,33 @@ def _check_rows(where: str, networks: list[dict[str, Any]], table: pa.Table, che
     problems = []
     keys = ["network_id", "layer_index", "checkpoint", "electrode"]
     rows = list(zip(*(table.column(key).to_pylist() for key in keys), strict=True))
-    if rows != sorted(rows, key=lambda row: ([n["network_id"] for n in networks].index(row[0]), *row[1:3])):
+    place = {network["network_id"]: number for number, network in enumerate(networks)}
+    if rows != sorted(rows, key=lambda row: (place.get(row[0], len(place)), *row[1:3])):
         problems.append(f"{where} is not sorted by network, layer and checkpoint")
     if len(set(rows)) != len(rows):
         problems.append(f"{where} holds {len(rows) - len(set(rows))} rows twice")
-    electrodes = len({row[3] for row in rows}) or 1
-    count = Counter(row[0] for row in set(rows))
+    electrodes = {row[3] for row in rows}
+    found: dict[str, set[tuple[int, int, str]]] = {}
+    for name, *key in rows:
+        found.setdefault(name, set()).add(tuple(key))
     for network in networks:
         name, status = network["network_id"], network["status"]
         if status == "complete" and network["checkpoints"] != checkpoints:
             problems.append(f"complete network {name} has {network['checkpoints']} of {checkpoints} checkpoints")
-        planned = network["layers"] * network["checkpoints"] * electrodes
-        if status != "failed" and count.pop(name, 0) != planned:
-            problems.append(f"network {name} does not have its {planned} rows in {where}")
-    problems += [f"{where} holds a network that is not recorded for it: {name}" for name in count]
+        planned = set(product(range(network["layers"]), range(network["checkpoints"]), electrodes))
+        if status != "failed" and found.pop(name, set()) != planned:
+            problems.append(f"network {name} does not have its {len(planned)} rows in {where}")
+    problems += [f"{where} holds a network that is not recorded for it: {name}" for name in found]
     return problems
+
+
+def _check_snapshot(where: str, content: pa.NativeFile) -> list[str]:
+    """Whether a safetensors file is whole: its header says how long it must be."""
+    try:
+        length = int.from_bytes(content.read(8), "little")
+        header = json.loads(content.read(length)) if 0 < length < content.size() else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = bool(ends) and content.size() == 8 + length + max(ends)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    return [] if whole else [f"{where} is not a whole safetensors file"]

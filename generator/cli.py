@@ -1,0 +1,148 @@
+"""The generator's commands: plan, generate, status, verify. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from generator.work import Receipt
+
+SpecFile = Annotated[Path, typer.Argument(help="The dataset spec, a TOML file.", metavar="SPEC")]
+DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.", metavar="DATASET")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the generator's commands to the command line."""
+    for command in (plan, generate, status, verify):
+        app.command(rich_help_panel="From a spec to a dataset")(command)
+
+
+def plan(spec: SpecFile) -> None:
+    """Print what a spec amounts to: networks, layers, examples, cohorts, estimated time and disk. Runs nothing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from generator import cluster, planning
+    from generator import spec as specs
+
+    found = planning.plan(specs.read(spec))
+    rules = list(dict.fromkeys(rule for rule, *_ in found.counts))
+    table = Table("architecture", "layers", "task", "objective", *rules, title=f"networks of {found.name}")
+    for architecture, task, objective in dict.fromkeys(key[1:] for key in found.counts):
+        counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
+        table.add_row(architecture, str(found.layers[architecture]), task, objective, *counts)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{found.networks:,} networks in {found.cohorts:,} cohorts, {found.examples:,} examples (network × layer), "
+        f"{found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",
+        soft_wrap=True,
+    )
+    workers = cluster.default_workers()
+    console.print(
+        f"about {found.core_seconds / workers / 60:,.1f} minutes with {workers} CPU workers (an estimate)",
+        soft_wrap=True,
+    )
+
+
+def generate(
+    spec: SpecFile,
+    out: Annotated[str | None, typer.Option(help="Where to; by default a folder of the spec's name beside it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Local worker processes; 0 runs in this one; by default one per core.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Make the dataset of a spec, or go on where it was left."""
+    from rich.console import Console
+
+    from generator.generate import generate as run
+
+    console = Console()
+    with _Progress(console) as progress:
+        summary = run(spec, out, workers, device, progress.watch)
+    states = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.states.items()))
+    console.print(
+        f"{summary.location}: {summary.networks:,} networks ({states}), {summary.done_now:,} of them done now",
+        soft_wrap=True,
+    )
+    for failure in summary.failures:
+        console.print(f"failed: {failure}", markup=False, soft_wrap=True)
+    if summary.failures:
+        raise typer.Exit(1)
+
+
+def status(dataset: DatasetFolder) -> None:
+    """Print how far a dataset is, from its files alone."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from generator.dataset import Dataset
+
+    found = Dataset(dataset).status()
+    console = Console()
+    done = sum(sum(states.values()) for states in found["states"].values())
+    console.print(
+        f"{found['cohorts_complete']:,} of {found['cohorts']:,} cohorts complete, "
+        f"{done:,} of {found['networks']:,} networks recorded"
+    )
+    table = Table("rule", "complete", "diverged", "failed")
+    for rule, states in found["states"].items():
+        table.add_row(rule, *(str(states.get(name, 0)) for name in ("complete", "diverged", "failed")))
+    if found["states"]:
+        console.print(table)
+
+
+def verify(dataset: DatasetFolder) -> None:
+    """Check every file and every network of a dataset; exit status 1 if there is any problem."""
+    from generator.dataset import Dataset
+
+    opened = Dataset(dataset)
+    problems = opened.verify()
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        typer.echo(f"{len(problems)} problems found")
+        raise typer.Exit(1)
+    typer.echo(f"{opened}: {opened.status()['networks']:,} networks, no problem found")
+
+
+class _Progress:
+    """The live line: networks done, per second, time left, diverged so far."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("networks"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("left · {task.fields[diverged]} diverged"),
+            console=console,
+            speed_estimate_period=120,
+        )
+        self.task = self.bar.add_task("networks", total=None, rate="", diverged=0)
+        self.diverged = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.live.is_started:
+            self.bar.stop()
+
+    def watch(self, total: int, receipt: Receipt | None) -> None:
+        """Show a receipt; begin with none, once the request has been found good."""
+        if receipt is None:
+            self.bar.start()
+        else:
+            self.diverged += receipt.states.get("diverged", 0)
+            self.bar.advance(self.task, receipt.networks)
+        entry = self.bar.tasks[0]
+        rate = f"{entry.completed / entry.elapsed:.1f}/s" if entry.elapsed and entry.completed else ""
+        self.bar.update(self.task, total=total, diverged=self.diverged, rate=rate)

@@ -1,0 +1,94 @@
+"""Where cohorts run: in this process, or on local Dask workers, one per core with one thread each.
+
+The driver keeps a bounded number of cohorts in flight, so its memory and the scheduler's do not grow with the dataset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from generator.work import Assignment, Receipt, work
+
+IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
+
+
+def default_workers() -> int:
+    """One per core this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
+    """Do the work and yield receipts as they come. `workers` 0 is this process."""
+    if workers == 0 or not assignments:
+        yield from map(work, assignments)
+    else:
+        yield from _on_local_workers(assignments, min(workers, len(assignments)))
+
+
+def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
+    import dask
+    from dask.distributed import Client, LocalCluster, as_completed
+
+    quiet: dict[str, Any] = {
+        "distributed.nanny.pre-spawn-environ": worker_environment(),
+        "distributed.comm.timeouts.connect": "60s",
+    }
+    with (
+        dask.config.set(quiet),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        waiting = iter(assignments)
+        first = [client.submit(work, each, pure=False) for each in islice(waiting, workers * IN_FLIGHT)]
+        owner = dict(zip((future.key for future in first), assignments, strict=False))
+        flying = as_completed(first)
+        for future in flying:
+            assignment = owner.pop(future.key)
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif type(error).__name__ == "KilledWorker":
+                yield Receipt(
+                    assignment.cohort, len(assignment.members), {}, 0.0, "the worker process died, repeatedly"
+                )
+            else:
+                raise error
+            future.release()
+            if (following := next(waiting, None)) is not None:
+                successor = client.submit(work, following, pure=False)
+                owner[successor.key] = following
+                flying.add(successor)
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment workers start in: one thread per library, and memory that stays with the process.
+
+    Handing freed memory back to the system after every step costs 20 % of a small convolutional network's time.
+    """
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    environment |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
+    return environment | _faster_sort()
+
+
+def _faster_sort() -> dict[str, str]:
+    """numpy's AVX-512 sort is 3.5× slower than its AVX2 one on AMD's family 25 (Zen 4, whose compressed stores crawl)."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    try:
+        cpu = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split("\n\n")[0]
+    except OSError:
+        return {}
+    features = [name for name in ("X86_V4", "AVX512_SKX") if name in __cpu_dispatch__]
+    slow = "AuthenticAMD" in cpu and "cpu family\t: 25" in cpu and "avx512f" in cpu
+    return {"NPY_DISABLE_CPU_FEATURES": features[0]} if slow and features else {}

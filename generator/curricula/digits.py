@@ -1,0 +1,31 @@
+"""`digits`: scikit-learn's 1,797 scans of handwritten digits, 8×8 grey, ten classes; 1,400 to train (seeded split).
+
+Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), as shipped with scikit-learn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from generator.keys import stream
+
+
+def load(pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images (n, 1, pixels, pixels) and labels of the training and the test part; 16 px is bilinear upsampling of 8."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = _upsample(data.images / 16.0, pixels // 8)[:, None]
+    order = stream("split", "digits").permutation(len(images))
+    train, test = order[:1400], order[1400:]
+    return images[train], data.target[train], images[test], data.target[test]
+
+
+def _upsample(images: np.ndarray, factor: int) -> np.ndarray:
+    """Bilinear interpolation at pixel centres by a whole factor, edges repeated."""
+    side = images.shape[-1]
+    centres = np.clip((np.arange(side * factor) + 0.5) / factor - 0.5, 0, side - 1)
+    low = np.floor(centres).astype(int)
+    high, weight = np.minimum(low + 1, side - 1), centres - low
+    rows = images[:, low] * (1 - weight)[:, None] + images[:, high] * weight[:, None]
+    return rows[:, :, low] * (1 - weight) + rows[:, :, high] * weight

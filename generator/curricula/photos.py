@@ -1,0 +1,57 @@
+"""`photos`: which of eight colour photographs does a patch come from? Patches of photographs shipped with scikit-image.
+
+Each photograph is cut into a training and a test region that do not overlap: the right-hand quarter is for testing.
+A patch covers 64×64 pixels, averaged down to the side asked for, and is normalised by its own mean and contrast (Coates et
+al. 2011), without which one direction, brightness, carries most of the variance and bounds every learning rate. [ours]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from generator.keys import stream
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+WINDOW = 64
+CONTRAST_FLOOR = 0.02  # keeps the grain of a dark patch from being blown up to full contrast
+TRAIN_PATCHES, TEST_PATCHES = 175, 64
+
+
+def load(pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Patches (n, 3, pixels, pixels) and labels of the training and the test part."""
+    import skimage.data
+    import skimage.io
+
+    folder = Path(skimage.data.__file__).parent
+    train, test = [], []
+    for name in PHOTOGRAPHS:
+        image = skimage.io.imread(folder / name).astype(np.float64) / 255.0
+        border = image.shape[1] * 3 // 4
+        train.append(_patches(image[:, :border], TRAIN_PATCHES, pixels, name, "train"))
+        test.append(_patches(image[:, border:], TEST_PATCHES, pixels, name, "test"))
+    labels = np.arange(len(PHOTOGRAPHS))
+    return np.concatenate(train), labels.repeat(TRAIN_PATCHES), np.concatenate(test), labels.repeat(TEST_PATCHES)
+
+
+def _patches(region: np.ndarray, count: int, pixels: int, name: str, part: str) -> np.ndarray:
+    """`count` patches at random places of a region (h, w, 3), as (count, 3, pixels, pixels)."""
+    height, width, _ = region.shape
+    draw = stream("patches", "photos", name, part)
+    tops = draw.integers(0, height - WINDOW + 1, count)
+    lefts = draw.integers(0, width - WINDOW + 1, count)
+    cut = np.stack([region[t : t + WINDOW, x : x + WINDOW] for t, x in zip(tops, lefts, strict=True)])
+    scale = WINDOW // pixels
+    small = cut.reshape(count, pixels, scale, pixels, scale, 3).mean(axis=(2, 4))
+    mean, std = (statistic(axis=(1, 2, 3), keepdims=True) for statistic in (small.mean, small.std))
+    return ((small - mean) / (std + CONTRAST_FLOOR)).transpose(0, 3, 1, 2)

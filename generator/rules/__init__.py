@@ -1,0 +1,101 @@
+"""The registry of learning rules: pathway (how the error reaches a layer) × update (how the weights move).
+
+A new pathway or update is one file in this folder and one line below; every combination then has a name, `pathway+update`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from generator.errors import RequestError, unknown
+from generator.rules.adam import Adam
+from generator.rules.backprop import Backpropagation
+from generator.rules.contract import Pathway, Update
+from generator.rules.direct import DirectFeedbackAlignment
+from generator.rules.feedback import FeedbackAlignment
+from generator.rules.information import InformationAlignment
+from generator.rules.momentum import Momentum
+
+PATHWAYS: dict[str, type[Pathway]] = {
+    "bp": Backpropagation,
+    "fa": FeedbackAlignment,
+    "ia": InformationAlignment,
+    "dfa": DirectFeedbackAlignment,
+}
+UPDATES: dict[str, type[Update]] = {
+    "momentum": Momentum,
+    "adam": Adam,
+}
+# The labels of the paper, and for every pathway its own name: the update is momentum where none is given.
+ALIASES = {"sgdm": "bp+momentum", "adam": "bp+adam"} | {name: f"{name}+momentum" for name in PATHWAYS if name != "bp"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A learning rule: pathway, update, and the parameters that differ from their defaults."""
+
+    pathway: str
+    update: str
+    overrides: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its one canonical name: the alias if there is one, else pathway+update."""
+        name = f"{self.pathway}+{self.update}"
+        return next((alias for alias, meaning in ALIASES.items() if meaning == name), name)
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """All parameters of pathway and update, defaults filled in."""
+        return {**PATHWAYS[self.pathway].defaults, **UPDATES[self.update].defaults, **self.overrides}
+
+    @property
+    def base_rate(self) -> float:
+        """The update's base learning rate, which the spec's `learning_rate` multiplies."""
+        return UPDATES[self.update].base_rate
+
+    def build_pathway(self, network: Any, draw: Any) -> Pathway:
+        """The pathway, set up on a stack."""
+        known = PATHWAYS[self.pathway].defaults
+        return PATHWAYS[self.pathway](network, draw, **{n: v for n, v in self.parameters.items() if n in known})
+
+    def build_update(self, tensors: Any) -> Update:
+        """The update, with its state for these tensors."""
+        known = UPDATES[self.update].defaults
+        return UPDATES[self.update](tensors, **{n: v for n, v in self.parameters.items() if n in known})
+
+
+def parse(entry: str | Mapping[str, Any], where: str) -> Rule:
+    """Read a spec's rule: a name, or a table {name = "ia", beta = 0.1} that overrides parameters.
+
+    Raises:
+        RequestError: unknown rule or parameter; the sentence lists the known ones.
+    """
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    overrides = dict(entry)
+    if not isinstance(name := overrides.pop("name", None), str):
+        raise RequestError(
+            f'a rule{where and f" in {where}"} is a name or a table with one, such as {{name = "ia", beta = 0.1}}'
+        )
+    pathway, _, update = ALIASES.get(name, name).partition("+")
+    if pathway not in PATHWAYS or update not in UPDATES:
+        known = [*ALIASES, *(f"{p}+{u}" for p in PATHWAYS for u in UPDATES if f"{p}+{u}" not in ALIASES.values())]
+        raise unknown("rule", name, known, where)
+    rule = Rule(pathway, update)
+    for parameter, value in overrides.items():
+        if parameter not in rule.parameters:
+            raise unknown(f"parameter of rule {name}:", parameter, rule.parameters, where)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise RequestError(f"parameter {parameter!r} of rule {name!r}{where and f' in {where}'} must be a number")
+        low, high = (PATHWAYS[pathway].bounds | UPDATES[update].bounds).get(parameter, (0, math.inf))
+        if not low <= value < high:
+            raise RequestError(
+                f"parameter {parameter!r} of rule {name!r}{where and f' in {where}'} "
+                f"must be at least {low:g} and below {high:g}, not {value}"
+            )
+    kept = {n: float(v) for n, v in sorted(overrides.items()) if v != rule.parameters[n]}
+    return Rule(pathway, update, kept)

@@ -1,0 +1,35 @@
+"""`adam`: adaptive moment estimation (Kingma & Ba 2015, 1412.6980, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from generator.rules.contract import Update, per_network, tuned
+
+
+class Adam(Update):
+    """m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g²,  w ← w − η m̂ / (√v̂ + ε), with hats dividing by 1 − βᵗ."""
+
+    defaults: ClassVar[dict[str, float]] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {"beta1": (0, 1), "beta2": (0, 1)}
+    base_rate = tuned()["adam"]["base_rate"]
+
+    def __init__(self, tensors: Sequence[Tensor], beta1: float, beta2: float, epsilon: float) -> None:
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.first = [torch.zeros_like(tensor) for tensor in tensors]
+        self.second = [torch.zeros_like(tensor) for tensor in tensors]
+        self.steps = 0
+
+    def step(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor], rate: Tensor) -> None:
+        """One step, in place."""
+        self.steps += 1
+        scale = (1 - self.beta2**self.steps) ** 0.5
+        for w, g, m, v in zip(tensors, gradients, self.first, self.second, strict=True):
+            m.lerp_(g, 1 - self.beta1)
+            v.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
+            direction = m / (v.sqrt() / scale + self.epsilon)
+            w.addcmul_(direction, per_network(rate, v), value=-1 / (1 - self.beta1**self.steps))

@@ -1,0 +1,22 @@
+"""`bp`: backpropagation. The error comes down through the transposed forward weights (Rumelhart et al. 1986)."""
+
+from __future__ import annotations
+
+import torch
+
+from generator.curricula.objectives import Objective
+from generator.layers import Pass
+from generator.rules.contract import Batch, Lesson, Pathway
+
+
+class Backpropagation(Pathway):
+    """δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
+
+    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+        """One forward and one backward pass."""
+        return self.descend(batch, objective, Pass(training=True))
+
+    def descend(self, batch: Batch, objective: Objective, run: Pass) -> Lesson:
+        """The lesson of one pass, which `run` keeps."""
+        losses = objective.loss(self.network.forward(objective.views(batch.x), run), batch.y)
+        return Lesson(losses.detach(), torch.autograd.grad(losses.sum(), self.network.parameters()))

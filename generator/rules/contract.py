@@ -1,0 +1,76 @@
+"""What a learning rule has to provide: a pathway turns a batch into weight gradients, an update turns those into moves."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from generator.architectures.network import Network
+from generator.curricula.objectives import Objective
+from generator.layers import Draw
+
+
+@lru_cache(maxsize=1)
+def tuned() -> dict[str, Any]:
+    """What the search found (tuned.json, written by search.py with its grid and scores)."""
+    return json.loads((Path(__file__).parent / "tuned.json").read_text())["chosen"]
+
+
+class Batch(NamedTuple):
+    """One batch for every network of a stack."""
+
+    x: Float[Tensor, "k b c h w"]
+    y: Int[Tensor, "k b"]
+
+
+class Lesson(NamedTuple):
+    """What a batch taught: each network's loss, and a gradient for every tensor of `network.parameters()`."""
+
+    losses: Float[Tensor, " k"]
+    gradients: Sequence[Tensor]
+
+
+class Pathway(ABC):
+    """How the error reaches a layer. Set up once per stack; free to run as many forward passes as it needs."""
+
+    defaults: ClassVar[dict[str, float]] = {}
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {}  # low ≤ parameter < high; from 0 up where not given
+
+    def __init__(self, network: Network, draw: Draw) -> None:
+        self.network = network
+
+    @abstractmethod
+    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+        """Turn a batch into gradients, and move the pathway's own weights if it has any."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The pathway's own weights by name, for snapshots."""
+        return {f"{layer.name}.feedback": layer.feedback for layer in self.network.layers if layer.feedback is not None}
+
+
+class Update(ABC):
+    """How weights move along gradients. Keeps its state, with the leading axis k, for a fixed list of tensors."""
+
+    defaults: ClassVar[dict[str, float]] = {}
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {}
+    base_rate: ClassVar[float]
+
+    @abstractmethod
+    def __init__(self, tensors: Sequence[Tensor], **parameters: float) -> None:
+        """Allocate the state. Parameters are passed by the names in `defaults`."""
+
+    @abstractmethod
+    def step(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor], rate: Float[Tensor, " k"]) -> None:
+        """Move the tensors in place. `rate` is one learning rate per network."""
+
+
+def per_network(values: Float[Tensor, " k"], like: Tensor) -> Tensor:
+    """(k,) numbers, shaped to multiply a tensor with leading axis k."""
+    return values.view(-1, *(1,) * (like.ndim - 1))

@@ -1,0 +1,47 @@
+"""`dfa`: direct feedback alignment. The output error reaches every block by its own random weights (Nøkland 2016, 1609.01596)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from generator.architectures.network import Network
+from generator.curricula.objectives import Objective
+from generator.layers import Draw, Pass
+from generator.rules.contract import Batch, Lesson, Pathway
+
+
+class DirectFeedbackAlignment(Pathway):
+    """The error at the tensor that weight layer l + 1 reads is B_l e, with e the error at the network's output.
+
+    Within a block (pooling, normalisation, nonlinearity, the weights themselves) differentiation is exact. B_l is drawn with
+    standard deviation 1/√units, the law of the output layer's own weights; it is (k, units, outputs). [ours]
+    """
+
+    def __init__(self, network: Network, draw: Draw) -> None:
+        super().__init__(network, draw)
+        run = Pass()
+        with torch.no_grad():
+            outputs = network.forward(network.sample(), run)
+        self.feedback = {
+            layer.name: draw("feedback", layer.name, (x[0, 0].numel(), outputs.shape[-1])) / x[0, 0].numel() ** 0.5
+            for layer, x in zip(network.layers, run.received[1:], strict=False)  # what the next layer reads
+        }
+
+    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+        """One forward pass cut into blocks; the error arrives at all of them at once."""
+        run = Pass(training=True, cut=True)
+        outputs = self.network.forward(objective.views(batch.x), run)
+        losses = objective.loss(outputs, batch.y)
+        (error,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+        tops = run.received[1:]
+        arrivals = [
+            torch.bmm(error, self.feedback[layer.name].mT).view(top.shape)
+            for layer, top in zip(self.network.layers, tops, strict=False)
+        ]
+        signals = [torch.ones_like(losses), *arrivals]
+        return Lesson(losses.detach(), torch.autograd.grad([losses, *tops], self.network.parameters(), signals))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The direct feedback weights, (k, units, outputs)."""
+        return {f"{layer}.direct_feedback": tensor for layer, tensor in self.feedback.items()}

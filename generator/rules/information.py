@@ -1,0 +1,56 @@
+"""`ia`: information alignment. Backward weights descend an alignment loss of their own (Kunin et al. 2020, 2003.01513)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from generator.architectures.network import Network
+from generator.curricula.objectives import Objective
+from generator.layers import Draw, Pass, WeightLayer
+from generator.rules.adam import Adam
+from generator.rules.alignment import amp_gradient, decay_gradient, null_gradient
+from generator.rules.contract import Batch, Lesson, tuned
+from generator.rules.feedback import FeedbackAlignment
+
+
+class InformationAlignment(FeedbackAlignment):
+    """M = B, and B descends α·amp + β·null + γ·decay by Adam at its own rate.
+
+    Adam because the loss's curvature, 2β W Σ Wᵀ, grows by orders of magnitude as a network learns: a plain rate that
+    aligns early diverges later. [ours]
+
+    Where Σ = ⟨x xᵀ⟩ stays fixed, B tends to (α/2) (β W Σ Wᵀ + γ I)⁻¹ W Σ. The parameters come from the search.
+    """
+
+    defaults = tuned()["ia"]
+
+    def __init__(
+        self, network: Network, draw: Draw, alpha: float, beta: float, gamma: float, feedback_rate: float
+    ) -> None:
+        super().__init__(network, draw)
+        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        self.aligned = [layer for layer in network.layers if layer.feedback is not None]
+        self.feedbacks = [layer.feedback for layer in self.aligned if layer.feedback is not None]
+        self.rate = self.feedbacks[0].new_full((len(self.feedbacks[0]),), feedback_rate)
+        self.update = Adam(self.feedbacks, **Adam.defaults)
+
+    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+        """Backpropagate through B, then move B on the same activations."""
+        run = Pass(training=True)
+        lesson = self.descend(batch, objective, run)
+        with torch.no_grad():
+            passed = zip(self.network.layers, run.received, run.drives, strict=True)
+            gradients = [self.gradient(*each) for each in passed if each[0].feedback is not None]
+            self.update.step(self.feedbacks, gradients, self.rate)
+        return lesson
+
+    def gradient(self, layer: WeightLayer, x: Tensor, drive: Tensor) -> Tensor:
+        """The gradient of the layer's alignment loss with respect to B; `drive` is W x + b."""
+        assert layer.feedback is not None
+        x, p_f = x.detach(), drive.detach() - layer.bias.view(*layer.bias.shape[:1], 1, -1, *(1,) * (drive.ndim - 3))
+        return (
+            self.alpha * amp_gradient(layer, x, p_f)
+            + self.beta * null_gradient(layer, p_f, layer.feedback)
+            + self.gamma * decay_gradient(layer.feedback)
+        )

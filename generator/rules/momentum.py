@@ -1,0 +1,29 @@
+"""`momentum`: stochastic gradient descent with momentum 0.9 (Polyak 1964; Sutskever et al. 2013, eq. 1-2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from generator.rules.contract import Update, per_network, tuned
+
+
+class Momentum(Update):
+    """v ← μ v + g,  w ← w − η v."""
+
+    defaults: ClassVar[dict[str, float]] = {"momentum": 0.9}
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {"momentum": (0, 1)}
+    base_rate = tuned()["momentum"]["base_rate"]
+
+    def __init__(self, tensors: Sequence[Tensor], momentum: float) -> None:
+        self.momentum = momentum
+        self.velocities = [torch.zeros_like(tensor) for tensor in tensors]
+
+    def step(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor], rate: Tensor) -> None:
+        """One step, in place."""
+        for w, g, v in zip(tensors, gradients, self.velocities, strict=True):
+            v.mul_(self.momentum).add_(g)
+            w.addcmul_(v, per_network(rate, v), value=-1)

@@ -1,0 +1,311 @@
+"""The dataset spec: a TOML file, validated completely before anything runs, expanded to networks with stable identities."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from generator import rules
+from generator.architectures import family
+from generator.architectures.network import Family, InputShape, LayerSize, measure
+from generator.curricula import tasks
+from generator.curricula.objectives import OBJECTIVES
+from generator.electrodes import FULL
+from generator.errors import RequestError, unknown
+from generator.keys import digest
+from generator.layers import NONLINEARITIES
+
+IDENTITY_VERSION = 1  # raised when an old network's numbers would change, so that its name changes with them
+
+PositiveInt = Annotated[StrictInt, Field(gt=0)]
+PositiveFloat = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that defines one network. Defaults do not enter its identity, so a new option renames no old network."""
+
+    root_seed: int
+    rule: rules.Rule
+    architecture: str
+    task: str
+    pixels: int
+    weight_decay: float
+    objective: str = "supervised"
+    nonlinearity: str = "relu"
+    batch_size: int = 128
+    learning_rate: float = 1.0
+    epochs: int = 40
+    model_seed: int = 0
+    data_seed: int = 0
+
+    SEEDS: ClassVar[tuple[str, ...]] = ("root_seed", "model_seed", "data_seed")
+
+    @cached_property
+    def network_id(self) -> str:
+        """Hash of the network, seeds included."""
+        return self._hash(self._identity())
+
+    @cached_property
+    def configuration(self) -> str:
+        """Hash of everything but the seeds."""
+        kept = {key: value for key, value in self._identity().items() if key not in self.SEEDS}
+        return self._hash({"configuration": True, **kept})
+
+    @property
+    def stack_key(self) -> tuple[Any, ...]:
+        """Networks with equal keys can be trained as one stack."""
+        parameters = tuple(sorted(self.rule.parameters.items()))
+        where = (self.architecture, self.nonlinearity, self.task, self.pixels, self.objective)
+        return (*where, self.batch_size, self.epochs, self.rule.label, parameters)
+
+    @property
+    def family(self) -> Family:
+        """The architecture's family."""
+        return family(self.architecture)
+
+    @property
+    def input(self) -> InputShape:
+        """Shape of a stimulus and number of classes."""
+        about = tasks.info(self.task)
+        return InputShape(about.channels, self.pixels, about.classes)
+
+    @property
+    def sizes(self) -> tuple[LayerSize, ...]:
+        """Sizes of the weight layers."""
+        return measure(self.family, self.input)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates per pass; the rest of the training part that fills no batch is left out of that pass."""
+        return tasks.info(self.task).train // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def rate(self) -> float:
+        """Learning rate: multiplier × base rate."""
+        return self.learning_rate * self.rule.base_rate
+
+    def _identity(self) -> dict[str, Any]:
+        defaults = {f.name: f.default for f in fields(self)}
+        defaults |= {"pixels": default_pixels(self.task, self.architecture), "weight_decay": self.family.weight_decay}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rule"}
+        kept = {name: value for name, value in values.items() if value != defaults[name]}
+        kept["rule"] = self.rule.label
+        if self.rule.overrides:
+            kept["rule_parameters"] = dict(self.rule.overrides)
+        return kept
+
+    @staticmethod
+    def _hash(identity: Mapping[str, Any]) -> str:
+        return digest(json.dumps({"identity": IDENTITY_VERSION, **identity}, sort_keys=True))
+
+
+def default_pixels(task: str, architecture: str) -> int:
+    """The task's native side length, or the smallest other one that the architecture takes."""
+    enough = [side for side in tasks.info(task).sides if side >= family(architecture).min_pixels]
+    return enough[0] if enough else tasks.info(task).sides[0]
+
+
+T = TypeVar("T")
+Axis: TypeAlias = T | Annotated[list[T], Field(min_length=1)]  # a scalar or a list
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Snapshots(_Table):
+    """Raw tensors of the first `networks` networks of every rule × architecture of each block."""
+
+    networks: PositiveInt = 1
+
+
+RuleEntry = StrictStr | dict[str, Any]
+
+
+class Grid(_Table):
+    """A cartesian product of axes; every axis takes a scalar or a list."""
+
+    task: Axis[StrictStr]
+    architecture: Axis[StrictStr]
+    rule: Axis[RuleEntry]
+    objective: Axis[StrictStr] = "supervised"
+    nonlinearity: Axis[StrictStr] = "relu"
+    batch_size: Axis[PositiveInt] = 128
+    learning_rate: Axis[PositiveFloat] = 1.0
+    epochs: Axis[PositiveInt] = 40
+    pixels: Axis[PositiveInt] | None = None
+    weight_decay: Axis[NonNegativeFloat] | None = None
+    seeds: PositiveInt = 1
+
+
+class Spec(_Table):
+    """A dataset: what every network of it shares, and the grid of networks."""
+
+    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    root_seed: StrictInt = 0
+    checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
+    probe: PositiveInt = 256
+    snapshots: Snapshots | None = None
+    grid: Annotated[list[Grid], Field(min_length=1)]
+
+    def settings(self) -> dict[str, Any]:
+        """What every run on one dataset must agree on."""
+        kept = self.snapshots.networks if self.snapshots else 0
+        shared = {"root_seed": self.root_seed, "checkpoints": self.checkpoints, "probe": self.probe}
+        return shared | {"electrodes": [FULL.name], "snapshots": kept}
+
+    @cached_property
+    def networks(self) -> list[NetworkSpec]:
+        """All networks, each once, in the order of the grid. Raises RequestError for an impossible combination."""
+        found: dict[str, NetworkSpec] = {}
+        for index in range(len(self.grid)):
+            found |= {network.network_id: network for network in self._block(index)}
+        return list(found.values())
+
+    @cached_property
+    def snapshot_ids(self) -> frozenset[str]:
+        """Networks whose raw tensors are kept."""
+        chosen: set[str] = set()
+        for index in range(len(self.grid) if self.snapshots else 0):
+            groups: dict[tuple[str, str], list[str]] = {}
+            for network in self._block(index):
+                groups.setdefault((network.rule.label, network.architecture), []).append(network.network_id)
+            chosen |= {name for group in groups.values() for name in group[: self.snapshots.networks]}  # type: ignore[union-attr]
+        return frozenset(chosen)
+
+    def _block(self, index: int) -> list[NetworkSpec]:
+        block, where = self.grid[index], f"grid block {index + 1}"
+        parsed = [rules.parse(entry, where) for entry in _axis(block.rule)]
+        for kind, names, known in (
+            ("task", block.task, tasks.TASKS),
+            ("objective", block.objective, OBJECTIVES),
+            ("nonlinearity", block.nonlinearity, NONLINEARITIES),
+        ):
+            for name in _axis(names):
+                if name not in known:
+                    raise unknown(kind, name, known, where)
+        seeds = list(range(block.seeds))
+        axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
+        axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
+        networks = []
+        for combination in itertools.product(*map(_axis, axes.values())):
+            chosen: dict[str, Any] = dict(zip(axes, combination, strict=True))
+            if chosen["pixels"] is None:
+                chosen["pixels"] = default_pixels(chosen["task"], chosen["architecture"])
+            if chosen["weight_decay"] is None:
+                chosen["weight_decay"] = family(chosen["architecture"]).weight_decay
+            network = NetworkSpec(root_seed=self.root_seed, **chosen)
+            self._check(network, where)
+            networks.append(network)
+        return networks
+
+    def _check(self, network: NetworkSpec, where: str) -> None:
+        about = tasks.info(network.task)
+        if network.pixels not in about.sides:
+            sides = " or ".join(map(str, about.sides))
+            raise RequestError(f"{where}: task {network.task!r} can be had at {sides} pixels, not at {network.pixels}")
+        if network.batch_size > about.train:
+            raise RequestError(
+                f"{where}: batch_size {network.batch_size} is larger than task {network.task!r}, "
+                f"which has {about.train} training stimuli"
+            )
+        if self.probe > about.test:
+            raise RequestError(
+                f"probe = {self.probe}, but the test part of task {network.task!r} has {about.test} stimuli"
+            )
+        if network.steps >= 2**31:
+            raise RequestError(
+                f"{where}: {network.epochs} epochs make {network.steps} updates, more than can be counted"
+            )
+        if network.steps < self.checkpoints - 1:
+            raise RequestError(
+                f"{where}: {network.epochs} epochs of {network.steps_per_epoch} batches make {network.steps} updates, too few "
+                f"for {self.checkpoints} checkpoints; raise epochs or lower batch_size"
+            )
+        try:
+            measure(network.family, network.input)
+        except RequestError as error:
+            raise RequestError(
+                f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {error}"
+            ) from error
+
+    def to_toml(self) -> str:
+        """The resolved spec, defaults filled in."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def _axis(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def read(path: str | os.PathLike[str]) -> Spec:
+    """Read and validate a spec file.
+
+    Raises:
+        RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"cannot read the spec {os.fspath(path)}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    try:
+        return parse(text)
+    except RequestError as error:
+        raise RequestError(f"{os.fspath(path)}: {error}") from error
+
+
+def parse(text: str) -> Spec:
+    """A spec from TOML text, validated."""
+    try:
+        spec = Spec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise _sentence(error) from error
+    _ = spec.networks  # expands, and so checks, everything
+    return spec
+
+
+def _sentence(error: ValidationError) -> RequestError:
+    """The first problem that pydantic found, as one sentence."""
+    problems = error.errors()
+    first = problems[0]
+    place = [
+        part for part in first["loc"] if isinstance(part, int) or part in _KEYS or first["type"] == "extra_forbidden"
+    ]
+    owner: type[BaseModel] = Spec
+    where = "the spec"
+    match place:
+        case ["grid", int(index), *rest]:
+            owner, where, place = Grid, f"grid block {index + 1}", rest
+        case ["snapshots", *rest] if rest:
+            owner, where, place = Snapshots, "[snapshots]", rest
+    key = next((str(part) for part in place if isinstance(part, str)), "")
+    if first["type"] == "extra_forbidden":
+        return unknown("key", key, owner.model_fields, where)
+    if first["type"] == "missing":
+        return RequestError(f"{where} needs a value for {key!r}")
+    says = first["msg"][0].lower() + first["msg"][1:]
+    return RequestError(f"{where}: {key or where}: {says} (found {first['input']!r})")
+
+
+_KEYS = {*Spec.model_fields, *Grid.model_fields, *Snapshots.model_fields}

@@ -1,0 +1,58 @@
+"""The `rulescope` command: joins the generator's and the classifier's command lines, and turns errors into sentences."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import classifier.cli
+import generator.cli
+from generator.errors import RequestError, unknown
+
+app = typer.Typer(
+    add_completion=False,
+    help="Which learning rule produced this neural data? Simulate, measure, identify, rank.",
+)
+generator.cli.register(app)
+classifier.cli.register(app)
+
+
+def main() -> None:
+    """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
+    try:
+        status = typer.main.get_command(app).main(prog_name="rulescope", standalone_mode=False)
+    except typer.Abort:
+        sys.exit("interrupted; the same command goes on where it stopped")
+    except RequestError as error:
+        _refuse(str(error))
+    except Exception as error:
+        # typer's own complaints about the command line; anything else is a bug and keeps its traceback
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse(_usage(error))
+    sys.exit(status or 0)
+
+
+def _usage(error: Exception) -> str:
+    """A complaint about the command line as a sentence that lists what would be known."""
+    context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if context is not None and option is not None:
+        known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        return str(unknown("option", option, [*known, "--help"], context.command_path))
+    sentence = str(error.format_message())  # type: ignore[attr-defined]
+    if context is not None and sentence.startswith("No such command"):
+        return str(unknown("command", sentence.split("'")[1], context.command.commands))
+    return " ".join(sentence.split())
+
+
+def _refuse(sentence: str) -> None:
+    print(f"rulescope: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Models on disk, without pickle: a directory with the classifier, a card that says what it is, and its importances.
+
+`card.json` says which trajectories the model reads and how they become features, so only the classifier itself is
+stored: `classifier.skops` (scikit-learn) or `classifier.json` (XGBoost's own format). A skops file may hold only the
+types that skops trusts and those in `ALLOWED_TYPES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from classifier.features import TrajectoryFeatures, inputs
+from classifier.models import log_scores
+from classifier.trajectories import Examples
+from generator.errors import RequestError
+
+MODEL_VERSION = 1
+ALLOWED_TYPES = [
+    "classifier.models.HeavyTails",
+    "classifier.models.RowSpaceSVC",
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+]
+_LIBRARIES = ("numpy", "scikit-learn", "xgboost", "skops")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is, what it reads and how well it did.
+
+    Attributes:
+        model, features, parameters: the classifier and its settings.
+        target, labels: the property it names and its classes, in the order of the scores.
+        statistics, checkpoints: the trajectories it reads.
+        split: the split whose training part it was fitted on; `scores` and the importances are from the test part.
+        training_data: hash of the trajectories and classes that it was fitted on.
+        scores: balanced accuracy per layer and per network on the test part, and chance.
+    """
+
+    model: str
+    features: str
+    parameters: dict[str, Any]
+    target: str
+    labels: list[str]
+    statistics: list[str]
+    checkpoints: int
+    split: str
+    training_data: str
+    networks: int
+    scores: dict[str, float]
+    versions: dict[str, str]
+    model_version: int = MODEL_VERSION
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted classifier with its card."""
+
+    card: Card
+    classifier: Any
+
+    def log_scores(self, examples: Examples) -> NDArray[np.float64]:
+        """(examples, labels) log scores. Raises RequestError if the examples lack statistics or checkpoints."""
+        if examples.checkpoints != self.card.checkpoints:
+            raise RequestError(
+                f"the model reads {self.card.checkpoints} checkpoints per trajectory; these have {examples.checkpoints}"
+            )
+        transformer = TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
+        return log_scores(self.classifier, transformer.fit_transform(inputs(examples.select(self.card.statistics))))
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that a stored model depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def digest(examples: Examples, classes: NDArray[np.str_]) -> str:
+    """A hash of the trajectories and classes, 32 hexadecimal digits."""
+    found = hashlib.blake2b(digest_size=16)
+    found.update(np.ascontiguousarray(examples.values).tobytes())
+    for text in ("\n".join(examples.statistics), "\n".join(examples.identity["network_id"]), "\n".join(classes)):
+        found.update(text.encode())
+    return found.hexdigest()
+
+
+def save(location: str | os.PathLike[str], model: Model, importance: pd.DataFrame) -> Path:
+    """Write a model directory; a model that is there already is replaced. Raises RequestError if it cannot."""
+    import skops.io
+
+    folder = Path(location)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("classifier.skops", "classifier.json"):
+            (folder / name).unlink(missing_ok=True)
+        if model.card.model == "xgboost":
+            model.classifier.save_model(folder / "classifier.json")
+        else:
+            skops.io.dump(model.classifier, folder / "classifier.skops", compression=zipfile.ZIP_DEFLATED)
+        importance.to_parquet(folder / "importance.parquet", index=False)
+        (folder / "card.json").write_text(json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RequestError(f"cannot write the model to {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def load_card(location: str | os.PathLike[str]) -> Card:
+    """A model's card. Raises RequestError if this is not a model directory of a known version."""
+    path = Path(location) / "card.json"
+    if not path.is_file():
+        raise RequestError(f"{location} is not a model (it has no card.json); `rulescope train` makes one")
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text())
+        if found["model_version"] != MODEL_VERSION:
+            raise RequestError(
+                f"{path} has model version {found['model_version']}; this Rulescope reads version {MODEL_VERSION}"
+            )
+        return Card(**found)
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RequestError(f"{path} is damaged: {error!r}") from error
+
+
+def load(location: str | os.PathLike[str]) -> Model:
+    """A stored model. Raises RequestError if it is damaged or holds a type outside the allow-list."""
+    card = load_card(location)
+    xgboost = card.model == "xgboost"
+    path = Path(location) / ("classifier.json" if xgboost else "classifier.skops")
+    if not path.is_file():
+        raise RequestError(f"{path} is missing; `rulescope train` writes it")
+    classifier = _load_xgboost(path) if xgboost else _load_skops(path)
+    if len(getattr(classifier, "classes_", ())) != len(card.labels):
+        raise RequestError(f"{path} is damaged: it does not name the {len(card.labels)} classes of its card")
+    return Model(card, classifier)
+
+
+def _load_skops(path: Path) -> Any:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    content = path.read_bytes()
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise RequestError(f"{path} is damaged: it is not a skops file")
+    try:
+        foreign = [name for name in skops.io.get_untrusted_types(data=content) if name not in ALLOWED_TYPES]
+        if foreign:
+            raise RequestError(f"{path} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list")
+        return skops.io.loads(content, trusted=ALLOWED_TYPES)
+    except UntrustedTypesFoundException as error:
+        raise RequestError(f"{path} is refused: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path} is damaged: {error!r}") from error
+
+
+def _load_xgboost(path: Path) -> Any:
+    from xgboost import XGBClassifier
+    from xgboost.core import XGBoostError
+
+    classifier = XGBClassifier(n_jobs=1)
+    try:
+        classifier.load_model(path)
+    except XGBoostError as error:
+        raise RequestError(f"{path} is damaged: {str(error).splitlines()[-1]}") from error
+    return classifier

@@ -1,0 +1,160 @@
+"""The classifier's commands. Light to import: what is heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from generator.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="directory or URI of a dataset")]
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory of a trained model")]
+Features = Annotated[
+    str | None,
+    typer.Option(help='feature sets to choose among, comma-separated; transforms joined by "+", e.g. relative+shape'),
+]
+Split = Annotated[str, typer.Option(help="configuration, network, paper, or a property of the networks to hold out")]
+Target = Annotated[str, typer.Option(help="the property to name: rule, pathway, update, …")]
+Seed = Annotated[int, typer.Option(min=0, help="seed of splits and classifiers")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the answer as JSON")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the classifier's commands to a command line."""
+    for command in (evaluate, train, predict, importance, report):
+        app.command()(command)
+
+
+def _list(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content)
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _check_writable(path: Path | None) -> None:
+    """Refuse before any work what could not be written after it."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise RequestError(f"cannot write {path}: its directory does not exist, or it is a directory itself")
+
+
+def evaluate(
+    dataset: DatasetPath,
+    models: Annotated[str, typer.Option(help="comma-separated")] = "svm,logistic,forest,xgboost",
+    features: Features = None,
+    observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
+    split: Split = "configuration",
+    target: Target = "rule",
+    permute_labels: Annotated[int, typer.Option(min=0, help="label permutations, of the selected model")] = 0,
+    n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """How well each model names the learning rule of networks it has not seen."""
+    _check_writable(json_file)
+    from classifier import evaluate as evaluation
+    from classifier.models import FEATURES
+    from classifier.tables import print_evaluation
+
+    found = evaluation.evaluate(
+        dataset,
+        _list(models),
+        FEATURES if features is None else _list(features),
+        _list(observables),
+        split,
+        target,
+        permute_labels,
+        n_splits,
+        seed,
+    )
+    print_evaluation(found)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
+
+
+def train(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option(metavar="MODEL", help="directory to write the model to")],
+    model: Annotated[str, typer.Option(help="svm, logistic, forest or xgboost")] = "forest",
+    features: Features = None,
+    split: Split = "configuration",
+    target: Target = "rule",
+    seed: Seed = 0,
+) -> None:
+    """Train a model on the training part of one split, score and rank it on the test part, and store it."""
+    from classifier import training
+    from classifier.models import FEATURES
+
+    chosen = FEATURES if features is None else _list(features)
+    card = training.train(dataset, out, model, chosen, split, target, seed)
+    scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
+    typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
+    typer.echo(f"balanced accuracy on {card.split}s it has not seen: {scores}")
+
+
+def predict(
+    model: ModelPath,
+    dataset: DatasetPath,
+    level: Annotated[str, typer.Option(help="network (the layers' votes) or layer")] = "network",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="a .parquet or .csv file; printed otherwise")] = None,
+) -> None:
+    """Scores of every class for each network, or layer, of a dataset: scores, not calibrated probabilities."""
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise RequestError(f"--out must end in .parquet or .csv, not {str(out)!r}")
+    _check_writable(out)
+    from classifier import training
+
+    table = training.predict(model, dataset, level)
+    try:
+        if out is None:
+            typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
+        elif out.suffix == ".csv":
+            table.to_csv(out, index=False)
+        else:
+            table.to_parquet(out, index=False)
+    except OSError as error:
+        raise RequestError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def importance(
+    model: ModelPath,
+    by: Annotated[str, typer.Option(help="statistic, observable, function, depth or checkpoint")] = "statistic",
+    top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
+    json_file: JsonFile = None,
+) -> None:
+    """What a stored model relies on, the most important first."""
+    _check_writable(json_file)
+    from classifier import importance as ranking
+
+    table: pd.DataFrame = ranking.importance(model, by, top)
+    typer.echo(f"{'importance (nats)':>20}  {'accuracy drop':>13}  {by}")
+    for row in table.to_dict("records"):
+        typer.echo(_line(row, by))
+    if json_file is not None:
+        _write(json_file, json.dumps(table.to_dict("records"), indent=1) + "\n")
+
+
+def _line(row: dict[Any, Any], by: str) -> str:
+    names = row["members"] if by == "statistic" else row["name"]
+    return f"{row['importance']:>11.4f} ± {row['sem']:.4f}  {row['accuracy_drop']:>13.3f}  {names}"
+
+
+def report(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset")],
+    permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
+    seed: Seed = 0,
+) -> None:
+    """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
+    from classifier import report as reporting
+
+    reporting.report(dataset, permute_labels, seed)

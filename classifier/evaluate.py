@@ -1,0 +1,326 @@
+"""How well classifiers name the class of unseen networks: nested cross-validation, per layer and per network.
+
+In every split a model's features and hyperparameters are chosen by two-fold cross-validation inside the training part
+(`choose`), on all observables, and then used for the narrower sets of observables too. The score is balanced accuracy
+(mean recall over the classes of the test part), so chance is 1 / classes even where a test part is not quite balanced.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from sklearn.metrics import confusion_matrix
+from threadpoolctl import threadpool_limits
+
+from classifier import features as feature_names
+from classifier import splits as splitting
+from classifier.features import TrajectoryFeatures, inputs, split_name
+from classifier.models import CURVE_FEATURES, FEATURES, MODELS, Setting, build, grid, log_scores, vote
+from classifier.splits import Rows, Split
+from classifier.trajectories import CURVES, Examples, load
+from generator.errors import RequestError, unknown
+
+CURVE = "accuracy"  # the classifier that sees the loss and accuracy curves alone: the confound
+INNER_FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Examples and their classes as numbers, with every feature table computed once.
+
+    Transforms work on one example at a time, so computing them before splitting leaks nothing.
+    """
+
+    examples: Examples
+    labels: tuple[str, ...]
+    codes: NDArray[np.intp]
+    tables: dict[str, NDArray[np.float32]]
+    columns: dict[str, dict[str, NDArray[np.intp]]]
+
+    @classmethod
+    def of(cls, examples: Examples, classes: NDArray[np.str_], features: Iterable[str]) -> Problem:
+        """Number the classes and compute the tables of these features, and of the curves."""
+        names, codes = np.unique(classes, return_inverse=True)
+        tables, columns = {}, {}
+        for name in features:
+            transformer = TrajectoryFeatures(name, tuple(examples.statistics), examples.checkpoints)
+            tables[name] = transformer.fit_transform(inputs(examples))
+            columns[name] = _columns(examples, transformer.get_feature_names_out())
+        tables[CURVE] = TrajectoryFeatures(CURVE_FEATURES, CURVES, examples.checkpoints).fit_transform(examples.curves)
+        return cls(examples, tuple(str(name) for name in names), codes.astype(np.intp), tables, columns)
+
+    def relabelled(self, classes: NDArray[np.str_]) -> Problem:
+        """The same examples with other classes."""
+        codes = np.searchsorted(self.labels, classes).astype(np.intp)
+        return Problem(self.examples, self.labels, codes, self.tables, self.columns)
+
+    def table(self, features: str, observable: str) -> NDArray[np.float32]:
+        """(examples, features) of one observable, or "all", or the curves alone."""
+        if observable == CURVE:
+            return self.tables[CURVE]
+        table = self.tables[features]
+        return table if observable == "all" else table[:, self.columns[features][observable]]
+
+    @cached_property
+    def networks(self) -> NDArray[np.object_]:
+        """(examples,) the network of each example."""
+        return self.examples.identity["network_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def classes(self) -> NDArray[np.str_]:
+        """(examples,) the class of each example, as a label."""
+        return np.asarray(self.labels)[self.codes]
+
+
+def _columns(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
+    """For every observable the feature columns made of it, and the depth."""
+    of = [feature_names.parse(name) for name in names]
+    observable = [None if f.checkpoint is None else examples.statistics[f.statistic].observable for f in of]
+    return {
+        one: np.array([i for i, found in enumerate(observable) if found in (one, None)], dtype=np.intp)
+        for one in examples.observables()
+    }
+
+
+@dataclass(frozen=True)
+class Score:
+    """Balanced accuracy per layer and per network, and the networks' confusion matrix (true class, named class)."""
+
+    layer: float
+    network: float
+    confusion: NDArray[np.intp]
+
+
+def balanced_accuracy(truth: NDArray[np.intp], called: NDArray[np.intp]) -> float:
+    """Mean recall over the classes that occur in `truth`; what is called another class counts as wrong."""
+    return float(np.mean([(called[truth == one] == one).mean() for one in np.unique(truth)]))
+
+
+def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
+    """Compare log scores of `rows`, (rows, classes), with the truth."""
+    truth = problem.codes[rows]
+    _, votes = vote(scores, problem.networks[rows])
+    network_truth = truth[np.unique(problem.networks[rows], return_index=True)[1]]
+    called = votes.argmax(axis=1)
+    return Score(
+        balanced_accuracy(truth, scores.argmax(axis=1)),
+        balanced_accuracy(network_truth, called),
+        confusion_matrix(network_truth, called, labels=range(len(problem.labels))),
+    )
+
+
+def fit_and_score(
+    problem: Problem,
+    model: str,
+    setting: Setting,
+    observable: str,
+    train: Rows,
+    test: Rows,
+    seed: int,
+    quick: bool = False,
+) -> Score:
+    """Train one classifier on the rows `train` and score it on the rows `test`."""
+    table = problem.table(setting.features, observable)
+    classifier = build(model, setting.parameters, seed, quick)
+    classifier.fit(np.asfortranarray(table[train]), problem.codes[train])
+    return score(problem, test, log_scores(classifier, table[test]))
+
+
+def choose(
+    problem: Problem, model: str, features: Sequence[str], split: str, train: Rows, seed: int
+) -> tuple[Setting, float]:
+    """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
+
+    First the features, with the model's usual hyperparameters, then the hyperparameters with these features. Layers and
+    networks count alike (networks are few, so their score alone is coarse). No row outside `train` is read; the folds
+    keep the split's units together.
+    """
+    folds = splitting.inner_folds(problem.examples.identity, problem.classes, train, split, INNER_FOLDS, seed)
+    usual, *others = grid(model)
+
+    def inner(setting: Setting) -> float:
+        found = [fit_and_score(problem, model, setting, "all", fit, held, seed, quick=True) for fit, held in folds]
+        return float(np.mean([(one.layer + one.network) / 2 for one in found]))
+
+    tried = [(setting, inner(setting)) for setting in (Setting(name, usual) for name in features)]
+    best = max(tried, key=lambda pair: pair[1])
+    tried = [(setting, inner(setting)) for setting in (Setting(best[0].features, parameters) for parameters in others)]
+    return max([best, *tried], key=lambda pair: pair[1])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one model did in one split: what it chose, on what inner score, and its scores by observable."""
+
+    model: str
+    split: str
+    setting: Setting
+    inner: float
+    scores: dict[str, Score]
+
+
+def run(
+    problem: Problem,
+    split: str,
+    parts: Sequence[Split],
+    models: Sequence[str],
+    features: Sequence[str],
+    observables: Sequence[str],
+    seed: int,
+    title: str,
+) -> list[Outcome]:
+    """Every model on every split: choose inside the training part, then train and test for each set of observables."""
+
+    def one(model: str, part: Split) -> Outcome:
+        setting, inner = choose(problem, model, features, split, part.train, seed)
+        scores = {
+            name: fit_and_score(problem, model, setting, name, part.train, part.test, seed) for name in observables
+        }
+        return Outcome(model, part.name, setting, inner, scores)
+
+    return parallel([(one, (model, part)) for part in parts for model in models], title)
+
+
+def parallel(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], title: str) -> list[Any]:
+    """The results of these calls, in order, on all cores with a progress bar. Each call computes single-threaded."""
+    with threadpool_limits(1):
+        results = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")(
+            delayed(function)(*arguments) for function, arguments in calls
+        )
+        return list(track(results, title, total=len(calls), console=Console(stderr=True), transient=True))
+
+
+def mean_and_sem(values: Sequence[float]) -> dict[str, float]:
+    """Mean and standard error of the mean over splits (or permutations); with one value the error is 0."""
+    sem = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "sem": sem}
+
+
+def summarize(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Mean and s.e.m. over splits, per layer and per network."""
+    return {level: mean_and_sem([getattr(one, level) for one in scores]) for level in ("layer", "network")}
+
+
+def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
+    """The model with the best mean inner score over all splits, and the setting it chose most often.
+
+    Reads no score of a test part; but what one split tests on another trains on, so the choice among the models is not
+    nested as that of their features and hyperparameters is: every model's score stands beside it.
+    """
+    names = dict.fromkeys(one.model for one in outcomes)
+    model = max(names, key=lambda name: np.mean([one.inner for one in outcomes if one.model == name]))
+    chosen = [one.setting for one in outcomes if one.model == model]
+    counted = Counter((setting.features, tuple(sorted(setting.parameters.items()))) for setting in chosen)
+    (features, parameters), _ = counted.most_common(1)[0]
+    return model, Setting(features, dict(parameters))
+
+
+def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, count: int, seed: int) -> list[float]:
+    """Scores per network after the classes were dealt out anew among the split's units, once per permutation.
+
+    A held-out property has no units of its own: there configurations are relabelled. Each permutation gets a random
+    split of its own, balanced over the permuted classes.
+    """
+    identity = problem.examples.identity
+    unit, how = splitting.units(identity, split), split if split in splitting.UNITS else "configuration"
+
+    def one(number: int) -> float:
+        classes = splitting.permute(problem.classes, unit, np.random.default_rng([seed, 1, number]))
+        part = splitting.make(identity, classes, how, 1, seed + 1 + number)[0]
+        relabelled = problem.relabelled(classes)
+        return fit_and_score(relabelled, model, setting, "all", part.train, part.test, seed).network
+
+    return parallel([(one, (number,)) for number in range(count)], "permuted labels")
+
+
+def evaluate(
+    dataset: str | os.PathLike[str] | Examples,
+    models: Sequence[str] = tuple(MODELS),
+    features: Sequence[str] = FEATURES,
+    observables: Sequence[str] = ("all", "weight", "activation", "change"),
+    split: str = "configuration",
+    target: str = "rule",
+    permute_labels: int = 0,
+    n_splits: int = 10,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How well each model names `target` in networks it has not seen, from each set of observables.
+
+    Args:
+        dataset: a dataset's path, or its examples.
+        models: names in `models.MODELS`.
+        features: feature sets to choose among, transforms joined by "+".
+        observables: "all" and observables of the dataset; the loss and accuracy curves alone are always added.
+        split: configuration, network, paper (rows), or a property of the networks to hold out, one value at a time.
+        target: the property to name: rule, pathway, update, …
+        permute_labels: how many times to repeat with permuted labels, with the selected model and settings.
+        n_splits: random splits; held-out properties have one per value.
+
+    Returns:
+        The report as it is written to JSON. Scores are balanced accuracies, mean and s.e.m. over splits:
+        {split, target, chance, selected: {model, features, parameters},
+        models: {name: {observables: {layer: {mean, sem}, network: {mean, sem}}}},
+        permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
+        folds: {split: {layer, network}} and confusion: {labels, counts} of the selected model on all observables
+        (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
+
+    Raises:
+        RequestError: an unknown name, or too few networks for the split.
+    """
+    models, features = list(dict.fromkeys(models)), list(dict.fromkeys(features))
+    check(models, features)
+    examples = dataset if isinstance(dataset, Examples) else load(dataset)
+    known = ["all", *examples.observables()]
+    for name in observables:
+        if name not in known:
+            raise unknown("observable", name, known)
+    if not observables or permute_labels < 0 or n_splits < 1:
+        raise RequestError("evaluate needs at least one observable and one split, and permutations cannot be negative")
+    classes = splitting.labels(examples.identity, target)
+    parts = splitting.make(examples.identity, classes, split, n_splits, seed)
+    problem = Problem.of(examples, classes, features)
+    scored = list(dict.fromkeys(["all", *observables, CURVE]))
+    outcomes = run(problem, split, parts, models, features, scored, seed, f"{split} split")
+    model, setting = select(outcomes)
+    shown = [*dict.fromkeys(observables), CURVE]
+    of = {name: [one for one in outcomes if one.model == name] for name in models}
+    permuted = permuted_scores(problem, split, model, setting, permute_labels, seed) if permute_labels else []
+    return {
+        "split": split,
+        "target": target,
+        "chance": 1 / len(problem.labels),
+        "selected": {"model": model, "features": setting.features, "parameters": dict(setting.parameters)},
+        "models": {name: {o: summarize([one.scores[o] for one in of[name]]) for o in shown} for name in models},
+        "permuted": mean_and_sem(permuted) if permuted else None,
+        "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in models},
+        "folds": {
+            one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network} for one in of[model]
+        },
+        "confusion": {
+            "labels": list(problem.labels),
+            "counts": np.sum([one.scores["all"].confusion for one in of[model]], axis=0).tolist(),
+        },
+        "networks": int(examples.identity["network_id"].nunique()),
+        "examples": len(examples),
+        "left_out": examples.left_out,
+    }
+
+
+def check(models: Sequence[str], features: Sequence[str]) -> None:
+    """Raises RequestError if a model or a feature transform is unknown, or if there are none."""
+    if not models or not features:
+        raise RequestError("name at least one model and one feature set")
+    for model in models:
+        grid(model)
+    for name in features:
+        split_name(name)

@@ -1,0 +1,150 @@
+"""Models come back from disk as they were, without pickle, and nothing foreign is loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+from synthetic import RULES, grid, write
+
+from classifier import artifacts
+from classifier.artifacts import Model
+from classifier.evaluate import Problem
+from classifier.models import MODELS, build
+from classifier.models import grid as model_grid
+from classifier.training import predict, train
+from classifier.trajectories import load
+from generator import dataset as contract
+from generator.errors import RequestError
+
+
+def foreign_function(x: Any) -> Any:
+    """A type that no allow-list names."""
+    return x
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_path: Path, model: str) -> None:
+    examples = load(traced)
+    problem = Problem.of(examples, examples.identity["rule"].to_numpy(dtype=str), ["relative+shape"])
+    for parameters in model_grid(model):
+        classifier = build(model, parameters).fit(problem.table("relative+shape", "all"), problem.codes)
+        card = replace(artifacts.load_card(trained), model=model, parameters=dict(parameters))
+        fitted = Model(card, classifier)
+        artifacts.save(tmp_path / "model", fitted, pd.DataFrame({"by": ["statistic"]}))
+        again = artifacts.load(tmp_path / "model")
+        assert again.card == card
+        np.testing.assert_array_equal(again.log_scores(examples), fitted.log_scores(examples))
+
+
+def test_the_card_says_what_the_model_is(trained: Path, traced: Path) -> None:
+    card = artifacts.load_card(trained)
+    assert card.labels == sorted(RULES)
+    assert card.statistics == list(load(traced).statistics)
+    assert card.scores == {"layer": 1.0, "network": 1.0, "chance": 0.25}
+    assert card.networks == 72
+    assert {"python", "scikit-learn", "xgboost"} <= set(card.versions)
+
+
+def test_the_hash_of_the_training_data_follows_values_and_classes(traced: Path) -> None:
+    examples = load(traced)
+    classes = examples.identity["rule"].to_numpy(dtype=str)
+    values = examples.values.copy()
+    values[0, 0, 0] += 1
+    found = [
+        artifacts.digest(examples, classes),
+        artifacts.digest(replace(examples, values=values), classes),
+        artifacts.digest(examples, classes[::-1]),
+    ]
+    assert found[0] == artifacts.digest(load(traced), classes)
+    assert len(set(found)) == 3
+
+
+def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    skops.io.dump(FunctionTransformer(foreign_function), model / "classifier.skops")
+    with pytest.raises(RequestError, match=r"type '.*foreign_function', which is not on the allow-list"):
+        artifacts.load(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("classifier.skops", b"not a zip file", "not a skops file"),
+        ("card.json", b"{", "damaged"),
+        ("card.json", b"{}", "damaged"),
+        ("card.json", b'{"model_version": 99}', "model version 99; this Rulescope reads version 1"),
+        ("importance.parquet", b"x", "not a readable Parquet file"),
+    ],
+)
+def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    from classifier.importance import importance
+
+    model = shutil.copytree(trained, tmp_path / "model")
+    (model / name).write_bytes(content)
+    with pytest.raises(RequestError, match=message):
+        importance(model) if name == "importance.parquet" else artifacts.load(model)
+
+
+def test_a_damaged_xgboost_model_is_refused(trained: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    (model / "card.json").write_text(json.dumps({**card, "model": "xgboost"}))
+    with pytest.raises(RequestError, match="is missing"):
+        artifacts.load(model)
+    (model / "classifier.json").write_text("{")
+    with pytest.raises(RequestError, match="damaged"):
+        artifacts.load(model)
+
+
+def test_predict_names_new_networks(trained: Path, tmp_path: Path) -> None:
+    new = write(tmp_path / "new", grid(architectures=["mlp9"], seeds=1))
+    networks, layers = predict(trained, new), predict(trained, new, "layer")
+    assert len(networks) == 24
+    assert len(layers) == 72
+    assert (networks["called"] == networks["labelled"]).all()
+    scores = [f"score_{rule}" for rule in sorted(RULES)]
+    for table in (networks, layers):
+        np.testing.assert_allclose(table[scores].sum(axis=1), 1, rtol=1e-6)
+    assert layers["layer"].tolist()[:3] == ["fc1", "fc2", "fc3"]
+
+
+def test_predict_on_a_dataset_without_the_statistics_or_checkpoints_is_a_sentence(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = write(tmp_path / "short", grid(seeds=1), checkpoints=4)
+    with pytest.raises(RequestError, match="reads 6 checkpoints per trajectory; these have 4"):
+        predict(trained, short)
+
+    schema = contract.SCHEMAS["observables"]
+    header = json.loads(schema.metadata[contract.METADATA_KEY])
+    for name in ("weight_abs_mean", "change_sq"):
+        schema = schema.remove(schema.get_field_index(name))
+        del header["statistics"][name]
+    fewer: pa.Schema = schema.with_metadata({contract.METADATA_KEY: json.dumps(header).encode()})
+    monkeypatch.setitem(contract.SCHEMAS, "observables", fewer)
+    lacking = write(tmp_path / "lacking", grid(seeds=1))
+    with pytest.raises(RequestError, match="lacks 2 of the 45 statistics needed: weight_abs_mean, change_sq"):
+        predict(trained, lacking)
+
+
+def test_train_does_not_write_into_a_foreign_directory(traced: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RequestError, match="is not a model: name a new directory"):
+        train(traced, tmp_path)
+    with pytest.raises(RequestError, match="is not a model: name a new directory"):
+        train(traced, tmp_path / "thesis.txt")
+
+
+def test_predict_refuses_unknown_levels(trained: Path, traced: Path) -> None:
+    with pytest.raises(RequestError, match="unknown level 'cell'"):
+        predict(trained, traced, "cell")

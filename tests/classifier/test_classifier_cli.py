@@ -1,0 +1,77 @@
+"""The commands as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from classifier.cli import register
+from generator.errors import RequestError
+
+app = typer.Typer()
+register(app)
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_evaluate_prints_and_writes_json(traced: Path, tmp_path: Path) -> None:
+    options = ["--models", "forest", "--features", "relative,shape", "--observables", "all", "--n-splits", 1]
+    shown = run("evaluate", traced, *options, "--json", tmp_path / "r.json")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["models"]["forest"]["all"]["network"]["mean"] == 1.0
+    assert "Accuracy per network" in shown
+    assert "forest" in shown
+
+
+def test_train_predict_and_importance(traced: Path, trained: Path, tmp_path: Path) -> None:
+    shown = run("train", traced, "--model", "xgboost", "--features", "relative", "--out", tmp_path / "model")
+    assert "network 1.000" in shown
+    assert len(run("predict", tmp_path / "model", traced).splitlines()) == 96 + 1
+    run("predict", trained, traced, "--level", "layer", "--out", tmp_path / "p.parquet")
+    run("predict", trained, traced, "--out", tmp_path / "p.csv")
+    assert len(pd.read_parquet(tmp_path / "p.parquet")) == 3 * len(pd.read_csv(tmp_path / "p.csv")) == 288
+    shown = run("importance", trained, "--by", "observable", "--json", tmp_path / "i.json")
+    assert "weight" in shown.splitlines()[1]
+    assert json.loads((tmp_path / "i.json").read_text())[0]["name"] == "weight"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "DATASET", "--models", "forst"], "unknown model 'forst'"),
+        (["evaluate", "nowhere"], "nowhere is not a dataset"),
+        (["evaluate", "DATASET", "--json", "no/where/r.json"], "cannot write"),
+        (["train", "DATASET", "--out", "m", "--features", "levls"], "unknown feature transform 'levls'"),
+        (["predict", "nowhere", "DATASET"], "nowhere is not a model"),
+        (["predict", "MODEL", "DATASET", "--out", "p.xls"], "must end in .parquet or .csv"),
+        (["importance", "MODEL", "--by", "unit"], "unknown grouping 'unit'"),
+        (["report", "nowhere"], "nowhere is not a dataset"),
+    ],
+)
+def test_bad_requests_are_a_sentence(traced: Path, trained: Path, arguments: list[str], message: str) -> None:
+    paths = {"DATASET": str(traced), "MODEL": str(trained)}
+    with pytest.raises(RequestError, match=message):
+        CliRunner().invoke(app, [paths.get(one, one) for one in arguments], catch_exceptions=False)
+
+
+def test_the_command_line_is_light_and_the_classifier_never_needs_torch(traced: Path) -> None:
+    check = (
+        "import sys, classifier.cli\n"
+        "assert not {'numpy', 'sklearn', 'pandas', 'torch'} & set(sys.modules)\n"
+        "from classifier.evaluate import evaluate\n"
+        f"evaluate({str(traced)!r}, ['svm', 'forest', 'xgboost'], ['relative'], ['all'], n_splits=1)\n"
+        "import classifier.report\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)

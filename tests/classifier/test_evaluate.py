@@ -1,0 +1,130 @@
+"""A known trace is found, permuted labels give chance, and the report has the promised keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import RULES, grid, write
+
+from classifier import evaluate as evaluation
+from classifier.evaluate import balanced_accuracy, evaluate
+from classifier.models import MODELS
+from classifier.trajectories import load
+from generator.errors import RequestError
+
+
+@pytest.fixture(scope="module")
+def found(traced: Path) -> dict[str, Any]:
+    return evaluate(traced, features=["relative", "shape"], n_splits=2, permute_labels=20)
+
+
+def test_every_model_finds_the_trace_per_network(found: dict[str, Any]) -> None:
+    assert set(found["models"]) == set(MODELS)
+    for scores in found["models"].values():
+        assert scores["all"]["network"] == {"mean": 1.0, "sem": 0.0}
+        assert scores["weight"]["network"]["mean"] == 1.0
+
+
+def test_what_does_not_carry_the_trace_stays_near_chance(found: dict[str, Any]) -> None:
+    assert found["chance"] == 0.25
+    for scores in found["models"].values():
+        for observable in ("activation", "change", "accuracy"):
+            assert scores[observable]["network"]["mean"] < 0.5
+
+
+def test_permuted_labels_give_chance(found: dict[str, Any]) -> None:
+    permuted = found["permuted"]
+    assert abs(permuted["mean"] - found["chance"]) < 2 * permuted["sem"]
+    assert permuted["sem"] < 0.05
+
+
+def test_the_report_has_the_promised_keys_and_is_json(found: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(found))
+    assert again == found
+    assert {"split", "target", "chance", "selected", "models", "permuted"} <= set(found)
+    assert {"model", "features"} <= set(found["selected"])
+    assert found["selected"]["features"] in ("relative", "shape")
+    for scores in found["models"].values():
+        assert list(scores) == ["all", "weight", "activation", "change", "accuracy"]
+        for by_level in scores.values():
+            assert {level: set(values) for level, values in by_level.items()} == {
+                "layer": {"mean", "sem"},
+                "network": {"mean", "sem"},
+            }
+    tested_per_class = 3 * 2  # a quarter of 12 configurations, two seeds
+    assert found["confusion"]["labels"] == sorted(RULES)
+    assert found["confusion"]["counts"] == (2 * tested_per_class * np.eye(4, dtype=int)).tolist()
+
+
+def test_equal_seeds_give_equal_reports(traced: Path) -> None:
+    one, two = (evaluate(traced, ["forest"], ["shape"], ["all"], n_splits=1, permute_labels=2) for _ in range(2))
+    assert one == two
+
+
+def test_selection_reads_no_test_score(traced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is scored, the rows of a split's test part are never among those read by the choice of settings."""
+    examples = load(traced)
+    seen: list[set[int]] = []
+    original = evaluation.fit_and_score
+
+    def spy(
+        problem: Any, model: str, setting: Any, observable: str, fit: Any, held: Any, *rest: Any, **more: Any
+    ) -> Any:
+        seen.append({*fit, *held})
+        return original(problem, model, setting, observable, fit, held, *rest, **more)
+
+    classes = evaluation.splitting.labels(examples.identity, "rule")
+    part = evaluation.splitting.make(examples.identity, classes, "configuration", 1)[0]
+    problem = evaluation.Problem.of(examples, classes, ["relative", "shape"])
+    monkeypatch.setattr(evaluation, "fit_and_score", spy)
+    evaluation.choose(problem, "forest", ["relative", "shape"], "configuration", part.train, 0)
+    assert len(seen) == evaluation.INNER_FOLDS * (2 + len(MODELS["forest"].grid) - 1)
+    assert all(rows == set(part.train) for rows in seen)
+
+
+def test_a_held_out_property_has_a_fold_per_value(traced: Path) -> None:
+    found = evaluate(traced, ["forest"], ["relative"], ["all"], split="architecture")
+    assert set(found["folds"]) == {"mlp2", "mlp3"}
+    assert found["models"]["forest"]["all"]["network"]["mean"] == 1.0
+
+
+def test_other_targets(traced: Path) -> None:
+    found = evaluate(traced, ["forest"], ["relative"], ["all"], target="pathway", n_splits=1)
+    assert found["confusion"]["labels"] == ["bp", "fa", "ia"]
+    assert found["chance"] == pytest.approx(1 / 3)
+
+
+def test_the_accuracy_curve_alone_is_seen_when_it_gives_the_rule_away(tmp_path: Path) -> None:
+    def curve(network: Mapping[str, Any]) -> np.ndarray:
+        return np.full(3, list(RULES).index(network["rule"]))
+
+    examples = load(write(tmp_path / "d", grid(seeds=1), curve=curve))
+    found = evaluate(examples, ["forest"], ["shape"], ["change"], n_splits=1)
+    assert found["models"]["forest"]["accuracy"]["network"]["mean"] == 1.0
+    assert "all" not in found["models"]["forest"]
+
+
+def test_balanced_accuracy_averages_recall_over_the_classes_there() -> None:
+    truth, called = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 2])
+    assert balanced_accuracy(truth, called) == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"models": ["forst"]}, "unknown model 'forst'"),
+        ({"features": ["relativ"]}, "unknown feature transform 'relativ'"),
+        ({"observables": ["weights"]}, "unknown observable 'weights'"),
+        ({"split": "layer"}, "unknown split 'layer'"),
+        ({"target": "colour"}, "unknown target 'colour'"),
+        ({"models": []}, "at least one model"),
+    ],
+)
+def test_wrong_names_are_a_sentence(traced: Path, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        evaluate(traced, **wrong)

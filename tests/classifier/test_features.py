@@ -1,0 +1,124 @@
+"""Feature transforms against numbers worked out by hand, and names that read back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.pipeline import make_pipeline
+
+from classifier.features import TRANSFORMS, Feature, TrajectoryFeatures, inputs, parse
+from classifier.models import FEATURES
+from classifier.trajectories import Examples, Parts
+from generator.errors import RequestError
+
+NAN, LN2 = np.nan, np.log(2)
+SPREAD = np.sqrt(14 / 9)  # of 1, 2, 4: mean 7/3, squared deviations 16/9, 1/9, 25/9
+BY_HAND = {
+    "levels": [[1, 2, 4], [0, 3, 3], [-2, -1, -4], [5, 5, 5]],
+    "change": [[1, 3], [3, 3], [1, -2], [0, 0]],
+    "difference": [[1, 2], [3, 0], [1, -3], [0, 0]],
+    "relative": [[1, 3], [NAN, NAN], [0.5, -1], [0, 0]],
+    "logchange": [[LN2, 2 * LN2], [NAN, NAN], [-LN2, LN2], [0, 0]],
+    "logdifference": [[LN2, LN2], [NAN, 0], [-LN2, 2 * LN2], [0, 0]],
+    "shape": [
+        [-4 / 3 / SPREAD, -1 / 3 / SPREAD, 5 / 3 / SPREAD],
+        [-np.sqrt(2), np.sqrt(0.5), np.sqrt(0.5)],
+        [1 / 3 / SPREAD, 4 / 3 / SPREAD, -5 / 3 / SPREAD],
+        [NAN, NAN, NAN],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transform_against_hand_computed_values(name: str) -> None:
+    trajectories = np.array(BY_HAND["levels"], dtype=np.float32)[:, :, None]
+    found = TrajectoryFeatures(name, ("s",), 3).fit_transform(trajectories)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, BY_HAND[name], rtol=1e-6, atol=1e-7)
+
+
+def test_every_transform_has_values_by_hand() -> None:
+    assert set(BY_HAND) == set(TRANSFORMS)
+
+
+def test_an_undefined_checkpoint_does_not_spoil_the_shape_of_the_others() -> None:
+    found = TrajectoryFeatures("shape", ("s",), 3).fit_transform(np.array([[[1.0], [NAN], [3.0]]]))
+    np.testing.assert_array_equal(found, [[-1, NAN, 1]])
+
+
+def test_a_constant_has_no_shape_whatever_its_value() -> None:
+    constants = np.random.default_rng(0).lognormal(size=(200, 1, 1)).astype(np.float32)
+    assert np.isnan(TrajectoryFeatures("shape", ("s",), 21).fit_transform(np.repeat(constants, 21, axis=1))).all()
+
+
+def test_infinities_never_leave() -> None:
+    extreme = np.array([[0, 1e38, -1e38], [1e-45, 3e38, 0], [np.inf, 1, 2], [NAN, NAN, NAN]], dtype=np.float32)
+    found = TrajectoryFeatures("+".join(TRANSFORMS), ("s",), 3).fit_transform(extreme[:, :, None])
+    assert not np.isinf(found).any()
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMS, *FEATURES])
+def test_names_read_back_to_what_the_column_holds(name: str) -> None:
+    rng = np.random.default_rng(0)
+    names = ("weight_abs_mean", "change_raw")
+    values = rng.lognormal(size=(5, 4, 2)).astype(np.float32)
+    transformer = TrajectoryFeatures(name, names, 4)
+    found = transformer.fit_transform(values)
+    columns = transformer.get_feature_names_out()
+    assert found.shape[1] == len(columns) == len(set(columns))
+    for column, text in enumerate(columns):
+        feature = parse(text)
+        assert feature.name == text
+        assert feature.checkpoint is not None
+        alone = values[:, :, [names.index(feature.statistic)]]
+        expected = TRANSFORMS[feature.transform](alone.astype(np.float64))
+        offset = feature.checkpoint - (4 - expected.shape[1])
+        np.testing.assert_array_equal(found[:, column], expected[:, offset, 0].astype(np.float32))
+
+
+def test_depth_is_appended_and_named(examples: Examples) -> None:
+    transformer = TrajectoryFeatures("levels", tuple(examples.statistics), examples.checkpoints).fit(inputs(examples))
+    found, names = transformer.transform(inputs(examples)), transformer.get_feature_names_out()
+    np.testing.assert_array_equal(found[:, -3:], examples.depth)
+    assert [parse(name) for name in names[-3:]] == [Feature("depth", d, None) for d in ("early", "middle", "deep")]
+    assert found.shape[1] == len(names)
+
+
+def test_the_papers_507_features() -> None:
+    names = tuple(f"s{i}" for i in range(24))
+    assert TrajectoryFeatures("levels", names, 21).fit_transform(np.ones((2, 24 * 21 + 3))).shape == (2, 507)
+
+
+def test_works_in_a_pipeline_on_the_array_and_on_its_flattened_form() -> None:
+    values = np.random.default_rng(0).lognormal(size=(40, 4, 2)).astype(np.float32)
+    y = np.arange(40) % 2
+    values[y == 1, :, 0] *= 50
+    pipeline = make_pipeline(
+        TrajectoryFeatures("levels+shape", ("a", "b"), 4), ExtraTreesClassifier(20, random_state=0)
+    )
+    whole = clone(pipeline).fit(values, y).predict_proba(values)
+    flat = clone(pipeline).fit(values.reshape(40, -1), y).predict_proba(values.reshape(40, -1))
+    np.testing.assert_array_equal(whole, flat)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 2, 4), (3, 4, 3)])
+def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected 4 checkpoints × 2 statistics"):
+        TrajectoryFeatures("levels", ("a", "b"), 4).fit(np.ones(shape))
+
+
+@pytest.mark.parametrize(("name", "message"), [("relatve", "did you mean 'relative'"), ("shape+shape", "twice")])
+def test_wrong_features_are_a_sentence(name: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        TrajectoryFeatures(name, ("s",), 3).fit_transform(np.ones((2, 3, 1)))
+
+
+@pytest.fixture
+def examples() -> Examples:
+    import pandas as pd
+
+    values = np.random.default_rng(0).lognormal(size=(3, 4, 2)).astype(np.float32)
+    parts = {"weight_abs_mean": Parts("weight", "abs", "mean"), "change_raw": Parts("change", "raw", "mean")}
+    return Examples(values, parts, np.zeros((3, 4, 3)), pd.DataFrame({"depth": ["deep", "early", "middle"]}))

@@ -1,0 +1,71 @@
+"""Linear models with tamed tails and flagged gaps, and scores that vote."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.svm import LinearSVC
+
+from classifier import models
+from classifier.models import HeavyTails, RowSpaceSVC, build, grid, log_scores, vote
+from generator.errors import RequestError
+
+
+def test_heavy_tails_are_centred_scaled_clipped_and_gaps_kept() -> None:
+    column = np.array([1, 2, 3, 4, 5, 1e30, np.nan])[:, None]
+    found = HeavyTails().fit_transform(np.hstack([column, np.full((7, 1), 7.0), np.full((7, 1), np.nan)]))
+    assert found[2, 0] == 0
+    assert found[5, 0] == 3
+    assert np.isnan(found[6, 0])
+    np.testing.assert_array_equal(found[:, 1], 0)
+    assert np.isnan(found[:, 2]).all()
+
+
+def test_row_space_gives_the_solution_of_the_whole_space() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 300)), np.arange(60) % 3
+    X[:, 0] += y
+    # The solver's random order differs, so both are driven to the optimum.
+    whole = LinearSVC(C=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
+    rotated = RowSpaceSVC(C=0.01, tol=1e-8, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(rotated.coef_, whole.coef_, atol=1e-5)
+    np.testing.assert_allclose(rotated.decision_function(X), whole.decision_function(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_every_model_learns_with_undefined_values(model: str, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(160) % classes
+    table = rng.normal(size=(160, 42)).astype(np.float32)
+    table[:, :40] += 4 * (np.arange(40) % classes == y[:, None])  # every class raises features of its own
+    table[rng.random(size=160) < 0.2, 1] = np.nan
+    table[:, 41] = np.nan
+    for parameters in grid(model):
+        classifier = build(model, parameters).fit(table[:80], y[:80])
+        scores = log_scores(classifier, table[80:])
+        assert scores.shape == (80, classes)
+        assert np.isfinite(scores).all()
+        np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
+        assert (scores.argmax(axis=1) == y[80:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("model", ["svm", "logistic"])
+def test_linear_models_see_that_a_value_is_undefined(model: str) -> None:
+    y = np.arange(80) % 2
+    table = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    table[y == 1, 1] = np.nan  # the gap itself is the only trace
+    classifier = build(model, {"C": 1.0}).fit(table, y)
+    assert (log_scores(classifier, table).argmax(axis=1) == y).all()
+
+
+def test_layers_vote_with_their_mean_log_score() -> None:
+    scores = np.log([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    names, votes = vote(scores, np.array(["b", "a", "b"]))
+    assert names.tolist() == ["a", "b"]
+    np.testing.assert_allclose(votes, [scores[1], (scores[0] + scores[2]) / 2])
+
+
+def test_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(RequestError, match=r"unknown model 'forst' \(did you mean 'forest'"):
+        grid("forst")

@@ -1,0 +1,92 @@
+"""A report is complete, its pictures are pictures, and it copies into a README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import grid, write
+
+from classifier import evaluate as evaluation
+from classifier import models, plots
+from classifier.report import BEGIN, END, PICTURES, copy_into_readme, report
+from classifier.trajectories import load
+from generator.errors import RequestError
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with its report, made from one model and one split to be quick."""
+    location = write(tmp_path_factory.mktemp("reported") / "demo", grid(architectures=["mlp3"], seeds=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classifier.report.FEATURES", ("relative",))
+        patch.setattr("classifier.report.MODELS", {"forest": models.MODELS["forest"]})
+        patch.setattr("classifier.report.N_SPLITS", 2)
+        report(location, permute_labels=2)
+    return location
+
+
+def test_the_report_holds_everything_promised(reported: Path) -> None:
+    folder = reported / "report"
+    headline = json.loads((folder / "evaluation.json").read_text())
+    assert headline["split"] == "configuration"
+    assert [one["split"] for one in json.loads((folder / "splits.json").read_text())] == ["network", "task", "paper"]
+    results = (folder / "results.md").read_text()
+    for text in (
+        "Accuracy per network",
+        "Accuracy per layer",
+        "loss and accuracy curves alone",
+        "held-out task",
+        "clusters of statistics that matter most",
+        "Median final probe accuracy",
+        "With permuted labels",
+        "| sgdm |",
+        "weight_abs_mean",
+        *(f"({name})" for name in PICTURES),
+    ):
+        assert text in results
+    for name in PICTURES:
+        content = (folder / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) < 100_000
+
+
+def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nend\n")
+    copy_into_readme(readme, reported)
+    once = readme.read_text()
+    assert once.startswith(f"# Title\n{BEGIN}\n\n")
+    assert once.endswith(f"{END}\nend\n")
+    assert "old" not in once
+    assert (reported.parent / "pictures" / "accuracy.png").is_file()
+    assert "pictures/accuracy.png)" in once
+    copy_into_readme(readme, reported)
+    assert readme.read_text() == once
+
+
+def test_a_readme_without_markers_or_a_dataset_without_report_is_a_sentence(reported: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(RequestError, match="must hold the markers"):
+        copy_into_readme(tmp_path / "README.md", reported)
+    with pytest.raises(RequestError, match=r"has no results\.md"):
+        copy_into_readme(tmp_path / "README.md", tmp_path)
+
+
+def test_trajectories_are_drawn_as_medians_of_the_relative_change(reported: Path) -> None:
+    examples = load(reported)
+    classes = examples.identity["rule"].to_numpy(dtype=str)
+    figure = plots.trajectories(examples, classes, ["weight_abs_mean"], "here")
+    assert [axes.get_title() for axes in figure.axes] == ["fc1", "fc2", "fc3"]
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    peak = {"sgdm": 1, "adam": 2, "fa": 3, "ia": 4}
+    for rule, step in peak.items():
+        np.testing.assert_allclose(lines[rule], 900 * (np.arange(6) == step), atol=1e-3)
+
+
+def test_a_bar_per_model_and_observable_as_high_as_the_score() -> None:
+    scores = {level: {"mean": 0.8, "sem": 0.01} for level in ("layer", "network")}
+    figure = plots.accuracy({"forest": {"all": scores, evaluation.CURVE: scores}}, 0.25)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.8, 0.8]

@@ -1,0 +1,111 @@
+"""Information alignment: the gradient of its loss from autograd, and where its backward weights tend to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from oracles import member, stack
+from torch import Tensor
+
+from generator.cohort import Stack
+from generator.layers import Pass, WeightLayer
+from generator.rules.information import InformationAlignment
+
+METAPARAMETERS = {"alpha": 2.0, "beta": 0.7, "gamma": 1.0}
+
+
+def ia(architecture: str, count: int = 2, **overrides: float) -> tuple[Stack, InformationAlignment, Pass]:
+    """A stack that learns by ia, biases included, and what its layers see of one batch."""
+    rule = {"name": "ia", **METAPARAMETERS, **overrides}
+    built = stack(*(member(rule, architecture, model_seed=s, data_seed=s) for s in range(count)))
+    assert isinstance(built.pathway, InformationAlignment)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for layer in built.network.layers:
+            layer.bias.normal_()
+    run = Pass(training=True)
+    built.network.forward(built.batch(0).x, run)
+    return built, built.pathway, run
+
+
+def loss(layer: WeightLayer, feedback: Tensor, index: int, x: Tensor, weights: Mapping[str, float]) -> Tensor:
+    """α·amp + β·null + γ·decay of one network, W held constant."""
+    w = layer.weight[index].detach()
+    if w.ndim == 2:
+        p_f, p_b = x @ w.T, x @ feedback.T
+        back = p_f @ feedback
+    else:
+        p_f, p_b = (F.conv2d(x, matrix, padding=2).movedim(1, -1) for matrix in (w, feedback))
+        back = F.conv2d(p_f.movedim(-1, 1), feedback.flip(-2, -1).transpose(0, 1), padding=2).movedim(1, -1)
+    amp = -(p_f * p_b).sum(-1).mean()
+    null = back.square().sum(-1).mean()
+    decay = w.square().sum() + feedback.square().sum()
+    return weights["alpha"] * amp + weights["beta"] * null + weights["gamma"] * decay
+
+
+def from_autograd(layer: WeightLayer, index: int, x: Tensor, weights: Mapping[str, float]) -> Tensor:
+    assert layer.feedback is not None
+    feedback = layer.feedback[index].clone().requires_grad_()
+    return torch.autograd.grad(loss(layer, feedback, index, x, weights), feedback)[0]
+
+
+@pytest.mark.parametrize("architecture", ["mlp2", "mlp3", "knet4", "knet4lrn"])
+def test_the_gradient_is_that_of_the_alignment_loss_and_every_term_counts(architecture: str) -> None:
+    built, pathway, run = ia(architecture)
+    for layer, x, drive in list(zip(built.network.layers, run.received, run.drives, strict=True))[1:]:
+        with torch.no_grad():
+            found = pathway.gradient(layer, x, drive)
+        for i in range(2):
+            expected = from_autograd(layer, i, x[i].detach(), METAPARAMETERS)
+            np.testing.assert_allclose(found[i], expected, rtol=1e-9, atol=1e-11 * float(expected.abs().max()))
+            for dropped in METAPARAMETERS:
+                other = from_autograd(layer, i, x[i].detach(), METAPARAMETERS | {dropped: 0.0})
+                assert float((found[i] - other).norm()) > 1e-3 * float(expected.norm()), dropped
+
+
+def test_a_step_moves_feedback_along_that_gradient_by_adam_at_its_own_rate() -> None:
+    built, pathway, run = ia("mlp3", feedback_rate=0.02)
+    layers = built.network.layers[1:]
+    expected = []
+    for layer, x in zip(layers, run.received[1:], strict=True):
+        each = [from_autograd(layer, i, x[i].detach(), METAPARAMETERS) for i in range(2)]
+        g = torch.stack(each)
+        expected.append(layer.feedback - 0.02 * g / (g.abs() + 1e-8))
+    pathway.learn(built.batch(0), built.objective)
+    for layer, answer in zip(layers, expected, strict=True):
+        np.testing.assert_allclose(layer.feedback, answer, rtol=1e-8, atol=1e-10)
+
+
+def closed_form(w: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """(α/2) (β W Σ Wᵀ + γ I)⁻¹ W Σ, with Σ = ⟨x xᵀ⟩."""
+    sigma = x.T @ x / len(x)
+    return alpha / 2 * torch.linalg.solve(beta * w @ sigma @ w.T + gamma * torch.eye(len(w), dtype=w.dtype), w @ sigma)
+
+
+@torch.no_grad()
+def test_descending_the_gradient_ends_at_the_closed_form() -> None:
+    built, pathway, run = ia("mlp3")
+    for layer, x, drive in list(zip(built.network.layers, run.received, run.drives, strict=True))[1:]:
+        start = layer.feedback.clone()
+        answers = torch.stack([closed_form(layer.weight[i], x[i], **METAPARAMETERS) for i in range(2)])
+        covariance = layer.weight @ (x.mT @ x / x.shape[1]) @ layer.weight.mT
+        curvature = 2 * METAPARAMETERS["gamma"] + 2 * METAPARAMETERS["beta"] * float(
+            torch.linalg.matrix_norm(covariance, 2).max()
+        )
+        for _ in range(int(12 * curvature / METAPARAMETERS["gamma"])):
+            layer.feedback -= pathway.gradient(layer, x, drive) / curvature
+        np.testing.assert_allclose(layer.feedback, answers, rtol=1e-7, atol=1e-7)
+        assert float((start - answers).norm()) > 0.5 * float(answers.norm())
+
+
+def test_learning_from_one_batch_with_still_weights_ends_near_the_closed_form() -> None:
+    built, pathway, run = ia("mlp2", count=1, feedback_rate=0.01, gamma=3.0)
+    layer, x = built.network.layers[1], run.received[1][0].detach()
+    answer = closed_form(layer.weight[0].detach(), x, **METAPARAMETERS | {"gamma": 3.0})
+    for _ in range(800):
+        pathway.learn(built.batch(0), built.objective)
+    assert float((layer.feedback[0] - answer).norm()) < 1e-3 * float(answer.norm())

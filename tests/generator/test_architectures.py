@@ -1,0 +1,164 @@
+"""Architectures against plain torch.nn builds with the same weights, and against arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import gradients, member, plain, stack
+from torch import Tensor, nn
+
+from generator.architectures import ARCHITECTURES, family
+from generator.architectures.network import InputShape
+from generator.errors import RequestError
+from generator.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
+from generator.spec import parse
+
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+
+
+@every_architecture
+@pytest.mark.parametrize("task", ["digits", "photos"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+def test_forward_pass_and_gradients_equal_a_plain_build(architecture: str, task: str, nonlinearity: str) -> None:
+    built = stack(*(member("sgdm", architecture, task, nonlinearity=nonlinearity, model_seed=s) for s in (0, 1)))
+    batch, models = built.batch(0), [plain(built, i) for i in range(2)]
+    found = built.pathway.learn(batch, built.objective).gradients
+    outputs = built.network.forward(batch.x, Pass(training=True)).detach()
+    for i, model in enumerate(models):
+        np.testing.assert_allclose(outputs[i], model(batch.x[i]).detach(), rtol=1e-9, atol=1e-12)
+        for actual, answer in zip(found, gradients(model, batch, i), strict=True):
+            np.testing.assert_allclose(actual[i], answer, rtol=1e-9, atol=1e-13)
+
+
+@every_architecture
+def test_evaluation_equals_a_plain_build_that_saw_the_same_batches(architecture: str) -> None:
+    built = stack(*(member("sgdm", architecture, model_seed=s, data_seed=s) for s in (0, 1)))
+    models = [plain(built, i) for i in range(2)]
+    built.settle()
+    for step in (1, 2, 3):
+        built.pathway.learn(built.batch(step), built.objective)
+    probe = built.probe(9)
+    outputs = built.network.forward(probe.x, Pass()).detach()
+    for i, model in enumerate(models):
+        norms = [m for m in model if isinstance(m, nn.BatchNorm2d)]
+        for step, momentum in enumerate((1.0, 0.1, 0.1, 0.1)):
+            for norm in norms:
+                norm.momentum = momentum
+            model(built.batch(step).x[i])
+        np.testing.assert_allclose(outputs[i], model.eval()(probe.x[i]).detach(), rtol=1e-9, atol=1e-12)
+        by_batch = model.train()(probe.x[i]).detach()
+        assert bool(norms) != np.allclose(outputs[i], by_batch, rtol=1e-2)
+    assert bool(built.network.norms) == (architecture == "knet4")
+
+
+@every_architecture
+def test_evaluation_leaves_running_statistics_alone_and_ignores_the_rest_of_the_batch(architecture: str) -> None:
+    built = stack(member("sgdm", architecture))
+    built.settle()
+    probe = built.probe(8)
+    whole = built.network.forward(probe.x, Pass()).detach()
+    part = built.network.forward(probe.x[:, :3], Pass()).detach()
+    np.testing.assert_allclose(whole[:, :3], part, rtol=1e-9, atol=1e-12)
+
+
+def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
+    sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name).sizes] for name in ARCHITECTURES}
+    knet = [
+        ("conv1", 32 * 1 * 25, 32 * 16 * 16),
+        ("conv2", 32 * 32 * 25, 32 * 8 * 8),
+        ("conv3", 64 * 32 * 25, 64 * 4 * 4),
+        ("fc", 10 * 64 * 2 * 2, 10),
+    ]
+    assert sizes == {
+        "mlp2": [("fc1", 64 * 128, 128), ("fc2", 128 * 10, 10)],
+        "mlp3": [("fc1", 64 * 128, 128), ("fc2", 128 * 128, 128), ("fc3", 128 * 10, 10)],
+        "knet4": knet,
+        "knet4lrn": knet,
+    }
+
+
+@every_architecture
+def test_trained_tensors_are_weights_biases_and_batch_norms_scale_and_shift(architecture: str) -> None:
+    built = stack(member("sgdm", architecture, "photos"))
+    biases = sum(s.units for s in built.first.sizes) if architecture.startswith("mlp") else 32 + 32 + 64 + 8
+    weights = sum(s.weights for s in built.first.sizes)
+    norms = 2 * (32 + 32 + 64) if architecture == "knet4" else 0
+    assert sum(p[0].numel() for p in built.parameters) == weights + biases + norms
+
+
+@every_architecture
+def test_initial_weights_follow_he_and_the_last_layer_its_fan_in(architecture: str) -> None:
+    built = stack(member("sgdm", architecture))
+    for layer in built.network.layers:
+        w = layer.weight[0].detach()
+        variance = (1 if layer is built.network.layers[-1] else 2) / w[0].numel()
+        assert float(w.std()) == pytest.approx(math.sqrt(variance), rel=5 / math.sqrt(w.numel()))
+        assert not layer.bias.any()
+
+
+@every_architecture
+def test_nonlinearities_belong_to_the_layers_they_follow_directly(architecture: str) -> None:
+    built = stack(member("sgdm", architecture, nonlinearity="tanh"))
+    linear = [layer.name for layer in built.network.layers if layer.nonlinearity == "linear"]
+    assert linear == (["conv1", "fc"] if architecture.startswith("knet") else [f"fc{architecture[-1]}"])
+    run = Pass()
+    built.network.forward(built.probe(4).x, run)
+    for layer, a, y in zip(built.network.layers, run.drives, run.outputs, strict=True):
+        assert torch.equal(y, a if layer.name in linear else torch.tanh(a))
+
+
+def windows(x: np.ndarray, empty: float) -> np.ndarray:
+    """The 3×3 windows at stride 2 of maps (…, s, s) padded on the right with `empty`, (…, ⌈s/2⌉, ⌈s/2⌉, 9)."""
+    side = -(-x.shape[-1] // 2)
+    padded = np.full((*x.shape[:-2], 2 * side + 1, 2 * side + 1), empty)
+    padded[..., : x.shape[-2], : x.shape[-1]] = x
+    view = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(-2, -1))[..., ::2, ::2, :, :]
+    return view.reshape(*view.shape[:-2], 9)
+
+
+@pytest.mark.parametrize("side", [16, 8, 4, 2])
+def test_pools_halve_even_sides_and_leave_the_padding_out(side: int) -> None:
+    x = np.random.default_rng(side).normal(size=(2, 3, 4, side, side)) - 3.0
+    largest, mean = max_pool(torch.from_numpy(x)).numpy(), avg_pool(torch.from_numpy(x)).numpy()
+    assert largest.shape == mean.shape == (2, 3, 4, side // 2, side // 2)
+    np.testing.assert_array_equal(largest, windows(x, -np.inf).max(-1))
+    np.testing.assert_allclose(mean, np.nanmean(windows(x, np.nan), axis=-1), rtol=1e-12)
+
+
+def test_local_response_norm_is_pytorchs_with_its_alpha_times_the_window() -> None:
+    x = 30 * torch.randn(2, 3, 12, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours = local_response_norm(x, radius=3, bias=1.0, alpha=5e-5, beta=0.75)
+    theirs = torch.nn.functional.local_response_norm(x.flatten(0, 1), 7, alpha=7 * 5e-5, beta=0.75, k=1.0)
+    np.testing.assert_allclose(ours, theirs.view_as(x), rtol=1e-12)
+    c = 5
+    expected = x[:, :, c] / (1 + 5e-5 * x[:, :, c - 3 : c + 4].square().sum(2)) ** 0.75
+    np.testing.assert_allclose(ours[:, :, c], expected, rtol=1e-12)
+
+
+def normal(purpose: str, layer: str, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn((1, *shape), dtype=torch.float64)
+
+
+def test_a_kernel_larger_than_its_input_can_use_is_refused() -> None:
+    layer = Conv("conv", 2, 3, 5, "linear", normal)
+    assert layer(torch.ones(1, 1, 2, 3, 3, dtype=torch.float64), Pass()).shape == (1, 1, 3, 3, 3)
+    with pytest.raises(RequestError, match="5×5 kernel on a 2×2 input"):
+        layer(torch.ones(1, 1, 2, 2, 2, dtype=torch.float64), Pass())
+
+
+@pytest.mark.parametrize("architecture", ["knet4", "knet4lrn"])
+def test_a_spec_with_too_small_an_input_is_refused_and_sixteen_pixels_are_the_default(architecture: str) -> None:
+    text = f'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = "{architecture}"\nrule = "sgdm"\n'
+    assert [network.pixels for network in parse(text).networks] == [16]
+    with pytest.raises(RequestError, match="kernel"):
+        parse(text + "pixels = 8\n")
+
+
+def test_knets_take_whatever_side_their_kernels_can_use() -> None:
+    network = family("knet4lrn")(InputShape(1, 24, 10), "relu", normal)
+    run = Pass()
+    network.forward(torch.ones(1, 1, 1, 24, 24, dtype=torch.float64), run)
+    assert [x.shape[-1] for x in run.received] == [24, 12, 6, 64 * 3 * 3]

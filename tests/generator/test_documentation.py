@@ -1,0 +1,30 @@
+"""The column dictionary says what the files say, and the spec files in the repository are valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generator import catalogue, dataset, spec
+
+FOLDER = Path(__file__).parents[2] / "datasets"
+
+
+def test_the_dictionary_holds_every_column_with_its_meaning() -> None:
+    text = (FOLDER / "README.md").read_text(encoding="utf-8").replace("&#124;", "|")
+    for kind, schema in dataset.SCHEMAS.items():
+        for name, meaning in dataset.header(schema, kind)["columns"].items():
+            assert f"| `{name}` |" in text
+            assert meaning in text
+    for name in (*catalogue.FUNCTIONS, *catalogue.STATISTICS, *catalogue.OBSERVABLES):
+        assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_spec_is_valid_and_named_like_its_file(path: Path) -> None:
+    assert spec.read(path).name == path.stem
+
+
+def test_the_folder_is_no_package() -> None:
+    assert not (FOLDER / "__init__.py").exists()

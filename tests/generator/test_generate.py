@@ -1,0 +1,146 @@
+"""Runs: the same bytes whatever the workers, after any kill, and when a spec grows; refusals; failures that are rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from generator import cohort, spec
+from generator.dataset import Dataset
+from generator.errors import RequestError
+from generator.generate import generate
+
+HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
+BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
+GROWN = BLOCK + '[[grid]]\ntask = "photos"\narchitecture = "mlp2"\nrule = ["sgdm", "fa"]\nepochs = 2\n'
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What must not depend on how it was made: observables and snapshots, by name."""
+    files = [path for kind in ("observables", "snapshots") for path in (folder / kind).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The dataset made in this process, in one go."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "runs"
+    assert generate(spec.parse(HEAD + BLOCK), folder, workers=0).states == {"complete": 10}
+    return contents(folder)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_does_not_change_a_byte(
+    workers: int, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    summary = generate(spec.parse(HEAD + BLOCK), tmp_path / "runs", workers=workers)
+    assert summary.states == {"complete": 10}
+    assert contents(tmp_path / "runs") == undisturbed
+
+
+def test_running_again_does_nothing(tmp_path: Path) -> None:
+    parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
+    generate(parsed, tmp_path / "runs", workers=0)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "observables").iterdir()}
+    assert generate(parsed, tmp_path / "runs", workers=0).done_now == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "observables").iterdir()} == before
+
+
+def test_a_killed_run_and_a_spec_that_grew_give_the_same_dataset(tmp_path: Path) -> None:
+    folder, file = tmp_path / "runs", tmp_path / "runs.toml"
+    file.write_text(HEAD + BLOCK)
+    command = [sys.executable, "-m", "rulescope", "generate", str(file), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("networks/*.parquet"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(Dataset(folder).complete())
+    assert 0 < done < 10, "the run was to be killed in the middle"
+
+    file.write_text(HEAD + GROWN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert Dataset(folder).verify() == []
+    assert not list(folder.rglob("*.staged"))
+
+    whole = tmp_path / "whole"
+    generate(spec.parse(HEAD + BLOCK), whole, workers=0)
+    generate(spec.parse(HEAD + GROWN), whole, workers=0)
+    assert contents(folder) == contents(whole)
+    ids = Dataset(folder).read_kind("networks").column("network_id").to_pylist()
+    assert sorted(ids) == sorted(n.network_id for n in spec.parse(HEAD + GROWN).networks)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (('name = "runs"\n', 'name = "runs"\nroot_seed = 7\n'), "made with root_seed = 0, and the spec says 7"),
+        (("checkpoints = 4", "checkpoints = 3"), "made with checkpoints = 4, and the spec says 3"),
+        (("probe = 32", "probe = 33"), "made with probe = 32, and the spec says 33"),
+        (('"fa", "ia", ', '"ia", '), "holds 1 networks that the spec no longer has"),
+    ],
+)
+def test_a_dataset_made_with_something_else_is_refused(change: tuple[str, str], sentence: str, tmp_path: Path) -> None:
+    text = HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"')
+    generate(spec.parse(text), tmp_path / "runs", workers=0)
+    before = contents(tmp_path / "runs")
+    with pytest.raises(RequestError, match=sentence):
+        generate(spec.parse(text.replace(*change)), tmp_path / "runs", workers=0)
+    assert contents(tmp_path / "runs") == before
+
+
+def test_a_folder_with_foreign_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "observables").mkdir()
+    (tmp_path / "observables" / "a.parquet").write_bytes(b"")
+    with pytest.raises(RequestError, match=r"no cohorts\.json"):
+        generate(spec.parse(HEAD + BLOCK), tmp_path, workers=0)
+
+
+def test_a_cohort_that_fails_is_recorded_spares_the_others_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
+    step = cohort.Stack.step
+
+    def broken(self: cohort.Stack, batch: object) -> object:
+        if self.first.rule.label == "fa":
+            raise RuntimeError("a rule with a bug")
+        return step(self, batch)
+
+    monkeypatch.setattr(cohort.Stack, "step", broken)
+    summary = generate(parsed, tmp_path / "runs", workers=0)
+    assert summary.states == {"complete": 4, "failed": 1}
+    assert "a rule with a bug" in summary.failures[0]
+    assert any("a rule with a bug" in problem for problem in Dataset(tmp_path / "runs").verify())
+
+    monkeypatch.undo()
+    summary = generate(parsed, tmp_path / "runs", workers=0)
+    assert (summary.done_now, summary.states) == (1, {"complete": 5})
+    assert Dataset(tmp_path / "runs").verify() == []
+
+
+def test_rules_of_one_seed_start_equal_and_see_equal_batches() -> None:
+    networks = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp3"')).networks
+    stacks = [cohort.Stack([network]) for network in networks]
+    for stack in stacks[1:]:
+        for step in (0, 25):
+            assert (stack.batch(step).x == stacks[0].batch(step).x).all()
+        for mine, other in zip(stack.parameters, stacks[0].parameters, strict=True):
+            assert (mine == other).all()
+    assert not (stacks[0].batch(0).y == stacks[0].batch(1).y).all()
+
+
+def test_a_cuda_device_is_asked_for_in_vain_with_a_sentence(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(RequestError, match="no CUDA device"):
+        generate(spec.parse(HEAD + BLOCK), tmp_path / "runs", workers=0, device="cuda")

@@ -1,0 +1,158 @@
+"""Specs: expansion, identities that stay, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator import planning, spec
+from generator.errors import RequestError
+
+BLOCK = '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\n'
+
+
+def parse(extra: str = "", head: str = 'name = "x"\n') -> spec.Spec:
+    return spec.parse(head + BLOCK + extra)
+
+
+def test_a_grid_is_the_product_of_its_axes_and_seeds_count_twice() -> None:
+    text = 'name = "x"\n[[grid]]\ntask = ["digits", "photos"]\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "fa", "ia"]\n'
+    networks = spec.parse(text + "learning_rate = [0.5, 1]\nseeds = 2\n").networks
+    assert len(networks) == 2 * 2 * 3 * 2 * 2 * 2
+    assert len({n.network_id for n in networks}) == len(networks)
+    assert len({n.configuration for n in networks}) == len(networks) // 4
+
+
+def test_blocks_add_up_and_a_network_in_two_blocks_is_one_network() -> None:
+    assert len(parse("learning_rate = [1, 2]\n" + BLOCK + "learning_rate = [2, 4]\n").networks) == 3
+
+
+def test_defaults_and_other_names_for_the_same_thing_do_not_rename_a_network() -> None:
+    (plain,) = parse().networks
+    explicit = 'objective = "supervised"\nnonlinearity = "relu"\nbatch_size = 128\nlearning_rate = 1\nepochs = 40\npixels = 8\n'
+    (spelt,) = parse(explicit + "weight_decay = 0\nseeds = 1\n").networks
+    (alias,) = spec.parse('name = "y"\n' + BLOCK.replace("sgdm", "bp+momentum")).networks
+    (default,) = spec.parse('name = "y"\n' + BLOCK.replace('"sgdm"', '{name = "sgdm", momentum = 0.9}')).networks
+    assert plain.network_id == spelt.network_id == alias.network_id == default.network_id
+    assert plain.configuration == spelt.configuration
+
+
+def test_identities_are_those_of_the_first_release() -> None:
+    """A change here renames every network of every dataset: raise IDENTITY_VERSION instead, and say so."""
+    (plain,) = parse().networks
+    (other,) = parse("learning_rate = 0.5\n", 'name = "x"\nroot_seed = 3\n').networks
+    assert (plain.network_id, other.network_id) == GOLDEN
+
+
+GOLDEN = ("30bd1318b3d38fa0", "b8142b3fe3c27329")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["root_seed", "rule", "momentum", "task", "architecture", "nonlinearity", "batch_size", "pixels", "weight_decay"],
+)
+def test_everything_that_defines_a_network_changes_its_identity(change: str) -> None:
+    head = 'name = "x"\nroot_seed = 1\n' if change == "root_seed" else 'name = "x"\n'
+    block, extra = BLOCK, ""
+    match change:
+        case "rule":
+            block = BLOCK.replace("sgdm", "fa")
+        case "momentum":
+            block = BLOCK.replace('"sgdm"', '{name = "sgdm", momentum = 0.5}')
+        case "task":
+            block = BLOCK.replace("digits", "photos")
+        case "architecture":
+            block = BLOCK.replace("mlp2", "mlp3")
+        case "nonlinearity":
+            extra = 'nonlinearity = "tanh"\n'
+        case "batch_size" | "pixels":
+            extra = f"{change} = 16\n"
+        case "weight_decay":
+            extra = "weight_decay = 0.1\n"
+    assert spec.parse(head + block + extra).networks[0].network_id != parse().networks[0].network_id
+
+
+def test_seeds_change_the_network_but_not_the_configuration() -> None:
+    networks = parse("seeds = 3\n").networks
+    assert len({n.network_id for n in networks}) == 9
+    assert len({n.configuration for n in networks}) == 1
+
+
+def test_the_resolved_spec_means_the_same_networks() -> None:
+    first = parse('learning_rate = [0.5, 1]\nnonlinearity = ["relu", "tanh"]\n[snapshots]\n')
+    again = spec.parse(first.to_toml())
+    assert [n.network_id for n in again.networks] == [n.network_id for n in first.networks]
+    assert again.snapshot_ids == first.snapshot_ids
+    assert len(first.snapshot_ids) == 1
+
+
+def test_digits_are_upsampled_for_the_knets_only() -> None:
+    knet = spec.parse('name = "x"\n' + BLOCK.replace("mlp2", "knet4")).networks[0]
+    assert (knet.pixels, parse().networks[0].pixels) == (16, 8)
+
+
+MISTAKES = {
+    'name = "x"\n' + BLOCK.replace("sgdm", "sgmd"): ["'sgmd'", "did you mean 'sgdm'", "adam, ", "grid block 1"],
+    'name = "x"\n' + BLOCK.replace("digits", "digit"): ["unknown task 'digit'", "digits, photos"],
+    'name = "x"\n' + BLOCK.replace("mlp2", "mlp9"): ["unknown architecture 'mlp9'", "knet4, knet4lrn, mlp2, mlp3"],
+    'name = "x"\n' + BLOCK + 'objective = "simclr"\n': ["unknown objective 'simclr'", "supervised"],
+    'name = "x"\n' + BLOCK + 'nonlinearity = "sin"\n': ["unknown nonlinearity 'sin'", "relu, tanh"],
+    'name = "x"\n' + BLOCK + "lerning_rate = 1\n": ["unknown key 'lerning_rate'", "did you mean 'learning_rate'"],
+    'name = "x"\nchekpoints = 3\n' + BLOCK: ["unknown key 'chekpoints'", "checkpoints"],
+    'name = "x"\n[snapshots]\nnetwork = 1\n' + BLOCK: ["unknown key 'network'", "[snapshots]", "networks"],
+    BLOCK: ["needs a value for 'name'"],
+    'name = "x"\n': ["needs a value for 'grid'"],
+    'name = "x"\n[[grid]]\ntask = "digits"\nrule = "fa"\n': ["grid block 1", "needs a value for 'architecture'"],
+    'name = "../x"\n' + BLOCK: ["name", "../x"],
+    'name = "x"\n' + BLOCK + 'epochs = "many"\n': ["epochs", "many"],
+    'name = "x"\n' + BLOCK + "batch_size = 0\n": ["batch_size", "greater than 0"],
+    'name = "x"\n' + BLOCK + "batch_size = 1.5\n": ["batch_size"],
+    'name = "x"\n' + BLOCK + "learning_rate = -1\n": ["learning_rate"],
+    'name = "x"\n' + BLOCK + "learning_rate = nan\n": ["learning_rate"],
+    'name = "x"\n' + BLOCK + "learning_rate = []\n": ["learning_rate"],
+    'name = "x"\ncheckpoints = 1\n' + BLOCK: ["checkpoints"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "ia", bta = 1}'): ["'bta'", "did you mean 'beta'"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "ia", beta = "a"}'): ["'beta'", "must be a number"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', "{beta = 1}"): ["a table with one"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "ia", alpha = nan}'): ["'alpha'", "nan"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "adam", beta1 = 1}'): ["'beta1'", "below 1"],
+    'name = "x"\ncheckpoints = 40000\n' + BLOCK: ["checkpoints"],
+    'name = "x"\n' + BLOCK + "epochs = 99999999999\n": ["more than can be counted"],
+    'name = "x"\n' + BLOCK + "batch_size = 1401\n": ["1401", "1400 training stimuli"],
+    'name = "x"\nprobe = 398\n' + BLOCK: ["probe = 398", "397"],
+    'name = "x"\n' + BLOCK + "epochs = 1\n": ["10 updates", "21 checkpoints"],
+    'name = "x"\n' + BLOCK + "pixels = 9\n": ["8 or 16 pixels, not at 9"],
+    'name = "x"\n' + BLOCK.replace("mlp2", "knet4") + "pixels = 8\n": ["knet4", "5×5 kernel on a 2×2 input"],
+    "name = \n": ["not valid TOML"],
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_it(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        spec.parse(text)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    for part in MISTAKES[text]:
+        assert part in sentence
+
+
+def test_cohorts_hold_every_network_once_and_only_networks_that_stack() -> None:
+    text = 'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "knet4"]\nrule = ["sgdm", "fa"]\nseeds = 5\n'
+    networks = spec.parse(text + "learning_rate = [0.5, 1]\n").networks
+    cohorts = planning.form_cohorts(networks)
+    members = [name for cohort, _ in cohorts for name in cohort.network_ids]
+    assert sorted(members) == sorted(n.network_id for n in networks)
+    assert all(len({m.stack_key for m in stack}) == 1 for _, stack in cohorts)
+    assert len({cohort.name for cohort, _ in cohorts}) == len(cohorts)
+    for architecture, largest in (("mlp2", planning.MAX_STACK), ("knet4", planning.CONV_STACK)):
+        sizes = [len(stack) for _, stack in cohorts if stack[0].architecture == architecture]
+        assert max(sizes) <= largest
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_plan_counts_by_arithmetic() -> None:
+    text = 'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = ["mlp3", "knet4"]\nrule = ["sgdm", "fa"]\nseeds = 2\n'
+    found = planning.plan(spec.parse(text))
+    assert (found.networks, found.examples, found.rows) == (16, 8 * 3 + 8 * 4, 56 * 21)
+    assert found.layers == {"mlp3": 3, "knet4": 4}
+    assert set(found.counts.values()) == {4}

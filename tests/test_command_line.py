@@ -1,0 +1,82 @@
+"""The command line: exit statuses, one sentence for every mistake, and what may import what."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+SPEC = 'name = "x"\ncheckpoints = 3\nprobe = 16\n[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\nepochs = 1\n'
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "x.toml"
+    path.write_text(SPEC)
+    return path
+
+
+def refused(process: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit status 2 and one line on stderr that holds all parts."""
+    assert process.returncode == 2, process
+    assert process.stdout == ""
+    assert len(process.stderr.strip().splitlines()) == 1
+    for part in parts:
+        assert part in process.stderr
+
+
+def test_from_a_spec_to_a_verified_dataset(command: Command, spec: Path) -> None:
+    assert "1 networks" in command("plan", spec).stdout
+    made = command("generate", spec, "--workers", 0)
+    assert made.returncode == 0
+    assert "1 complete" in made.stdout
+    assert (spec.parent / "x" / "networks.parquet").is_file()
+    assert "1 of 1 cohorts" in command("status", spec.parent / "x").stdout
+    assert command("verify", spec.parent / "x").returncode == 0
+    next((spec.parent / "x" / "networks").iterdir()).unlink()
+    broken = command("verify", spec.parent / "x")
+    assert (broken.returncode, "is missing" in broken.stdout, broken.stderr) == (1, True, "")
+
+
+def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(command: Command, spec: Path) -> None:
+    refused(command("generat", spec), "unknown command 'generat'", "did you mean 'generate'", "known: evaluate, ")
+    refused(command("--foo"), "unknown option '--foo' in rulescope;", "--help")
+    assert command().returncode == 0
+    refused(command("generate", spec, "--worker", 2), "'--worker'", "known: ", "--workers")
+    refused(command("evaluate", spec, "--splitt", "network"), "'--splitt'", "known: ", "--split")
+    refused(command("generate", spec, "--workers", "two"), "--workers", "integer")
+    refused(command("generate"), "SPEC")
+
+
+def test_a_bad_request_is_refused_before_anything_is_made(command: Command, spec: Path) -> None:
+    spec.write_text(SPEC.replace("sgdm", "sgmd"))
+    refused(command("generate", spec), "x.toml", "'sgmd'", "did you mean 'sgdm'")
+    spec.write_text(SPEC)
+    refused(command("generate", spec, "--device", "tpu"), "'tpu'", "auto, cpu, cuda")
+    refused(command("generate", spec, "--workers", -1), "-1")
+    assert not (spec.parent / "x").exists()
+    refused(command("generate", spec.parent / "none.toml"), "none.toml", "No such file")
+    refused(command("verify", spec.parent), "is not a dataset")
+    refused(command("evaluate", spec.parent), "is not a dataset")
+    refused(command("generate", spec, "--out", spec), "x.toml is a file")
+
+
+def imported_by(module: str) -> set[str]:
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    assert not imported_by("rulescope") & {"torch", "numpy", "pandas", "pyarrow", "sklearn", "dask", "matplotlib"}
+
+
+def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
+    modules = "classifier.evaluate, classifier.training, classifier.report, classifier.importance"
+    assert "torch" not in imported_by(modules)
+    assert "classifier" not in imported_by("generator.generate, generator.work, generator.cohort, generator.cli")

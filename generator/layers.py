@@ -8,6 +8,7 @@ nonlinearity are added here once. Pooling and normalisation lie between weight l
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class _Propagate(torch.autograd.Function):
         return below, ctx.layer.correlate(x, error), ctx.layer.positions_sum(error), None, None
 
 
-class WeightLayer:
+class WeightLayer(ABC):
     """A weight tensor and what it computes: y = φ(W x + b). One observed layer.
 
     Args:
@@ -95,21 +96,21 @@ class WeightLayer:
         run.outputs.append(y)
         return y
 
+    @abstractmethod
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """W x + b."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backproject(self, error: Tensor, matrix: Tensor) -> Tensor:
         """Mᵀ δ for M of the weights' shape: the error, sent down."""
-        raise NotImplementedError
 
+    @abstractmethod
     def correlate(self, x: Tensor, error: Tensor) -> Tensor:
         """Σ δ xᵀ over the batch and positions: the weights' gradient."""
-        raise NotImplementedError
 
+    @abstractmethod
     def positions_sum(self, error: Tensor) -> Tensor:
         """Σ δ over the batch and positions, (k, out): the biases' gradient."""
-        raise NotImplementedError
 
     def ones_response(self, like: Tensor) -> Tensor:
         """W applied to an all-ones input of the shape of `like` (k, b, …), for one stimulus: (k, 1, …) as an output."""

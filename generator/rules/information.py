@@ -30,8 +30,7 @@ class InformationAlignment(FeedbackAlignment):
     ) -> None:
         super().__init__(network, draw)
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
-        self.aligned = [layer for layer in network.layers if layer.feedback is not None]
-        self.feedbacks = [layer.feedback for layer in self.aligned if layer.feedback is not None]
+        self.feedbacks = [layer.feedback for layer in network.layers if layer.feedback is not None]
         self.rate = self.feedbacks[0].new_full((len(self.feedbacks[0]),), feedback_rate)
         self.update = Adam(self.feedbacks, **Adam.defaults)
 

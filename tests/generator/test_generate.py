@@ -126,6 +126,29 @@ def test_a_cohort_that_fails_is_recorded_spares_the_others_and_is_tried_again(
     assert Dataset(tmp_path / "runs").verify() == []
 
 
+def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
+    publish = Dataset.publish_table
+    published = []
+
+    def killed_after_the_first(self: Dataset, name: str, table: object) -> None:
+        if published:
+            raise KeyboardInterrupt
+        published.append(name)
+        publish(self, name, table)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Dataset, "publish_table", killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        generate(parsed, tmp_path / "runs", workers=0)
+    monkeypatch.undo()
+    assert published[0].startswith("networks/"), "a record alone is never taken for a complete cohort"
+    assert Dataset(tmp_path / "runs").complete() == set()
+    assert generate(parsed, tmp_path / "runs", workers=0).states == {"complete": 5}
+    assert Dataset(tmp_path / "runs").verify() == []
+
+
 def test_rules_of_one_seed_start_equal_and_see_equal_batches() -> None:
     networks = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp3"')).networks
     stacks = [cohort.Stack([network]) for network in networks]

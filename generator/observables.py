@@ -1,12 +1,14 @@
 """The 45 statistics of a layer at a checkpoint (Nayebi et al. 2020; definitions in datasets/README.md).
 
-One sort per tensor serves all quantiles: those of |x| and x² are read off the sorted x. Moments are central, taken about the
-median and of numbers scaled by a power of two, so that float32 neither cancels nor under- or overflows.
+Two stages. `_reduce` is where the time goes: it reads every element, and leaves a few numbers per row of a tensor. One sort
+serves all quantiles, those of |x| and x² included; moments come from sums of powers about the median. `_assemble` turns
+those numbers into statistics, once for the rows of all layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,102 +18,129 @@ from torch import Tensor
 from generator.catalogue import FUNCTIONS, NAMES, STATISTICS, TENSOR_STATISTICS
 from generator.layers import WeightLayer
 
-CHUNK = 1 << 17  # elements worked on at once on a CPU: with their copies they stay in the second-level cache
+BLOCK = 1 << 21  # elements sorted at once on a CPU: bounds the copy
+CHUNK = 1 << 17  # elements whose powers are summed at once on a CPU: few enough for its cache
+SHORT = 512  # up to this many elements sorting magnitudes once more is cheaper than finding their order in sorted x
+QUANTILES = (0.5, 0.75)
+
+Passed = tuple[WeightLayer, Tensor, Tensor]  # a layer, what it read, x (k, b, …), and what it wrote, y (k, b, …)
 
 
-def measure(layer: WeightLayer, x: Tensor, y: Tensor) -> Float[Tensor, "k 45"]:
-    """All statistics of a layer that read x (k, b, …) and wrote y (k, b, …), in the catalogue's order, in float64."""
-    weight = tensor_statistics(layer.weight.flatten(1))
-    units = (y if y.ndim == 3 else y.movedim(2, -1)).flatten(2)  # in memory order: no copy, and order does not matter
-    activation = tensor_statistics(units.flatten(0, 1)).unflatten(0, units.shape[:2]).mean(1)
-    return torch.cat([weight, activation, change_statistics(layer, x, y)], dim=1) + 0.0  # no −0, which sorts anywhere
+def measure(passed: Sequence[Passed]) -> Float[Tensor, "k layers 45"]:
+    """All statistics of every layer, in the catalogue's order, in float64."""
+    k, b = passed[0][1].shape[:2]
+    weights = [layer.weight.flatten(1) for layer, _, _ in passed]
+    units = [_units(y).flatten(0, 1) for _, _, y in passed]
+    table = _assemble(_joined([_reduced(tensor) for tensor in weights + units]))
+    weight = table[:, : len(passed) * k].unflatten(1, (len(passed), k))
+    activation = table[:, len(passed) * k :].unflatten(1, (len(passed), k, b)).mean(3)
+    change = torch.stack([change_statistics(*each) for each in passed], dim=1)
+    return torch.cat([weight, activation, change]).transpose(0, 2) + 0.0  # no −0, which sorts anywhere
 
 
-def change_statistics(layer: WeightLayer, x: Tensor, y: Tensor) -> Float[Tensor, "k 3"]:
+def _units(y: Tensor) -> Float[Tensor, "k b units"]:
+    """A layer's output, units in the order of memory: no copy, and their order does not matter."""
+    return (y if y.ndim == 3 else y.movedim(2, -1)).flatten(2)
+
+
+def change_statistics(layer: WeightLayer, x: Tensor, y: Tensor) -> Float[Tensor, "3 k"]:
     """Raw, squared and absolute value of (1/n_out) Σ_i Σ_j ∂y_i/∂x_j per stimulus, averaged over stimuli.
 
     With W applied to an all-ones input, r, this is mean_i φ′(a_i) r_i: no backward pass, and always the forward weights.
     """
-    rows = layer.ones_response(x)
-    slope = layer.phi_prime(y[:, :1] if layer.nonlinearity == "linear" else y)  # the same for all stimuli if linear
-    change = (slope * rows).flatten(2).mean(-1, dtype=torch.float64)
-    return torch.stack([change.mean(1), change.square().mean(1), change.abs().mean(1)], dim=1)
+    ones = _units(layer.ones_response(x))
+    slope = layer.phi.slope(_units(y[:, :1] if layer.nonlinearity == "linear" else y))  # if linear, of all stimuli
+    change = torch.bmm(slope, ones.mT)[..., 0].double() / ones.shape[-1]
+    return torch.stack([change.mean(1), change.square().mean(1), change.abs().mean(1)])
 
 
 def tensor_statistics(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 21"]:
     """The 21 statistics {raw, sq, abs} × {norm, …, kurtosis} of every row, in float64. Undefined ones are NaN."""
-    if x.shape[1] == 0:
-        return x.new_full((len(x), len(TENSOR_STATISTICS)), torch.nan, dtype=torch.float64)
-    return torch.cat([_statistics(chunk) for chunk in _chunks(x)])
+    return _assemble(_reduced(x)).T
 
 
-def _chunks(x: Tensor) -> Iterator[Tensor]:
-    return iter(x.split(max(1, CHUNK // x.shape[1])) if x.device.type == "cpu" else [x])
+class _Rows(NamedTuple):
+    """What one reading of the elements leaves of each row, in float64. Rows come last, so that each number is a vector.
+
+    Elements are counted in units of `unit`, a power of two that keeps their eighth powers in range.
+    """
+
+    n: Float[Tensor, " rows"]
+    unit: Float[Tensor, " rows"]
+    order: Float[Tensor, "2 2 quantiles rows"]  # of x and |x|: the order statistics below and above each quantile
+    centre: Float[Tensor, "2 rows"]  # the medians of x and |x|, as subtracted
+    sums: Float[Tensor, "4 3 rows"]  # Σ d, Σ d², Σ d³, Σ d⁴ of d = x − c, x² − c² and |x| − c
 
 
-def _statistics(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 21"]:
+def _joined(parts: Sequence[_Rows]) -> _Rows:
+    return _Rows(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))
+
+
+def _reduced(x: Float[Tensor, "rows n"]) -> _Rows:
+    n = max(1, x.shape[1])
+    return _joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if x.device.type == "cpu" else len(x))])
+
+
+def _reduce(x: Float[Tensor, "rows n"]) -> _Rows:
+    rows, n = x.shape
+    if n == 0:
+        shapes = ((rows,), (rows,), (2, 2, len(QUANTILES), rows), (2, rows), (4, len(FUNCTIONS), rows))
+        return _Rows(*(torch.full(shape, torch.nan, dtype=torch.float64, device=x.device) for shape in shapes))
     ordered = _sort(x)
-    largest = torch.maximum(-ordered[:, 0], ordered[:, -1])
+    lowest, highest = ordered[:, 0], ordered[:, -1]
+    unit = _unit(torch.maximum(-lowest, highest), highest)
+    if unit is not None:
+        x, ordered = (t * (1 / unit)[:, None].to(x.dtype) for t in (x, ordered))
+    positive = bool((lowest >= 0).all())
+    low, share = _positions(torch.tensor(n, dtype=torch.float64))
+    ranks = torch.cat([low, (low + 1).clamp(max=n - 1)]).long().to(x.device)
+    of_x = ordered.index_select(1, ranks)
+    of_size = of_x if positive else _magnitudes(x, ordered, ranks)
+    order = torch.stack([of_x.T, of_size.T]).double().unflatten(1, (2, len(QUANTILES)))
+    centre = _between(order, share[:, None].to(x.device))[:, 0].to(x.dtype)
+    middle, typical = centre[..., None]
+    sums = _sums(x, middle, typical, positive)
+    count = torch.full_like(sums[0, 0], n)
+    return _Rows(count, torch.ones_like(count) if unit is None else unit, order, centre.double(), sums)
+
+
+def _sums(x: Float[Tensor, "rows n"], middle: Tensor, typical: Tensor, positive: bool) -> Float[Tensor, "4 3 rows"]:
+    """Power sums about the medians of x and |x|, (rows, 1): deviations that neither cancel nor lose digits far from 0."""
+    if x.device.type == "cpu" and x.numel() > CHUNK:  # in pieces: parts of one row add up, rows stand side by side
+        if len(x) == 1:
+            return torch.stack([_sums(part, middle, typical, positive) for part in x.split(CHUNK, dim=1)]).sum(0)
+        bands = (each.split(max(1, CHUNK // x.shape[1])) for each in (x, middle, typical))
+        return torch.cat([_sums(r, m, t, positive) for r, m, t in zip(*bands, strict=True)], dim=-1)
+    deviation = (x if positive else x.abs()) - typical
+    absolute = _powers(deviation)
+    square = _powers((deviation + 2 * typical).mul_(deviation))  # x² − c² = (|x| − c)(|x| + c)
+    raw = absolute if positive else _powers(x - middle)
+    return torch.stack([torch.stack(power) for power in zip(raw, square, absolute, strict=True)]).double()
+
+
+def _powers(d: Float[Tensor, "rows n"]) -> tuple[Tensor, ...]:
+    """Σ d, Σ d², Σ d³, Σ d⁴ of every row."""
+    square = d * d
+    return d.sum(1), square.sum(1), _dot(d, square), _dot(square, square)
+
+
+def _dot(a: Float[Tensor, "rows n"], b: Float[Tensor, "rows n"]) -> Float[Tensor, " rows"]:
+    if a.device.type == "cpu":  # no temporary
+        return torch.from_numpy(np.vecdot(a.numpy(), b.numpy()))
+    return (a * b).sum(1)
+
+
+def _unit(largest: Float[Tensor, " rows"], last: Float[Tensor, " rows"]) -> Float[Tensor, " rows"] | None:
+    """Powers of two to count in, or None where float32 holds all eighth powers as they are: to the bit the same.
+
+    A row with NaN, which sorts last, has the unit NaN: nothing of it is defined.
+    """
+    smallest, greatest = torch.aminmax(largest)
+    if bool((smallest >= 2**-6) & (greatest <= 2**10)):
+        return None
     exponent = torch.frexp(torch.where(largest.isfinite(), largest, 1.0)).exponent
     unit = torch.ldexp(torch.ones_like(largest, dtype=torch.float64), exponent)  # 1 if all is 0: frexp(0) = (0, 0)
-    unit = torch.where(ordered[:, -1].isnan(), torch.nan, unit)  # NaN sorts last; nothing of such a row is defined
-    if bool(((unit < 2**-6) | (unit > 2**10) | unit.isnan()).any()):
-        x, ordered = (t * (1 / unit)[:, None].to(x.dtype) for t in (x, ordered))
-    else:  # fourth powers of float32 deviations stay in range as they are, and the statistics are the same to the bit
-        unit = torch.ones_like(unit)
-
-    n = ordered.shape[1]
-    low, high, share = _quartiles(n)
-    raw_quantiles = _between(ordered[:, low].double(), ordered[:, high].double(), share)
-    smallest, below, above = _absolute_order(ordered, torch.stack([torch.zeros_like(low), low, high]))
-    absolute_quantiles, square_quantiles = _between(below, above, share), _between(below**2, above**2, share)
-
-    # Moments of deviations from the median: numbers that neither cancel nor lose digits however far from 0 they lie.
-    positive = bool((ordered[:, 0] >= 0).all())
-    flat = smallest[:, 0] == torch.maximum(-ordered[:, 0], ordered[:, -1])
-    centre = absolute_quantiles[:, :1].to(x.dtype)
-    deviation = (x if positive else x.abs()) - centre
-    about_square = (deviation + 2 * centre).mul_(deviation)  # x² − c² = (|x| − c)(|x| + c)
-    sq = _moments(about_square, centre.double() ** 2, flat)
-    absolute = _moments(deviation, centre, flat)
-    centre = raw_quantiles[:, :1].to(x.dtype)
-    raw = absolute if positive else _moments(x - centre, centre, ordered[:, 0] == ordered[:, -1])
-
-    norm, square_norm = (n * sq[:, 0]).sqrt(), (n * (sq[:, 1] + sq[:, 0] ** 2)).sqrt()
-    parts = {
-        "raw": _assemble(norm, raw, raw_quantiles, unit),
-        "sq": _assemble(square_norm, sq, square_quantiles, unit**2),
-        "abs": _assemble(norm, absolute, absolute_quantiles, unit),
-    }
-    return torch.cat([parts[function] for function in FUNCTIONS], dim=1)
-
-
-def _assemble(norm: Tensor, moments: Tensor, quantiles: Tensor, unit: Tensor) -> Float[Tensor, "rows 7"]:
-    """The seven statistics of one function, scaled back from units of `unit`, in the catalogue's order."""
-    (mean, var, kurtosis), (median, third) = moments.unbind(1), quantiles.unbind(1)
-    by_name = {
-        "norm": norm * unit,
-        "mean": mean * unit,
-        "median": median * unit,
-        "thirdquartile": third * unit,
-        "var": var * unit**2,
-        "skew": 3 * (mean - median) / torch.where(var > 0, var, torch.nan).sqrt(),
-        "kurtosis": kurtosis,
-    }
-    return torch.stack([by_name[name] for name in STATISTICS], dim=1)
-
-
-def _moments(deviation: Float[Tensor, "rows n"], centre: Tensor, constant: Tensor) -> Float[Tensor, "rows 3"]:
-    """Mean, population variance and kurtosis of every row of centre (rows, 1) + deviation, which is used up.
-
-    A constant row has variance 0 and no kurtosis.
-    """
-    mean = deviation.mean(1, keepdim=True)
-    squares = deviation.sub_(mean).square_()
-    var = torch.where(constant, 0.0, squares.mean(1).double())
-    fourth = torch.linalg.vector_norm(squares, dim=1).double() ** 2 / deviation.shape[1]
-    kurtosis = fourth / torch.where(constant, torch.nan, var) ** 2
-    return torch.stack([(centre.double() + mean)[:, 0], var, kurtosis], dim=1)
+    return torch.where(last.isnan(), torch.nan, unit)
 
 
 def _sort(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
@@ -121,36 +150,68 @@ def _sort(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
     return torch.sort(x, dim=1).values
 
 
-def _quartiles(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Positions below and above the median and the 75 % quantile of n sorted values, and the share of the way between."""
-    position = (n - 1) * torch.tensor([0.5, 0.75], dtype=torch.float64)
-    low = position.floor().long()
-    return low, (low + 1).clamp(max=n - 1), position - low
+def _positions(n: Float[Tensor, "*rows"]) -> tuple[Tensor, Tensor]:
+    """Position below each quantile among n sorted values, and the share of the way to the next (numpy's default).
+
+    Quantiles come first.
+    """
+    position = torch.stack([(n - 1) * quantile for quantile in QUANTILES])
+    below = position.floor()
+    return below, position - below
 
 
-def _between(below: Tensor, above: Tensor, share: Tensor) -> Float[Tensor, "rows 2"]:
-    """Linear interpolation between order statistics, as numpy's default quantile."""
-    return below + share.to(below.device) * (above - below)
+def _between(order: Float[Tensor, "*some 2 quantiles rows"], share: Tensor) -> Float[Tensor, "*some quantiles rows"]:
+    below, above = order.unbind(-3)
+    return below + share * (above - below)
 
 
-def _absolute_order(ordered: Float[Tensor, "rows n"], ranks: Tensor) -> Float[Tensor, "a rows b"]:
-    """Order statistics of |x| at `ranks` (a, b), from 0, given sorted x.
+def _magnitudes(x: Float[Tensor, "rows n"], ordered: Float[Tensor, "rows n"], ranks: Tensor) -> Float[Tensor, "rows r"]:
+    """Order statistics of |x| at `ranks`, from 0.
 
     The r + 1 smallest magnitudes are a window [i, i + r] of sorted x, so the r-th is min_i max(−x_i, x_{i+r}): −x_i falls
     and x_{i+r} rises with i, and bisection finds where they cross.
     """
-    rows, n = ordered.shape
-    rank = ranks.to(ordered.device)[:, None, :].expand(len(ranks), rows, ranks.shape[1])
-    table = ordered.expand(len(ranks), rows, n)
+    rows, n = x.shape
+    if n <= SHORT:
+        return _sort(x.abs()).index_select(1, ranks)
+    rank = ranks.expand(rows, -1)
     last = n - 1 - rank
     low, high = torch.zeros_like(rank), last.clone()
-    for _ in range(int(last.max()).bit_length()):
+    for _ in range(n.bit_length()):
         middle = (low + high) // 2
-        crossed = table.gather(2, middle + rank) >= -table.gather(2, middle)
+        crossed = ordered.gather(1, middle + rank) >= -ordered.gather(1, middle)
         low, high = torch.where(crossed, low, torch.minimum(middle + 1, last)), torch.where(crossed, middle, high)
     before = (high - 1).clamp(min=0)
-    candidates = [torch.maximum(-table.gather(2, i), table.gather(2, i + rank)) for i in (before, high)]
-    return torch.minimum(*candidates).double()
+    candidates = [torch.maximum(-ordered.gather(1, i), ordered.gather(1, i + rank)) for i in (before, high)]
+    return torch.minimum(*candidates)
 
 
+def _assemble(rows: _Rows) -> Float[Tensor, "21 rows"]:
+    """The statistics {raw, sq, abs} × {norm, …, kurtosis}, in the catalogue's order."""
+    x, size = rows.order
+    order = torch.stack([x, size.square(), size])
+    centre = torch.stack([rows.centre[0], rows.centre[1].square(), rows.centre[1]])
+    unit = torch.stack([rows.unit, rows.unit.square(), rows.unit])
+
+    median, third = _between(order, _positions(rows.n)[1]).unbind(1)
+    m1, m2, m3, m4 = rows.sums / rows.n  # about the centre
+    shift = m1.square()
+    mean, var = centre + m1, m2 - shift  # |mean − median| ≤ σ, so the shift is at most half of m2: no digits are lost
+    fourth = m4 - 4 * m1 * m3 + 6 * shift * m2 - 3 * shift.square()
+    spread = torch.where(var > 0, var, torch.nan)  # of a constant, variance 0, the shape is undefined
+    second = mean[1]  # ⟨x²⟩
+    norm = (rows.n * torch.stack([second, var[1] + second.square(), second])).sqrt()
+    by_name = {
+        "norm": norm * unit,
+        "mean": mean * unit,
+        "median": median * unit,
+        "thirdquartile": third * unit,
+        "var": var * unit.square(),
+        "skew": 3 * (mean - median) / spread.sqrt(),
+        "kurtosis": fourth / spread.square(),
+    }
+    return torch.stack([by_name[name] for name in STATISTICS], dim=1).flatten(0, 1)
+
+
+assert list(FUNCTIONS) == ["raw", "sq", "abs"]
 assert len(NAMES) == 2 * len(TENSOR_STATISTICS) + len(FUNCTIONS)

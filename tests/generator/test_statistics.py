@@ -143,7 +143,7 @@ def _layer(n_in: int, n_out: int, nonlinearity: str = "linear") -> Linear:
 
 
 def _measured(layer: Linear, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
-    return dict(zip(catalogue.NAMES, measure(layer, x, y)[0].tolist(), strict=True))
+    return dict(zip(catalogue.NAMES, measure([(layer, x, y)])[0, 0].tolist(), strict=True))
 
 
 def test_activation_statistics_are_means_over_stimuli() -> None:

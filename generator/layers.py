@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +24,25 @@ from generator.errors import RequestError
 # draw(purpose, layer name, shape) -> standard normal numbers of shape (k, *shape)
 Draw = Callable[[str, str, tuple[int, ...]], Tensor]
 
-# name -> (φ, φ′ written in terms of y = φ(a), as the change observable reads it)
-NONLINEARITIES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "linear": (lambda a: a, torch.ones_like),
-    "relu": (torch.relu, lambda y: (y > 0).to(y.dtype)),
-    "tanh": (torch.tanh, lambda y: 1 - y * y),
+
+class Nonlinearity(NamedTuple):
+    """φ, the same in place, φ′ and δ = g ⊙ φ′; the last two are written in terms of y = φ(a)."""
+
+    phi: Callable[[Tensor], Tensor]
+    phi_: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+NONLINEARITIES = {
+    "linear": Nonlinearity(lambda a: a, lambda a: a, torch.ones_like, lambda g, y: g),
+    "relu": Nonlinearity(
+        torch.relu,
+        torch.relu_,
+        torch.sign,
+        lambda g, y: torch.ops.aten.threshold_backward(g, y, 0),
+    ),
+    "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda y: 1 - y * y, torch.ops.aten.tanh_backward),
 }
 
 
@@ -40,32 +54,48 @@ class Pass:
         training: batch statistics in normalisation; otherwise the running ones.
         cut: every weight layer reads a detached tensor, so that the graph falls into blocks, one per weight layer.
         track: weight of this batch in the running statistics of normalisation.
+        drives: a list to which every layer adds its W x, for rules that need it.
     """
 
     training: bool = False
     cut: bool = False
     track: float = 0.1
+    drives: list[Tensor] | None = None
     received: list[Tensor] = field(default_factory=list)  # x, before any cut
-    drives: list[Tensor] = field(default_factory=list)  # a = W x + b
-    outputs: list[Tensor] = field(default_factory=list)  # y = φ(a)
+    outputs: list[Tensor] = field(default_factory=list)  # y = φ(W x + b)
 
 
 class _Propagate(torch.autograd.Function):
-    """a = W x + b, with the error sent down through `feedback`, or through W where there is none."""
+    """y = φ(W x + b), with the error sent down through `feedback`, or through W where there is none.
+
+    φ overwrites its argument: what a training step costs is memory traffic as much as arithmetic.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor | None, layer: WeightLayer
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        feedback: Tensor | None,
+        layer: WeightLayer,
+        drives: list[Tensor] | None,
     ) -> Tensor:
+        if drives is None:
+            y = layer.phi.phi_(layer.forward(x, weight, bias))
+        else:
+            drives.append(layer.forward(x, weight, None))
+            y = layer.phi.phi_(drives[-1] + bias.view(*bias.shape[:1], 1, -1, *(1,) * (drives[-1].ndim - 3)))
         ctx.layer = layer
-        ctx.save_for_backward(x, weight if feedback is None else feedback)
-        return layer.forward(x, weight, bias)
+        ctx.save_for_backward(x, weight if feedback is None else feedback, y)
+        return y
 
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        x, matrix = ctx.saved_tensors
+        x, matrix, y = ctx.saved_tensors
+        error = ctx.layer.phi.backward(error, y)
         below = ctx.layer.backproject(error, matrix) if ctx.needs_input_grad[0] else None
-        return below, ctx.layer.correlate(x, error), ctx.layer.positions_sum(error), None, None
+        return below, ctx.layer.correlate(x, error), ctx.layer.positions_sum(error), None, None, None
 
 
 class WeightLayer(ABC):
@@ -85,14 +115,12 @@ class WeightLayer(ABC):
         self.weight = draw("init", name, shape) * self.scale
         self.bias = torch.zeros_like(self.weight.flatten(2)[..., 0])
         self.feedback: Tensor | None = None
-        self.phi, self.phi_prime = NONLINEARITIES[nonlinearity]
+        self.phi = NONLINEARITIES[nonlinearity]
 
     def __call__(self, x: Tensor, run: Pass) -> Tensor:
         """The layer's output, recorded in `run` with its input."""
         run.received.append(x)
-        a = _Propagate.apply(x.detach() if run.cut else x, self.weight, self.bias, self.feedback, self)
-        y = self.phi(a)
-        run.drives.append(a)
+        y = _Propagate.apply(x.detach() if run.cut else x, self.weight, self.bias, self.feedback, self, run.drives)
         run.outputs.append(y)
         return y
 

@@ -22,7 +22,7 @@ class KNet(Network):
 
     def __init__(self, shape: InputShape, nonlinearity: str, draw: Draw, norm: str) -> None:
         super().__init__(shape, draw)
-        self.phi = NONLINEARITIES[nonlinearity][0]
+        self.phi = NONLINEARITIES[nonlinearity].phi
         self.batch = norm == "batch"
         side = shape.pixels
         self.convs = [

@@ -37,7 +37,8 @@ class Supervised(Objective):
 
     def loss(self, outputs: Float[Tensor, "k b classes"], labels: Int[Tensor, "k b"]) -> Float[Tensor, " k"]:
         """Mean negative log-likelihood in nats."""
-        return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+        # Classes second and the batch innermost: over a last axis of few classes the kernel is four times slower on a CPU.
+        return F.cross_entropy(outputs.mT.contiguous(), labels, reduction="none").mean(1)
 
     def accuracy(self, outputs: Float[Tensor, "k b classes"], labels: Int[Tensor, "k b"]) -> Float[Tensor, " k"]:
         """Share of stimuli whose largest output is the label's."""

@@ -28,8 +28,8 @@ class Adam(Update):
         """One step, in place."""
         self.steps += 1
         scale = (1 - self.beta2**self.steps) ** 0.5
+        rate = rate * (scale / (1 - self.beta1**self.steps))  # m̂ / (√v̂ + ε) = scale / (1 − β₁ᵗ) · m / (√v + ε scale)
         for w, g, m, v in zip(tensors, gradients, self.first, self.second, strict=True):
             m.lerp_(g, 1 - self.beta1)
             v.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
-            direction = m / (v.sqrt() / scale + self.epsilon)
-            w.addcmul_(direction, per_network(rate, v), value=-1 / (1 - self.beta1**self.steps))
+            w.addcdiv_(m * per_network(rate, m), v.sqrt().add_(self.epsilon * scale), value=-1)

@@ -5,7 +5,8 @@ the map it is taken on [ours], the primitives are
 
     amp = −⟨p_f · p_b⟩        null = ⟨‖Bᵀ p_f‖²⟩        decay = ‖W‖² + ‖B‖²
 
-W is held constant, so each function below is the gradient with respect to B.
+W is held constant, so only gradients with respect to B matter. Those of amp and null are both of the form Σ p_f zᵀ: each
+function below is its partner z of p_f, so that a sum of them costs one product.
 """
 
 from __future__ import annotations
@@ -14,21 +15,18 @@ from torch import Tensor
 
 from generator.layers import WeightLayer
 
-
-def amp_gradient(layer: WeightLayer, x: Tensor, p_f: Tensor) -> Tensor:
-    """∂ amp / ∂B = −⟨p_f xᵀ⟩."""
-    return layer.correlate(x, p_f).div_(-_samples(p_f))
+DECAY = 2.0  # ∂ decay / ∂B = 2 B
 
 
-def null_gradient(layer: WeightLayer, p_f: Tensor, feedback: Tensor) -> Tensor:
-    """∂ null / ∂B = 2 ⟨p_f (Bᵀ p_f)ᵀ⟩."""
+def amp_partner(x: Tensor, p_f: Tensor) -> Tensor:
+    """z = −x / n: ∂ amp / ∂B = −⟨p_f xᵀ⟩."""
+    return x / -_samples(p_f)
+
+
+def null_partner(layer: WeightLayer, p_f: Tensor, feedback: Tensor) -> Tensor:
+    """z = 2 Bᵀ p_f / n: ∂ null / ∂B = 2 ⟨p_f (Bᵀ p_f)ᵀ⟩."""
     below = layer.backproject(p_f, feedback)
-    return layer.correlate(below, p_f).mul_(2 / _samples(below))
-
-
-def decay_gradient(feedback: Tensor) -> Tensor:
-    """∂ decay / ∂B = 2 B."""
-    return 2 * feedback
+    return below.mul_(2 / _samples(below))
 
 
 def _samples(p: Tensor) -> int:

@@ -9,7 +9,7 @@ from generator.architectures.network import Network
 from generator.curricula.objectives import Objective
 from generator.layers import Draw, Pass, WeightLayer
 from generator.rules.adam import Adam
-from generator.rules.alignment import amp_gradient, decay_gradient, null_gradient
+from generator.rules.alignment import DECAY, amp_partner, null_partner
 from generator.rules.contract import Batch, Lesson, tuned
 from generator.rules.feedback import FeedbackAlignment
 
@@ -36,20 +36,18 @@ class InformationAlignment(FeedbackAlignment):
 
     def learn(self, batch: Batch, objective: Objective) -> Lesson:
         """Backpropagate through B, then move B on the same activations."""
-        run = Pass(training=True)
+        drives: list[Tensor] = []
+        run = Pass(training=True, drives=drives)
         lesson = self.descend(batch, objective, run)
         with torch.no_grad():
-            passed = zip(self.network.layers, run.received, run.drives, strict=True)
+            passed = zip(self.network.layers, run.received, drives, strict=True)
             gradients = [self.gradient(*each) for each in passed if each[0].feedback is not None]
             self.update.step(self.feedbacks, gradients, self.rate)
         return lesson
 
-    def gradient(self, layer: WeightLayer, x: Tensor, drive: Tensor) -> Tensor:
-        """The gradient of the layer's alignment loss with respect to B; `drive` is W x + b."""
+    def gradient(self, layer: WeightLayer, x: Tensor, p_f: Tensor) -> Tensor:
+        """The gradient of the layer's alignment loss with respect to B; `p_f` is W x."""
         assert layer.feedback is not None
-        x, p_f = x.detach(), drive.detach() - layer.bias.view(*layer.bias.shape[:1], 1, -1, *(1,) * (drive.ndim - 3))
-        return (
-            self.alpha * amp_gradient(layer, x, p_f)
-            + self.beta * null_gradient(layer, p_f, layer.feedback)
-            + self.gamma * decay_gradient(layer.feedback)
-        )
+        partner = null_partner(layer, p_f, layer.feedback).mul_(self.beta)
+        partner.add_(amp_partner(x.detach(), p_f), alpha=self.alpha)
+        return layer.correlate(partner, p_f).add_(layer.feedback, alpha=self.gamma * DECAY)

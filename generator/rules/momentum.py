@@ -25,5 +25,5 @@ class Momentum(Update):
     def step(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor], rate: Tensor) -> None:
         """One step, in place."""
         for w, g, v in zip(tensors, gradients, self.velocities, strict=True):
-            v.mul_(self.momentum).add_(g)
+            torch.add(g, v, alpha=self.momentum, out=v)
             w.addcmul_(v, per_network(rate, v), value=-1)

@@ -27,9 +27,15 @@ def ia(architecture: str, count: int = 2, **overrides: float) -> tuple[Stack, In
     with torch.no_grad():
         for layer in built.network.layers:
             layer.bias.normal_()
-    run = Pass(training=True)
+    run = Pass(training=True, drives=[])
     built.network.forward(built.batch(0).x, run)
     return built, built.pathway, run
+
+
+def passed(built: Stack, run: Pass) -> list[tuple[WeightLayer, Tensor, Tensor]]:
+    """Each layer with its x and its W x."""
+    assert run.drives is not None
+    return list(zip(built.network.layers, run.received, run.drives, strict=True))
 
 
 def loss(layer: WeightLayer, feedback: Tensor, index: int, x: Tensor, weights: Mapping[str, float]) -> Tensor:
@@ -56,9 +62,9 @@ def from_autograd(layer: WeightLayer, index: int, x: Tensor, weights: Mapping[st
 @pytest.mark.parametrize("architecture", ["mlp2", "mlp3", "knet4", "knet4lrn"])
 def test_the_gradient_is_that_of_the_alignment_loss_and_every_term_counts(architecture: str) -> None:
     built, pathway, run = ia(architecture)
-    for layer, x, drive in list(zip(built.network.layers, run.received, run.drives, strict=True))[1:]:
+    for layer, x, p_f in passed(built, run)[1:]:
         with torch.no_grad():
-            found = pathway.gradient(layer, x, drive)
+            found = pathway.gradient(layer, x, p_f)
         for i in range(2):
             expected = from_autograd(layer, i, x[i].detach(), METAPARAMETERS)
             np.testing.assert_allclose(found[i], expected, rtol=1e-9, atol=1e-11 * float(expected.abs().max()))
@@ -89,7 +95,7 @@ def closed_form(w: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -
 @torch.no_grad()
 def test_descending_the_gradient_ends_at_the_closed_form() -> None:
     built, pathway, run = ia("mlp3")
-    for layer, x, drive in list(zip(built.network.layers, run.received, run.drives, strict=True))[1:]:
+    for layer, x, p_f in passed(built, run)[1:]:
         start = layer.feedback.clone()
         answers = torch.stack([closed_form(layer.weight[i], x[i], **METAPARAMETERS) for i in range(2)])
         covariance = layer.weight @ (x.mT @ x / x.shape[1]) @ layer.weight.mT
@@ -97,7 +103,7 @@ def test_descending_the_gradient_ends_at_the_closed_form() -> None:
             torch.linalg.matrix_norm(covariance, 2).max()
         )
         for _ in range(int(12 * curvature / METAPARAMETERS["gamma"])):
-            layer.feedback -= pathway.gradient(layer, x, drive) / curvature
+            layer.feedback -= pathway.gradient(layer, x, p_f) / curvature
         np.testing.assert_allclose(layer.feedback, answers, rtol=1e-7, atol=1e-7)
         assert float((start - answers).norm()) > 0.5 * float(answers.norm())
 

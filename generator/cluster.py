@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from generator import process
 from generator.work import Assignment, Receipt, work
 
 IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
@@ -34,7 +34,7 @@ def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterat
     from dask.distributed import Client, LocalCluster, as_completed
 
     quiet: dict[str, Any] = {
-        "distributed.nanny.pre-spawn-environ": worker_environment(),
+        "distributed.nanny.pre-spawn-environ": process.environment(),
         "distributed.comm.timeouts.connect": "60s",
     }
     with (
@@ -69,26 +69,3 @@ def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterat
                 successor = client.submit(work, following, pure=False)
                 owner[successor.key] = following
                 flying.add(successor)
-
-
-def worker_environment() -> dict[str, str]:
-    """The environment workers start in: one thread per library, and memory that stays with the process.
-
-    Handing freed memory back to the system after every step costs 20 % of a small convolutional network's time.
-    """
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**31 - 1))
-    return environment | _faster_sort()
-
-
-def _faster_sort() -> dict[str, str]:
-    """numpy's AVX-512 sort is 3.5× slower than its AVX2 one on AMD's family 25 (Zen 4, whose compressed stores crawl)."""
-    from numpy._core._multiarray_umath import __cpu_dispatch__
-
-    try:
-        cpu = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split("\n\n")[0]
-    except OSError:
-        return {}
-    features = [name for name in ("X86_V4", "AVX512_SKX") if name in __cpu_dispatch__]
-    slow = "AuthenticAMD" in cpu and "cpu family\t: 25" in cpu and "avx512f" in cpu
-    return {"NPY_DISABLE_CPU_FEATURES": features[0]} if slow and features else {}

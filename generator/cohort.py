@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import threadpoolctl
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
@@ -67,6 +65,7 @@ class Stack:
         self.decay = self._per_member(decay) if any(decay) else None
         self.task = tasks.load(first.task, first.pixels)
         self.images, self.labels = self._on_device(self.task.train_x), torch.as_tensor(self.task.train_y, device=device)
+        self.epoch, self.order = 0, self._epoch_order(0)
 
     def _per_member(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
@@ -86,16 +85,19 @@ class Stack:
 
     def batch(self, step: int) -> Batch:
         """The batch of every network for one update, counted from 0."""
-        first = self.first
-        epoch, place = divmod(step, first.steps_per_epoch)
-        rows = [
-            _order(m.root_seed, m.data_seed, m.task, epoch, len(self.labels))[
-                place * first.batch_size : (place + 1) * first.batch_size
-            ]
-            for m in self.members
-        ]
-        index = torch.from_numpy(np.stack(rows)).to(self.device)
-        return Batch(self.images.movedim(1, -1)[index].movedim(-1, 2), self.labels[index])
+        epoch, place = divmod(step, self.first.steps_per_epoch)
+        size = self.first.batch_size
+        if epoch != self.epoch:
+            self.epoch, self.order = epoch, self._epoch_order(epoch)
+        index = self.order[:, place * size : (place + 1) * size]
+        x = self.images.movedim(1, -1).index_select(0, index.flatten())  # whole stimuli: memory copies, not a gather
+        return Batch(x.unflatten(0, index.shape).movedim(-1, 2), self.labels[index])
+
+    def _epoch_order(self, epoch: int) -> Int[Tensor, "k train"]:
+        """The order in which each network sees the training stimuli in one epoch."""
+        n = len(self.labels)
+        orders = [_order(m.root_seed, m.data_seed, m.task, epoch, n) for m in self.members]
+        return torch.from_numpy(np.stack(orders)).to(self.device)
 
     def probe(self, count: int) -> Batch:
         """The first `count` stimuli of the task's test part, the same for every network."""
@@ -152,18 +154,17 @@ def train(
     diverged_at = torch.full((len(members),), -1, device=device)
     done = 0
     for index, until in enumerate(checkpoint_steps(stack.first.steps, checkpoints)):
-        total = torch.zeros(len(members), dtype=torch.float64, device=device)
-        for step in range(done, until):
-            losses = stack.step(stack.batch(step))
-            total += losses
-            diverged_at = torch.where(~(losses < limit) & (diverged_at < 0), step, diverged_at)
+        learned = [stack.step(stack.batch(step)) for step in range(done, until)]
         losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep)
-        diverged_at = torch.where(~(losses < limit) & (diverged_at < 0), until, diverged_at)
+        every = torch.stack([*learned, losses])  # (updates + 1, k)
+        exploded = ~(every < limit)
+        first = done + exploded.byte().argmax(0)
+        diverged_at = torch.where(exploded.any(0) & (diverged_at < 0), first, diverged_at)
         yield Observation(
             checkpoint=index,
             step=until,
             statistics=statistics.float().cpu().numpy(),
-            train_loss=(total / (until - done)).cpu().numpy() if until > done else np.full(len(members), np.nan),
+            train_loss=every[:-1].double().mean(0).cpu().numpy(),  # of nothing: NaN
             probe_loss=losses.cpu().numpy(),
             probe_accuracy=accuracy.cpu().numpy(),
             diverged_at=diverged_at.cpu().numpy(),
@@ -183,7 +184,7 @@ def observe(
     outputs = stack.network.forward(stack.objective.views(stimuli.x), run)
     losses, accuracy = stack.objective.loss(outputs, stimuli.y), stack.objective.accuracy(outputs, stimuli.y)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
-    statistics = torch.stack([measure(layer, x, y) for layer, x, y in passed], dim=1)
+    statistics = measure(passed)
     tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}
@@ -193,15 +194,3 @@ def observe(
 
 def _raw(layer: WeightLayer, x: Tensor, y: Tensor) -> list[tuple[str, Tensor]]:
     return [("weight", layer.weight), ("bias", layer.bias), ("input", x), ("output", y)]
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """One thread for every numerical library, so that sums are taken in one order wherever a cohort runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpoolctl.threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -35,13 +35,14 @@ def accuracies(rule: Any, architecture: str, task: str, rates: Sequence[float]) 
     import torch
 
     from generator import spec
-    from generator.cohort import Stack, single_thread
+    from generator.cohort import Stack
     from generator.layers import Pass
+    from generator.process import for_training
 
     epochs, batch = BUDGETS[architecture]
     grid = {"task": task, "architecture": architecture, "rule": rule, "epochs": epochs, "batch_size": batch}
     text = tomli_w.dumps({"name": "search", "grid": [grid | {"learning_rate": list(rates)}]})
-    with single_thread():
+    with for_training():
         stack = Stack(spec.parse(text).networks)
         stack.settle()
         for step in range(stack.first.steps):

@@ -43,13 +43,13 @@ def work(assignment: Assignment) -> Receipt:
     """
     import safetensors.numpy
 
-    from generator import cohort, tables
+    from generator import cohort, process, tables
 
     dataset, members, name = Dataset(assignment.location), assignment.members, assignment.cohort
     started, failure = time.perf_counter(), ""
     keep = [i for i, member in enumerate(members) if member.network_id in assignment.snapshot_ids]
     observations: list[cohort.Observation] = []
-    with cohort.single_thread():
+    with process.for_training():
         settings = assignment.settings
         try:
             for seen in cohort.train(members, settings["checkpoints"], settings["probe"], assignment.device, keep):

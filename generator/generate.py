@@ -55,7 +55,7 @@ def generate(
         raise RequestError(f"workers must be 0 (this process) or more, not {workers}")
     device = resolve_device(device)
     dataset = Dataset(out)
-    cohorts = prepare(dataset, parsed)
+    cohorts = prepare(dataset, parsed, device)
     complete = dataset.complete()
     todo = [(name, members) for name, members in cohorts if name not in complete]
     todo.sort(key=lambda each: -sum(planning.cost(m, parsed.checkpoints, parsed.probe) for m in each[1]))
@@ -78,8 +78,10 @@ def generate(
     return Summary(str(dataset), len(parsed.networks), total, states, tuple(failures))
 
 
-def prepare(dataset: Dataset, spec: Spec) -> list[tuple[str, list[NetworkSpec]]]:
+def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:
     """Record the spec and its cohorts in the dataset; networks new to it form new cohorts, recorded ones stay as they are.
+
+    New cohorts are sized for `device`.
 
     Raises:
         RequestError: the dataset was made with other settings, or holds networks that the spec no longer has.
@@ -104,7 +106,8 @@ def prepare(dataset: Dataset, spec: Spec) -> list[tuple[str, list[NetworkSpec]]]
         dataset.check_vacant()
     dataset.sweep()
     known = {name for cohort in recorded for name in cohort.network_ids}
-    new = planning.form_cohorts(network for name, network in networks.items() if name not in known)
+    unseen = (network for name, network in networks.items() if name not in known)
+    new = planning.form_cohorts(unseen, device, spec.probe)
     dataset.publish("spec.toml", spec.to_toml().encode())
     if new or settings is None:
         dataset.record_cohorts(spec.settings(), [*recorded, *(cohort for cohort, _ in new)])

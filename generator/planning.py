@@ -12,22 +12,61 @@ from generator.dataset import Cohort
 from generator.keys import digest
 from generator.spec import NetworkSpec, Spec
 
-MAX_STACK = 16  # more do not fit a core's cache: an mlp3 stack of 256 trains slower per network than one of 16
-CONV_STACK = 4  # convolutions run network by network on a CPU, so a stack only shares the overhead
 
-# Measured on one 2.6 GHz server core; a plan says how long, a benchmark says how fast.
-FLOPS_PER_SECOND = 40e9
-SECONDS_PER_ELEMENT = 30e-9  # all statistics of one measured element
-SECONDS_PER_STEP = 1e-4  # overhead of an update, per network of a stack
+@dataclass(frozen=True)
+class Room:
+    """How many networks a device trains at once.
+
+    Args:
+        fast: bytes of a stack that still run at full speed. On a CPU that is its share of cache; a GPU gains by every
+            network until its memory is full.
+        memory: bytes that a cohort may take at all.
+        most: networks of a stack, at most; fewer cohorts than workers would leave some idle.
+        copies: of everything written on the probe set, while it is measured.
+    """
+
+    fast: int
+    memory: int
+    most: int
+    copies: int
+
+
+# Measured in tests/benchmarks. The cohorts of a dataset are recorded in it: another device does not form them anew.
+ROOM = {
+    "cpu": Room(fast=12 << 20, memory=2 << 30, most=16, copies=2),
+    "cuda": Room(fast=16 << 30, memory=16 << 30, most=512, copies=8),
+}
+FEW = 4  # networks that are stacked even where that is not faster: they share the cost of a file
+
+# Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
+FLOPS_PER_SECOND = 70e9
+SECONDS_PER_ELEMENT = 12e-9  # all statistics of one measured element
+SECONDS_PER_STEP = 5e-5  # overhead of an update, per network of a stack
 BYTES_PER_ROW = 260
 
 
-def form_cohorts(networks: Iterable[NetworkSpec]) -> list[tuple[Cohort, list[NetworkSpec]]]:
-    """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them."""
+def form_cohorts(
+    networks: Iterable[NetworkSpec], device: str = "cpu", probe: int = 256
+) -> list[tuple[Cohort, list[NetworkSpec]]]:
+    """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
+
+    Args:
+        device: what the cohorts are sized for, "cpu" or "cuda".
+        probe: number of probe stimuli.
+    """
     groups: dict[Any, list[NetworkSpec]] = {}
     for network in networks:
         groups.setdefault(network.stack_key, []).append(network)
-    return [named(part) for group in groups.values() for part in _parts(group)]
+    return [named(part) for group in groups.values() for part in _parts(group, stack_size(group[0], device, probe))]
+
+
+def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
+    """How many networks like this one to train as one stack."""
+    room, sizes = ROOM[device], network.sizes
+    weights, units = sum(size.weights for size in sizes), sum(size.units for size in sizes)
+    step = 4 * (4 * weights + 2 * network.batch_size * units)  # weights, gradients, two moments; outputs and errors
+    whole = max(step, 4 * (4 * weights + room.copies * probe * units))
+    return max(1, min(room.most, room.memory // whole, max(FEW, room.fast // step)))
 
 
 def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
@@ -37,9 +76,8 @@ def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     return Cohort(name.replace("+", "_"), ids), list(members)
 
 
-def _parts(group: list[NetworkSpec]) -> list[list[NetworkSpec]]:
-    convolutional = any(size.macs > size.weights for size in group[0].sizes)
-    count = -(-len(group) // (CONV_STACK if convolutional else MAX_STACK))
+def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
+    count = -(-len(group) // most)
     bounds = [round(i * len(group) / count) for i in range(count + 1)]
     return [group[a:b] for a, b in pairwise(bounds)]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from oracles import member
 
 from generator import planning, spec
 from generator.errors import RequestError
@@ -144,10 +147,24 @@ def test_cohorts_hold_every_network_once_and_only_networks_that_stack() -> None:
     assert sorted(members) == sorted(n.network_id for n in networks)
     assert all(len({m.stack_key for m in stack}) == 1 for _, stack in cohorts)
     assert len({cohort.name for cohort, _ in cohorts}) == len(cohorts)
-    for architecture, largest in (("mlp2", planning.MAX_STACK), ("knet4", planning.CONV_STACK)):
-        sizes = [len(stack) for _, stack in cohorts if stack[0].architecture == architecture]
-        assert max(sizes) <= largest
+    for architecture in ("mlp2", "knet4"):
+        stacks = [stack for _, stack in cohorts if stack[0].architecture == architecture]
+        sizes = [len(stack) for stack in stacks]
+        assert max(sizes) <= planning.stack_size(stacks[0][0], "cpu", 256)
         assert max(sizes) - min(sizes) <= 1
+
+
+def test_stacks_fill_the_room_of_their_device_and_shrink_where_a_cohort_would_not_fit(monkeypatch: Any) -> None:
+    small, large = (member(architecture=name, batch_size=128) for name in ("mlp3", "knet4"))
+    assert planning.stack_size(small, "cpu", 256) > planning.stack_size(large, "cpu", 256) >= planning.FEW
+    assert planning.stack_size(large, "cuda", 256) > 100
+    monkeypatch.setitem(planning.ROOM, "cpu", planning.Room(fast=12 << 20, memory=60 << 20, most=16, copies=2))
+    probe_bytes = 4 * 2 * 256 * sum(size.units for size in large.sizes)
+    assert planning.stack_size(large, "cpu", 256) == 2  # two probes' outputs fit, and their weights; three do not
+    assert 2 * probe_bytes < 60 << 20 < 3 * probe_bytes
+    assert planning.stack_size(large, "cpu", 397) == 1
+    monkeypatch.setitem(planning.ROOM, "cpu", planning.Room(fast=12 << 20, memory=1, most=16, copies=2))
+    assert planning.stack_size(large, "cpu", 256) == 1  # one network is tried, whatever it takes
 
 
 def test_a_plan_counts_by_arithmetic() -> None:

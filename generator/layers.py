@@ -94,8 +94,10 @@ class _Propagate(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         x, matrix, y = ctx.saved_tensors
         error = ctx.layer.phi.backward(error, y)
+        bias, weight = ctx.layer.positions_sum(error), ctx.layer.correlate(x, error)
+        # Last, so that what the layer below reads next is still in the cache.
         below = ctx.layer.backproject(error, matrix) if ctx.needs_input_grad[0] else None
-        return below, ctx.layer.correlate(x, error), ctx.layer.positions_sum(error), None, None, None
+        return below, weight, bias, None, None, None
 
 
 class WeightLayer(ABC):

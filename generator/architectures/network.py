@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,15 +97,19 @@ class LayerSize:
 
 @lru_cache(maxsize=256)
 def measure(family: Family, shape: InputShape) -> tuple[LayerSize, ...]:
-    """Sizes of all layers, from a forward pass that computes nothing. Raises RequestError for an impossible input."""
+    """Sizes of all layers, from a forward pass of no stimulus. Raises RequestError for an impossible input.
+
+    Not on PyTorch's meta device, whose first use costs more than a second of imports in every process.
+    """
 
     def draw(purpose: str, layer: str, dims: tuple[int, ...]) -> Tensor:
-        return torch.empty((1, *dims), device="meta")
+        return torch.empty((1, *dims))
 
     network, run = family(shape, "relu", draw), Pass()
-    network.forward(network.sample(), run)
+    with torch.no_grad():
+        network.forward(network.sample()[:, :0], run)
     sizes = []
     for layer, y in zip(network.layers, run.outputs, strict=True):
-        units, positions = y[0, 0].numel(), y[0, 0, 0].numel() if y.ndim > 3 else 1
+        units, positions = math.prod(y.shape[2:]), math.prod(y.shape[3:])
         sizes.append(LayerSize(layer.name, layer.weight.numel(), units, layer.weight.numel() * positions))
     return tuple(sizes)

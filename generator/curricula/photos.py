@@ -7,10 +7,9 @@ al. 2011), without which one direction, brightness, carries most of the variance
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from generator.curricula.embedded import installed
 from generator.keys import stream
 
 PHOTOGRAPHS = (
@@ -30,13 +29,12 @@ TRAIN_PATCHES, TEST_PATCHES = 175, 64
 
 def load(pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Patches (n, 3, pixels, pixels) and labels of the training and the test part."""
-    import skimage.data
-    import skimage.io
+    from PIL import Image
 
-    folder = Path(skimage.data.__file__).parent
+    folder = installed("skimage") / "data"
     train, test = [], []
     for name in PHOTOGRAPHS:
-        image = skimage.io.imread(folder / name).astype(np.float64) / 255.0
+        image = np.asarray(Image.open(folder / name), np.float64) / 255.0
         border = image.shape[1] * 3 // 4
         train.append(_patches(image[:, :border], TRAIN_PATCHES, pixels, name, "train"))
         test.append(_patches(image[:, border:], TEST_PATCHES, pixels, name, "test"))

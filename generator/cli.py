@@ -52,7 +52,8 @@ def generate(
     spec: SpecFile,
     out: Annotated[str | None, typer.Option(help="Where to; by default a folder of the spec's name beside it.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Local worker processes; 0 runs in this one; by default one per core.")
+        int | None,
+        typer.Option(help="Local worker processes; 0 runs in this one; by default one per core, or one for a GPU."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:

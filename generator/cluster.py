@@ -16,8 +16,10 @@ from generator.work import Assignment, Receipt, work
 IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
 
 
-def default_workers() -> int:
-    """One per core this process may use."""
+def default_workers(device: str = "cpu") -> int:
+    """One per core this process may use; a GPU has one, which its stacks are sized for."""
+    if device == "cuda":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -40,7 +40,7 @@ def generate(
     Args:
         spec: a spec file, or a validated spec.
         out: where to; by default a folder of the spec's name beside the spec file.
-        workers: local worker processes; 0 runs in this process; by default one per core.
+        workers: local worker processes; 0 runs in this process; by default one per core, or one for a GPU.
         watch: called with the number of networks to do and each receipt; first with None.
 
     Raises:
@@ -66,7 +66,7 @@ def generate(
     total = sum(len(members) for _, members in todo)
     watch(total, None)
     failures = []
-    for receipt in cluster.run(assignments, cluster.default_workers() if workers is None else workers):
+    for receipt in cluster.run(assignments, cluster.default_workers(device) if workers is None else workers):
         watch(total, receipt)
         if receipt.failure:
             failures.append(f"cohort {receipt.cohort}: {receipt.failure}")

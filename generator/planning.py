@@ -31,7 +31,8 @@ class Room:
     copies: int
 
 
-# Measured in tests/benchmarks. The cohorts of a dataset are recorded in it: another device does not form them anew.
+# How the CPU's figures were found is told in tests/benchmarks/README.md; the GPU's are estimates. The cohorts of a dataset
+# are recorded in it: another device does not form them anew.
 ROOM = {
     "cpu": Room(fast=12 << 20, memory=2 << 30, most=16, copies=2),
     "cuda": Room(fast=16 << 30, memory=16 << 30, most=512, copies=8),
@@ -106,13 +107,13 @@ class Plan:
 
 
 def plan(spec: Spec) -> Plan:
-    """What `generate` would make of a spec, in how many core-seconds, in how many bytes."""
+    """What `generate` would make of a spec on CPUs, in how many core-seconds, in how many bytes."""
     networks = spec.networks
     examples = sum(len(network.sizes) for network in networks)
     return Plan(
         name=spec.name,
         networks=len(networks),
-        cohorts=len(form_cohorts(networks)),
+        cohorts=len(form_cohorts(networks, probe=spec.probe)),
         examples=examples,
         rows=examples * spec.checkpoints,
         layers={network.architecture: len(network.sizes) for network in networks},

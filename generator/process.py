@@ -20,6 +20,7 @@ def for_training() -> Iterator[None]:
     import torch
 
     _keep_memory()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -30,7 +31,7 @@ def for_training() -> Iterator[None]:
 
 
 def _keep_memory() -> None:
-    """Let freed memory stay with the process, where the C library is glibc.
+    """Let freed memory stay with the process, for good, where the C library is glibc.
 
     By default every array above a size goes back to the system when freed, and the next one of its kind is handed over and
     zeroed page by page: elementwise operations on 1 MB arrays take ten times as long.
@@ -39,14 +40,16 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
         return
-    for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-        mallopt(parameter, 2**31 - 1)
+    if not mallopt(_MMAP_THRESHOLD, 2**31 - 1):
+        mallopt(_MMAP_THRESHOLD, 32 << 20)  # the most that glibc before 2.35 accepts
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def environment() -> dict[str, str]:
     """What has to be set before a worker's libraries are loaded."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return threads | _faster_sort()
+    # Dask runs a task in a thread of its own, whose own memory arena would be handed back whatever mallopt says.
+    return threads | {"MALLOC_ARENA_MAX": "1"} | _faster_sort()
 
 
 def _faster_sort() -> dict[str, str]:

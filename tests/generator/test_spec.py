@@ -163,6 +163,9 @@ def test_stacks_fill_the_room_of_their_device_and_shrink_where_a_cohort_would_no
     assert planning.stack_size(large, "cpu", 256) == 2  # two probes' outputs fit, and their weights; three do not
     assert 2 * probe_bytes < 60 << 20 < 3 * probe_bytes
     assert planning.stack_size(large, "cpu", 397) == 1
+    for network in (small, large):
+        room, written = planning.ROOM["cuda"], 4 * 256 * sum(size.units for size in network.sizes)
+        assert planning.stack_size(network, "cuda", 256) * room.copies * written <= room.memory
     monkeypatch.setitem(planning.ROOM, "cpu", planning.Room(fast=12 << 20, memory=1, most=16, copies=2))
     assert planning.stack_size(large, "cpu", 256) == 1  # one network is tried, whatever it takes
 

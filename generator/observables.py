@@ -131,14 +131,14 @@ def _dot(a: Float[Tensor, "rows n"], b: Float[Tensor, "rows n"]) -> Float[Tensor
 
 
 def _unit(largest: Float[Tensor, " rows"], last: Float[Tensor, " rows"]) -> Float[Tensor, " rows"] | None:
-    """Powers of two to count in, or None where float32 holds all eighth powers as they are: to the bit the same.
+    """Powers of two to count in, or None where float32 holds all eighth powers as they are.
 
     A row with NaN, which sorts last, has the unit NaN: nothing of it is defined.
     """
     smallest, greatest = torch.aminmax(largest)
     if bool((smallest >= 2**-6) & (greatest <= 2**10)):
         return None
-    exponent = torch.frexp(torch.where(largest.isfinite(), largest, 1.0)).exponent
+    exponent = torch.frexp(torch.where(largest.isfinite(), largest, 1.0)).exponent.clamp(min=-126)  # 1 / unit is finite
     unit = torch.ldexp(torch.ones_like(largest, dtype=torch.float64), exponent)  # 1 if all is 0: frexp(0) = (0, 0)
     return torch.where(last.isnan(), torch.nan, unit)
 

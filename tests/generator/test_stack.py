@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from oracles import member, stack, state
 
 from generator.architectures import ARCHITECTURES
-from generator.cohort import Observation, Stack, train
+from generator.cohort import EXPLODED, Observation, Stack, train
 from generator.rules import PATHWAYS, UPDATES
 from generator.spec import NetworkSpec
 
@@ -68,6 +69,22 @@ def test_a_diverging_network_ends_alone_and_is_recorded(rule: str) -> None:
     at = [int(o.diverged_at[1]) for o in disturbed[1:]]
     assert at == [at[0]] * 3
     assert 0 <= at[0] <= disturbed[1].step
+
+
+def test_divergence_is_dated_to_the_update_whose_loss_exploded() -> None:
+    diverging = member(learning_rate=30.0, batch_size=100)
+    built = Stack([diverging])
+    built.settle()
+    losses = [float(built.step(built.batch(step))[0]) for step in range(diverging.steps)]
+    limit = EXPLODED * math.log(diverging.input.classes)
+    expected = next(step for step, loss in enumerate(losses) if not loss < limit)
+    assert expected > 0
+    for checkpoints in (2, 4, 8, 15):
+        seen = list(train([diverging, member(batch_size=100)], checkpoints=checkpoints, probe=16))
+        found = int(seen[-1].diverged_at[0])
+        before = max(o.step for o in seen if o.diverged_at[0] < 0)
+        # a probe may explode at a checkpoint, before the next batch does
+        assert found == expected or (found in [o.step for o in seen] and before < found < expected)
 
 
 def test_a_knet_that_diverges_leaves_its_mates_alone() -> None:

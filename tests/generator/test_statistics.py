@@ -10,7 +10,7 @@ import pytest
 import torch
 from oracles import FUNCTIONS, TOLERANCE, close, floor, statistics
 
-from generator import catalogue
+from generator import catalogue, observables
 from generator.layers import Linear
 from generator.observables import measure, tensor_statistics
 
@@ -57,7 +57,7 @@ def test_all_statistics_equal_numpy(kind: str, n: int) -> None:
     check(np.stack([KINDS[kind](rng, n) for _ in range(3)]))
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize("scale", [1e-36, 1e-12, 1e-6, 1e6, 1e12])
 @pytest.mark.parametrize("kind", ["normal", "relu", "negative", "heavy tails"])
 def test_statistics_hold_at_tiny_and_huge_scales(kind: str, scale: float) -> None:
     rng = np.random.default_rng(5)
@@ -73,6 +73,35 @@ def test_a_tensor_longer_than_one_chunk_and_many_rows_of_it_are_right() -> None:
     rng = np.random.default_rng(1)
     check(rng.normal(size=(1, 300_001)))
     check(rng.normal(size=(700, 257)))
+
+
+def test_a_row_that_is_undefined_or_infinite_leaves_the_others_alone() -> None:
+    rows = np.random.default_rng(4).normal(size=(5, 200)).astype(np.float32)
+    good = tensor_statistics(torch.from_numpy(rows)).numpy()
+    rows[1, 7], rows[3, 0], rows[3, 1] = np.nan, np.inf, -np.inf
+    found = tensor_statistics(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(found[[0, 2, 4]], good[[0, 2, 4]], rtol=1e-5)
+    assert np.isnan(found[1]).all()
+    infinite = dict(zip(catalogue.TENSOR_STATISTICS, found[3], strict=True))
+    assert infinite["raw", "median"] == pytest.approx(np.median(rows[3]))
+    assert infinite["abs", "thirdquartile"] == pytest.approx(np.quantile(np.abs(rows[3]), 0.75), rel=1e-6)
+    assert not np.isfinite(infinite["raw", "norm"])
+
+
+@pytest.mark.parametrize(("block", "chunk"), [(1, 1), (10, 7), (1000, 100), (1000, 101), (10_000, 300)])
+@pytest.mark.parametrize("kind", ["normal", "relu", "mean of 1000 std"])
+def test_the_pieces_a_tensor_is_worked_on_in_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch, kind: str, block: int, chunk: int
+) -> None:
+    monkeypatch.setattr(observables, "BLOCK", block)
+    monkeypatch.setattr(observables, "CHUNK", chunk)
+    rng = np.random.default_rng(7)
+    check(np.stack([KINDS[kind](rng, 101) for _ in range(13)]))
+
+
+@pytest.mark.parametrize("n", [511, 512, 513, 514])
+def test_both_ways_to_the_order_of_magnitudes_are_right(n: int) -> None:
+    check(np.random.default_rng(n).normal(size=(5, n)) + 0.5)
 
 
 def test_the_mean_of_a_thousand_deviations_keeps_its_kurtosis() -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +24,10 @@ from numpy.typing import NDArray
 
 from classifier.features import TrajectoryFeatures, inputs
 from classifier.models import log_scores
+from classifier.stored import Card, load_card
 from classifier.trajectories import Examples
 from generator.errors import RequestError
 
-MODEL_VERSION = 1
 ALLOWED_TYPES = [
     "classifier.models.HeavyTails",
     "classifier.models.RowSpaceSVC",
@@ -36,34 +35,6 @@ ALLOWED_TYPES = [
     "sklearn.tree._tree.Tree",
 ]
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost", "skops")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model is, what it reads and how well it did.
-
-    Attributes:
-        model, features, parameters: the classifier and its settings.
-        target, labels: the property it names and its classes, in the order of the scores.
-        statistics, checkpoints: the trajectories it reads.
-        split: the split whose training part it was fitted on; `scores` and the importances are from the test part.
-        training_data: hash of the trajectories and classes that it was fitted on.
-        scores: balanced accuracy per layer and per network on the test part, and chance.
-    """
-
-    model: str
-    features: str
-    parameters: dict[str, Any]
-    target: str
-    labels: list[str]
-    statistics: list[str]
-    checkpoints: int
-    split: str
-    training_data: str
-    networks: int
-    scores: dict[str, float]
-    versions: dict[str, str]
-    model_version: int = MODEL_VERSION
 
 
 @dataclass(frozen=True)
@@ -115,22 +86,6 @@ def save(location: str | os.PathLike[str], model: Model, importance: pd.DataFram
     except OSError as error:
         raise RequestError(f"cannot write the model to {folder}: {error.strerror or error}") from error
     return folder
-
-
-def load_card(location: str | os.PathLike[str]) -> Card:
-    """A model's card. Raises RequestError if this is not a model directory of a known version."""
-    path = Path(location) / "card.json"
-    if not path.is_file():
-        raise RequestError(f"{location} is not a model (it has no card.json); `rulescope train` makes one")
-    try:
-        found: Mapping[str, Any] = json.loads(path.read_text())
-        if found["model_version"] != MODEL_VERSION:
-            raise RequestError(
-                f"{path} has model version {found['model_version']}; this Rulescope reads version {MODEL_VERSION}"
-            )
-        return Card(**found)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: {error!r}") from error
 
 
 def load(location: str | os.PathLike[str]) -> Model:

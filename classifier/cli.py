@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from generator.errors import RequestError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="directory or URI of a dataset")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory of a trained model")]
@@ -134,9 +131,9 @@ def importance(
 ) -> None:
     """What a stored model relies on, the most important first."""
     _check_writable(json_file)
-    from classifier import importance as ranking
+    from classifier import stored
 
-    table: pd.DataFrame = ranking.importance(model, by, top)
+    table = stored.importance(model, by, top)
     typer.echo(f"{'importance (nats)':>20}  {'accuracy drop':>13}  {by}")
     for row in table.to_dict("records"):
         typer.echo(_line(row, by))

@@ -9,9 +9,7 @@ every pair (complete linkage), permute together: alone, each would look dispensa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,12 +18,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from classifier.artifacts import Model, load_card
+from classifier.artifacts import Model
 from classifier.evaluate import balanced_accuracy, mean_and_sem, parallel
+from classifier.stored import GROUPINGS
 from classifier.trajectories import DEPTHS, Examples
-from generator.errors import RequestError, unknown
 
-GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
 CORRELATED = 0.95
 REPEATS = 5
 
@@ -122,29 +119,3 @@ def measure(
     table = pd.DataFrame(parallel(calls, "importance"))
     rank = table["by"].map({name: place for place, name in enumerate(GROUPINGS)})
     return table.iloc[np.lexsort((-table["importance"], rank))].reset_index(drop=True)
-
-
-def importance(model: str | os.PathLike[str], by: str = "statistic", top: int | None = 10) -> pd.DataFrame:
-    """A stored model's importances, the most important first.
-
-    Args:
-        model: directory of a model.
-        by: statistic (in clusters), observable, function, depth or checkpoint.
-        top: how many; None for all.
-
-    Raises:
-        RequestError: an unknown grouping, a negative `top`, or no model there.
-    """
-    if by not in GROUPINGS:
-        raise unknown("grouping", by, GROUPINGS)
-    if top is not None and top < 1:
-        raise RequestError(f"top must be at least 1, not {top}")
-    load_card(model)
-    path = Path(model) / "importance.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise RequestError(f"{path} is not a readable Parquet file: {error}") from error
-    if "by" not in table or "importance" not in table:
-        raise RequestError(f"{path} is not a table of importances; `rulescope train` writes it")
-    return table[table["by"] == by].head(top if top is not None else len(table)).reset_index(drop=True)

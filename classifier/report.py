@@ -23,8 +23,8 @@ from classifier import plots
 from classifier import splits as splitting
 from classifier.artifacts import Card
 from classifier.evaluate import evaluate
-from classifier.importance import importance
 from classifier.models import FEATURES, MODELS
+from classifier.stored import importance
 from classifier.tables import (
     Rows,
     accuracy_rows,

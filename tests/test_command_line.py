@@ -77,6 +77,7 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
+    assert not imported_by("classifier.stored") & {"torch", "sklearn", "scipy"}
     modules = "classifier.evaluate, classifier.training, classifier.report, classifier.importance"
     assert "torch" not in imported_by(modules)
     assert "classifier" not in imported_by("generator.generate, generator.work, generator.cohort, generator.cli")

@@ -21,6 +21,7 @@ from classifier.artifacts import Model
 from classifier.evaluate import Problem
 from classifier.models import MODELS, build
 from classifier.models import grid as model_grid
+from classifier.stored import load_card
 from classifier.training import predict, train
 from classifier.trajectories import load
 from generator import dataset as contract
@@ -38,7 +39,7 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
     problem = Problem.of(examples, examples.identity["rule"].to_numpy(dtype=str), ["relative+shape"])
     for parameters in model_grid(model):
         classifier = build(model, parameters).fit(problem.table("relative+shape", "all"), problem.codes)
-        card = replace(artifacts.load_card(trained), model=model, parameters=dict(parameters))
+        card = replace(load_card(trained), model=model, parameters=dict(parameters))
         fitted = Model(card, classifier)
         artifacts.save(tmp_path / "model", fitted, pd.DataFrame({"by": ["statistic"]}))
         again = artifacts.load(tmp_path / "model")
@@ -47,7 +48,7 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
 
 
 def test_the_card_says_what_the_model_is(trained: Path, traced: Path) -> None:
-    card = artifacts.load_card(trained)
+    card = load_card(trained)
     assert card.labels == sorted(RULES)
     assert card.statistics == list(load(traced).statistics)
     assert card.scores == {"layer": 1.0, "network": 1.0, "chance": 0.25}
@@ -87,7 +88,7 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
     ],
 )
 def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    from classifier.importance import importance
+    from classifier.stored import importance
 
     model = shutil.copytree(trained, tmp_path / "model")
     (model / name).write_bytes(content)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from synthetic import CHECKPOINTS, TRACE
 
-from classifier.importance import GROUPINGS, clusters, importance, permuted
+from classifier.importance import clusters, permuted
+from classifier.stored import GROUPINGS, importance
 from classifier.trajectories import load
 from generator.errors import RequestError
 

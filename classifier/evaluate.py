@@ -25,7 +25,18 @@ from threadpoolctl import threadpool_limits
 from classifier import features as feature_names
 from classifier import splits as splitting
 from classifier.features import TrajectoryFeatures, inputs, split_name
-from classifier.models import CURVE_FEATURES, FEATURES, MODELS, Setting, build, grid, log_scores, vote
+from classifier.models import (
+    CURVE_FEATURES,
+    FEATURES,
+    MODELS,
+    Setting,
+    but_for_count,
+    fit_all,
+    grid,
+    log_scores,
+    nested,
+    vote,
+)
 from classifier.splits import Rows, Split
 from classifier.trajectories import CURVES, Examples, load
 from generator.errors import RequestError, unknown
@@ -127,13 +138,27 @@ def fit_and_score(
     train: Rows,
     test: Rows,
     seed: int,
-    quick: bool = False,
 ) -> Score:
     """Train one classifier on the rows `train` and score it on the rows `test`."""
-    table = problem.table(setting.features, observable)
-    classifier = build(model, setting.parameters, seed, quick)
-    classifier.fit(np.asfortranarray(table[train]), problem.codes[train])
-    return score(problem, test, log_scores(classifier, table[test]))
+    return fit_and_score_all(problem, model, [setting], observable, train, test, seed)[0]
+
+
+def fit_and_score_all(
+    problem: Problem,
+    model: str,
+    settings: Sequence[Setting],
+    observable: str,
+    train: Rows,
+    test: Rows,
+    seed: int,
+    quick: bool = False,
+) -> list[Score]:
+    """The same for several settings with the same features, which share what they can of the training."""
+    table = problem.table(settings[0].features, observable)
+    fitted = fit_all(
+        model, [s.parameters for s in settings], np.asfortranarray(table[train]), problem.codes[train], seed, quick
+    )
+    return [score(problem, test, log_scores(classifier, table[test])) for classifier in fitted]
 
 
 def choose(
@@ -141,20 +166,21 @@ def choose(
 ) -> tuple[Setting, float]:
     """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
 
-    First the features, with the model's usual hyperparameters, then the hyperparameters with these features. Layers and
-    networks count alike (networks are few, so their score alone is coarse). No row outside `train` is read; the folds
-    keep the split's units together.
+    First the features (and the number of trees) with the model's usual hyperparameters, then the others with these
+    features. Layers and networks count alike (networks are few, so their score alone is coarse). No row outside `train` is
+    read; the folds keep the split's units together.
     """
     folds = splitting.inner_folds(problem.examples.identity, problem.classes, train, split, INNER_FOLDS, seed)
-    usual, *others = grid(model)
+    usual, others = nested(grid(model))
 
-    def inner(setting: Setting) -> float:
-        found = [fit_and_score(problem, model, setting, "all", fit, held, seed, quick=True) for fit, held in folds]
-        return float(np.mean([(one.layer + one.network) / 2 for one in found]))
+    def inner(settings: Sequence[Setting]) -> list[tuple[Setting, float]]:
+        found = [fit_and_score_all(problem, model, settings, "all", *fold, seed, quick=True) for fold in folds]
+        scores = [float(np.mean([(one.layer + one.network) / 2 for one in each])) for each in zip(*found, strict=True)]
+        return list(zip(settings, scores, strict=True))
 
-    tried = [(setting, inner(setting)) for setting in (Setting(name, usual) for name in features)]
-    best = max(tried, key=lambda pair: pair[1])
-    tried = [(setting, inner(setting)) for setting in (Setting(best[0].features, parameters) for parameters in others)]
+    by_features = [pair for name in features for pair in inner([Setting(name, parameters) for parameters in usual])]
+    best = max(by_features, key=lambda pair: pair[1])
+    tried = inner([Setting(best[0].features, parameters) for parameters in others]) if others else []
     return max([best, *tried], key=lambda pair: pair[1])
 
 
@@ -220,9 +246,11 @@ def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
     names = dict.fromkeys(one.model for one in outcomes)
     model = max(names, key=lambda name: np.mean([one.inner for one in outcomes if one.model == name]))
     chosen = [one.setting for one in outcomes if one.model == model]
-    counted = Counter((setting.features, tuple(sorted(setting.parameters.items()))) for setting in chosen)
-    (features, parameters), _ = counted.most_common(1)[0]
-    return model, Setting(features, dict(parameters))
+    kinds = Counter((setting.features, but_for_count(setting.parameters)) for setting in chosen)
+    kind, _ = kinds.most_common(1)[0]
+    alike = [s for s in chosen if (s.features, but_for_count(s.parameters)) == kind]  # but for the number of trees
+    parameters, _ = Counter(tuple(sorted(setting.parameters.items())) for setting in alike).most_common(1)[0]
+    return model, Setting(alike[0].features, dict(parameters))
 
 
 def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, count: int, seed: int) -> list[float]:

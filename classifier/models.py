@@ -8,6 +8,7 @@ their own. Classes are whole numbers 0, 1, …; whoever calls keeps the labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,8 +26,7 @@ from generator.errors import unknown
 
 FEATURES = ("logdifference+shape", "levels")
 CURVE_FEATURES = "levels+difference"  # of the loss and accuracy curves, the confound reported beside
-TREES = 60
-QUICK_TREES = 30  # enough to compare settings with
+COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 
 Parameters = Mapping[str, Any]
@@ -98,10 +98,10 @@ def _logistic(seed: int, quick: bool, C: float) -> Pipeline:
     return _linear(LogisticRegression(C=C, tol=1e-3, max_iter=500))
 
 
-def _forest(seed: int, quick: bool, trees: str, max_features: str) -> ClassifierMixin:
+def _forest(seed: int, quick: bool, trees: str, max_features: str, n_estimators: int) -> ClassifierMixin:
     # Random forests choose the best of all thresholds; extremely randomised trees draw one (Geurts et al. 2006).
     kind = {"extra": ExtraTreesClassifier, "random": RandomForestClassifier}[trees]
-    return kind(QUICK_TREES if quick else TREES, max_features=max_features, random_state=seed)
+    return kind(n_estimators, max_features=max_features, random_state=seed)
 
 
 def _xgboost(seed: int, quick: bool, max_depth: int) -> ClassifierMixin:
@@ -130,7 +130,12 @@ MODELS: dict[str, _Model] = {
     "svm": _Model(_svm, [{"C": 3e-3}, {"C": 3e-4}]),
     "logistic": _Model(_logistic, [{"C": 0.1}, {"C": 0.01}]),
     "forest": _Model(
-        _forest, [{"trees": "extra", "max_features": "sqrt"}, {"trees": "random", "max_features": "log2"}]
+        _forest,
+        [
+            {"trees": trees, "max_features": share, "n_estimators": count}
+            for trees, share in (("extra", "sqrt"), ("random", "log2"))
+            for count in (60, 30)
+        ],
     ),
     "xgboost": _Model(_xgboost, [{"max_depth": 4}]),
 }
@@ -143,9 +148,49 @@ def grid(model: str) -> Sequence[Parameters]:
     return MODELS[model].grid
 
 
+def nested(grid: Sequence[Parameters]) -> tuple[list[Parameters], list[Parameters]]:
+    """The usual point of a grid with those that come for nothing when it is trained, and the others."""
+    usual = but_for_count(grid[0])
+    with_usual = [point for point in grid if but_for_count(point) == usual]
+    return with_usual, [point for point in grid if but_for_count(point) != usual]
+
+
 def build(model: str, parameters: Parameters, seed: int = 0, quick: bool = False) -> Any:
     """An unfitted classifier. `quick` takes fewer trees: enough to compare settings with."""
     return MODELS[model].build(seed, quick, **parameters)
+
+
+def fit_all(
+    model: str,
+    grid: Sequence[Parameters],
+    table: NDArray[np.float32],
+    codes: ArrayLike,
+    seed: int = 0,
+    quick: bool = False,
+) -> list[Any]:
+    """One fitted classifier for each point of a grid. Forests that differ only in how many trees they have share them.
+
+    A forest of n trees is the first n of a larger one's, since trees are drawn one after the other.
+    """
+    fitted: dict[str, Any] = {}
+    for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
+        if (key := but_for_count(parameters)) not in fitted:
+            fitted[key] = build(model, parameters, seed, quick).fit(table, codes)
+    return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
+
+
+def but_for_count(parameters: Parameters) -> str:
+    """What forests that share their trees have in common."""
+    return repr(sorted((name, value) for name, value in parameters.items() if name != COUNT))
+
+
+def _first_trees(forest: Any, count: int | None) -> Any:
+    """A forest of the first `count` trees; the classifier itself where trees are not counted."""
+    if count is None or count == len(forest.estimators_):
+        return forest
+    smaller = copy(forest)
+    smaller.n_estimators, smaller.estimators_ = count, forest.estimators_[:count]
+    return smaller
 
 
 def log_scores(classifier: Any, table: NDArray[np.float32]) -> NDArray[np.float64]:

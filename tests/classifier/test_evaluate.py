@@ -70,20 +70,20 @@ def test_selection_reads_no_test_score(traced: Path, monkeypatch: pytest.MonkeyP
     """Whatever is scored, the rows of a split's test part are never among those read by the choice of settings."""
     examples = load(traced)
     seen: list[set[int]] = []
-    original = evaluation.fit_and_score
+    original = evaluation.fit_and_score_all
 
     def spy(
-        problem: Any, model: str, setting: Any, observable: str, fit: Any, held: Any, *rest: Any, **more: Any
+        problem: Any, model: str, settings: Any, observable: str, fit: Any, held: Any, *rest: Any, **more: Any
     ) -> Any:
         seen.append({*fit, *held})
-        return original(problem, model, setting, observable, fit, held, *rest, **more)
+        return original(problem, model, settings, observable, fit, held, *rest, **more)
 
     classes = evaluation.splitting.labels(examples.identity, "rule")
     part = evaluation.splitting.make(examples.identity, classes, "configuration", 1)[0]
     problem = evaluation.Problem.of(examples, classes, ["relative", "shape"])
-    monkeypatch.setattr(evaluation, "fit_and_score", spy)
+    monkeypatch.setattr(evaluation, "fit_and_score_all", spy)
     evaluation.choose(problem, "forest", ["relative", "shape"], "configuration", part.train, 0)
-    assert len(seen) == evaluation.INNER_FOLDS * (2 + len(MODELS["forest"].grid) - 1)
+    assert len(seen) == evaluation.INNER_FOLDS * (2 + 1)  # the usual forest on each feature set, then the other kind
     assert all(rows == set(part.train) for rows in seen)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from classifier import models
-from classifier.models import HeavyTails, RowSpaceSVC, build, grid, log_scores, vote
+from classifier.models import HeavyTails, RowSpaceSVC, build, fit_all, grid, log_scores, nested, vote
 from generator.errors import RequestError
 
 
@@ -69,3 +69,19 @@ def test_layers_vote_with_their_mean_log_score() -> None:
 def test_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(RequestError, match=r"unknown model 'forst' \(did you mean 'forest'"):
         grid("forst")
+
+
+def test_forests_that_share_their_trees_are_the_forests_trained_alone() -> None:
+    rng = np.random.default_rng(0)
+    table, y = rng.normal(size=(120, 12)).astype(np.float32), np.arange(120) % 3
+    table[:, 0] += y
+    points = grid("forest")
+    usual, others = nested(points)
+    assert [point["n_estimators"] for point in usual] == [60, 30]
+    assert sorted(map(str, [*usual, *others])) == sorted(map(str, points))
+    shared = fit_all("forest", points, table[:80], y[:80], seed=4)
+    for parameters, forest in zip(points, shared, strict=True):
+        alone = build("forest", parameters, seed=4).fit(table[:80], y[:80])
+        assert len(forest.estimators_) == forest.n_estimators == parameters["n_estimators"]
+        np.testing.assert_array_equal(log_scores(forest, table[80:]), log_scores(alone, table[80:]))
+    assert shared[1].estimators_[0] is shared[0].estimators_[0]

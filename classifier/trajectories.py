@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,16 +92,16 @@ def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def _example_values(table: pa.Table, names: Sequence[str], checkpoints: int) -> NDArray[np.float32]:
-    """(examples, checkpoints, names) from columns whose rows are sorted by example and checkpoint."""
-    out = np.empty((table.num_rows, len(names)), dtype=np.float32)
-    for column, name in enumerate(names):
-        out[:, column] = table.column(name).to_numpy()
-    return out.reshape(-1, checkpoints, len(names))
-
-
-def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _strings(column: Any) -> Any:
+    """An array of strings, whether they are dictionary-encoded or not."""
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _only(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
+    """The rows whose `column` is one of `wanted`; the table itself, uncopied, if all are."""
+    if pc.all(pc.is_in(_strings(table.column(column).unique()), wanted)).as_py():
+        return table
+    return table.filter(pc.is_in(_strings(table.column(column)), wanted))
 
 
 def load(location: str | os.PathLike[str], electrode: str = "full") -> Examples:
@@ -114,42 +115,45 @@ def load(location: str | os.PathLike[str], electrode: str = "full") -> Examples:
         RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
     """
     dataset = Dataset(location)
-    networks = dataset.read_kind("networks", ["network_id", "status"])
-    status = dict(zip(*(networks.column(name).to_pylist() for name in ("network_id", "status")), strict=True))
-    complete = [network for network, state in status.items() if state == "complete"]
-    if not complete:
-        raise RequestError(f"{dataset} has no complete network among its {len(status)}")
-
-    table = dataset.read_kind("observables")
+    cohorts = dataset.complete_in_order()
+    asked = ["network_id", "status", "layers", "checkpoints"]
+    networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
+    left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
+    if not left_out.pop("complete", 0):
+        raise RequestError(f"{dataset} has no complete network among its {left_out.total()}")
+    networks = [_only(table, "status", pa.array(["complete"])) for table in networks]
+    wanted = [_strings(table.column("network_id")).combine_chunks() for table in networks]
+    examples = np.array([pc.sum(table.column("layers")).as_py() or 0 for table in networks])
+    lengths = pa.concat_tables(networks).column("checkpoints").unique().to_pylist()
     statistics = {
         name: Parts(*(parts[key] for key in ("observable", "function", "statistic")))
-        for name, parts in header(table.schema, str(dataset))["statistics"].items()
+        for name, parts in header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()
     }
-    electrodes = _strings(table.column("electrode"))
-    if electrode not in (known := electrodes.unique().to_pylist()):
-        raise unknown("electrode", electrode, known, str(dataset))
-    networks_of_rows = _strings(table.column("network_id"))
-    kept = pc.and_(pc.equal(electrodes, electrode), pc.is_in(networks_of_rows, pa.array(complete)))
-    table = table.filter(kept)
+    # A column's values lie together in memory, as they do in the files: filled column by column, nothing is scattered.
+    columns = [*statistics, *CURVES]
+    values = np.empty((len(columns), examples.sum(), lengths[0]), dtype=np.float32)
 
-    checkpoint = table.column("checkpoint").to_numpy()
-    checkpoints = int(checkpoint.max()) + 1 if len(checkpoint) else 0
-    if (
-        not checkpoints
-        or len(checkpoint) % checkpoints
-        or (checkpoint.reshape(-1, checkpoints) != range(checkpoints)).any()
-    ):
-        raise DatasetError(
-            f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
-            "`rulescope verify` names the file"
-        )
-    first = table.filter(pc.equal(table.column("checkpoint"), 0))
-    identity = pd.DataFrame({name: _strings(first.column(name)).to_pandas() for name in IDENTITY})
-    left_out = Counter(state for state in status.values() if state != "complete")
+    def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> pa.Table:
+        """Copy a cohort's trajectories to their place, and return its identity columns, a row per example."""
+        if electrode not in (known := _strings(table.column("electrode").unique()).to_pylist()) and count:
+            raise unknown("electrode", electrode, known, str(dataset))
+        table = _only(_only(table, "electrode", pa.array([electrode])), "network_id", ids)
+        checkpoint = table.column("checkpoint").to_numpy()
+        if len(checkpoint) != count * lengths[0] or (checkpoint.reshape(count, lengths[0]) != range(lengths[0])).any():
+            raise DatasetError(
+                f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
+                "`rulescope verify` names the file"
+            )
+        for block, name in zip(values, columns, strict=True):
+            block[end - count : end].reshape(-1)[:] = table.column(name).to_numpy()
+        return table.select(IDENTITY).take(np.arange(0, table.num_rows, lengths[0]))
+
+    places = (wanted, examples.cumsum().tolist(), examples.tolist())
+    firsts = pa.concat_tables(dataset.map(take, "observables", cohorts, *places))
     return Examples(
-        values=_example_values(table, list(statistics), checkpoints),
+        values=np.moveaxis(values[: len(statistics)], 0, -1),
         statistics=statistics,
-        curves=_example_values(table, CURVES, checkpoints),
-        identity=identity,
+        curves=np.moveaxis(values[len(statistics) :], 0, -1),
+        identity=pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY}),
         left_out=dict(left_out),
     )

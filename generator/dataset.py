@@ -12,11 +12,12 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from pyarrow import fs as pafs
 from generator import catalogue
 from generator.errors import RequestError
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 METADATA_KEY = b"rulescope"
 
@@ -252,43 +254,89 @@ class Dataset:
 
     # -- tables --------------------------------------------------------------------------------------------------------
     def publish_table(self, name: str, table: pa.Table) -> None:
-        """Publish a Parquet file. Equal tables give equal bytes."""
+        """Publish a Parquet file. Equal tables give equal bytes.
+
+        Dictionaries only for strings: they slow measurements down, which hardly repeat, and make them larger.
+        """
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", store_schema=True)
+        repeating = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+        pq.write_table(table, buffer, compression="lz4", use_dictionary=repeating, store_schema=True)
         self.publish(name, buffer.getvalue())
 
-    def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None, subset: bool = False) -> pa.Table:
-        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown.
+    def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown."""
+        return self._read(name, kind, columns, subset=False)[1]
 
-        With `subset` a file may lack statistics, or have others, as long as its header declares those that it has.
+    def _read(
+        self, name: str, kind: str, columns: Sequence[str] | None, subset: bool, like: pa.Schema | None = None
+    ) -> tuple[pa.Schema, pa.Table]:
+        """The schema of a whole file, and some of its columns.
+
+        With `subset` a file may lack statistics, or have others, as long as its header declares those that it has. A schema
+        equal to `like`, header included, was found good before.
         """
         where = self._path(name)
         try:
             with self.fs.open_input_file(where) as file:
                 parquet = pq.ParquetFile(file)
                 found = parquet.schema_arrow
-                about = header(found, where)
-                expected = _declared(about) if subset else SCHEMAS[kind]
-                if about["kind"] != kind or not found.equals(expected):
-                    raise DatasetError(f"{where} does not have the columns of a {kind} file")
-                return parquet.read(columns=None if columns is None else list(columns))
+                if like is None or not found.equals(like, check_metadata=True):
+                    about = header(found, where)
+                    expected = _declared(about) if subset else SCHEMAS[kind]
+                    if about["kind"] != kind or not found.equals(expected):
+                        raise DatasetError(f"{where} does not have the columns of a {kind} file")
+                return found, parquet.read(None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise DatasetError(f"{where} is not a readable Parquet file: {error}") from error
 
     def read_kind(self, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of `observables` or `networks` over the complete cohorts, in the order of cohorts.json.
+        """All rows of `observables` or `networks` of the complete cohorts as one table.
+
+        Raises DatasetError as `complete_in_order` and `map` do.
+        """
+        tables = self.map(lambda table: table, kind, self.complete_in_order(), columns=columns)
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def schema(self, kind: str, cohort: str) -> pa.Schema:
+        """The schema of one cohort's `observables` or `networks`. Raises DatasetError as `read_table` does."""
+        return self._read(f"{kind}/{cohort}.parquet", kind, [], subset=True)[0]
+
+    def map(
+        self,
+        function: Callable[..., T],
+        kind: str,
+        cohorts: Sequence[str],
+        *each: Iterable[Any],
+        columns: Sequence[str] | None = None,
+    ) -> list[T]:
+        """What `function` makes of each table of `observables` or `networks`, in threads, in the order of `cohorts`.
+
+        Args:
+            function: called with the table of a cohort, and with one element of every further iterable.
+            cohorts: names of complete cohorts.
+            columns: those that are read; by default all.
 
         Raises:
-            DatasetError: no cohort is complete, or a file is foreign, truncated or of an unknown version.
+            DatasetError: a file is foreign, truncated, of an unknown version or unlike the others.
         """
+        common = self.schema(kind, cohorts[0])
+
+        def one(name: str, *rest: Any) -> T:
+            schema, table = self._read(f"{kind}/{name}.parquet", kind, columns, True, common)
+            if not schema.equals(common):
+                raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
+            return function(table, *rest)
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+            return list(pool.map(one, cohorts, *each))
+
+    def complete_in_order(self) -> list[str]:
+        """The names of the complete cohorts, in the order of cohorts.json. Raises DatasetError if there is none."""
         complete = self.complete()
         names = [cohort.name for cohort in self.cohorts() if cohort.name in complete]
         if not names:
             raise DatasetError(f"{self.root} has no complete cohort yet; `rulescope generate` goes on with it")
-        tables = [self.read_table(f"{kind}/{name}.parquet", kind, columns, subset=True) for name in names]
-        if any(not table.schema.equals(tables[0].schema) for table in tables):
-            raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
-        return pa.concat_tables(tables).unify_dictionaries()
+        return names
 
     def fold(self) -> None:
         """Fold the networks of all cohorts, failed ones included, into `networks.parquet`."""

@@ -1,9 +1,10 @@
 # make setup: install; make demo: the whole pipeline; make test: every check; make readme: the demo's results into the README
+# make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test readme clean
+.PHONY: setup demo test readme bench clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +26,9 @@ test: setup
 
 readme: demo
 	$(BIN)/python -m classifier.report README.md datasets/demo
+
+bench: setup
+	$(BIN)/python tests/benchmarks/bench.py --device $(or $(DEVICE),cpu) --only "$(ONLY)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -126,7 +126,8 @@ def _powers(d: Float[Tensor, "rows n"]) -> tuple[Tensor, ...]:
 
 def _dot(a: Float[Tensor, "rows n"], b: Float[Tensor, "rows n"]) -> Float[Tensor, " rows"]:
     if a.device.type == "cpu":  # no temporary
-        return torch.from_numpy(np.vecdot(a.numpy(), b.numpy()))
+        with np.errstate(invalid="ignore", over="ignore"):  # a network that has diverged
+            return torch.from_numpy(np.vecdot(a.numpy(), b.numpy()))
     return (a * b).sum(1)
 
 

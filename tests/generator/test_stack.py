@@ -72,7 +72,7 @@ def test_a_diverging_network_ends_alone_and_is_recorded(rule: str) -> None:
 
 
 def test_divergence_is_dated_to_the_update_whose_loss_exploded() -> None:
-    diverging = member(learning_rate=30.0, batch_size=100)
+    diverging = member(learning_rate=300.0, batch_size=100)
     built = Stack([diverging])
     built.settle()
     losses = [float(built.step(built.batch(step))[0]) for step in range(diverging.steps)]

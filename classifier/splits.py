@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.trajectories import IDENTITY
-from generator.dataset import NETWORKS
 from generator.errors import RequestError, unknown
+from generator.schema import NETWORKS
 
 UNITS = {"configuration": "configuration", "network": "network_id", "paper": None}
 TEST_SHARE = 0.25

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from generator.dataset import IDENTITY_COLUMNS, Dataset, DatasetError, header
+from generator.dataset import Dataset
 from generator.errors import RequestError, unknown
+from generator.schema import IDENTITY_COLUMNS, DatasetError, header
 
 CURVES = ("train_loss", "probe_loss", "probe_accuracy")
 DEPTHS = ("early", "middle", "deep")

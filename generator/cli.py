@@ -100,9 +100,10 @@ def status(dataset: DatasetFolder) -> None:
 def verify(dataset: DatasetFolder) -> None:
     """Check every file and every network of a dataset; exit status 1 if there is any problem."""
     from generator.dataset import Dataset
+    from generator.verify import problems as find
 
     opened = Dataset(dataset)
-    problems = opened.verify()
+    problems = find(opened)
     for problem in problems:
         typer.echo(problem)
     if problems:

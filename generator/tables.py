@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from generator import catalogue, dataset
+from generator import catalogue, schema
 from generator.cohort import Observation
 from generator.electrodes import FULL
 from generator.spec import NetworkSpec
@@ -54,9 +54,9 @@ def observables(members: Sequence[NetworkSpec], observations: Sequence[Observati
                 rows.append(identity | measured)
                 values.append(o.statistics[i, index])
     statistics = np.stack(values) if values else np.empty((0, len(catalogue.NAMES)), np.float32)
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in dataset.IDENTITY_COLUMNS}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in schema.IDENTITY_COLUMNS}
     columns |= {name: np.ascontiguousarray(statistics[:, j]) for j, name in enumerate(catalogue.NAMES)}
-    return _table(columns, dataset.OBSERVABLES)
+    return _table(columns, schema.OBSERVABLES)
 
 
 def networks(
@@ -99,7 +99,7 @@ def networks(
                 "versions": versions,
             }
         )
-    return _table({name: [row[name] for row in rows] for name in dataset.NETWORKS.names}, dataset.NETWORKS)
+    return _table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
 
 
 def _identity(member: NetworkSpec) -> dict[str, Any]:

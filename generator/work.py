@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from generator.dataset import Dataset, DatasetError
+from generator.dataset import Dataset
+from generator.schema import DatasetError
 from generator.spec import NetworkSpec
 
 

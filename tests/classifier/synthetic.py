@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from generator import dataset as contract
+from generator import catalogue, schema
+from generator.dataset import Cohort, Dataset
 
 Observe = Callable[[Mapping[str, Any], int], np.ndarray]
 LAYERS = 3
@@ -55,9 +56,9 @@ def noise_with_trace(network: Mapping[str, Any], layer_index: int) -> np.ndarray
     """(checkpoints, statistics): lognormal noise, but TRACE is constant save for one peak, whose time the rule sets."""
     key = hashlib.blake2b(f"{network['network_id']}{layer_index}".encode(), digest_size=4).digest()
     rng = np.random.default_rng(int.from_bytes(key, "little"))
-    values = rng.lognormal(size=(CHECKPOINTS, len(contract.catalogue.NAMES)))
+    values = rng.lognormal(size=(CHECKPOINTS, len(catalogue.NAMES)))
     peak = np.arange(CHECKPOINTS) == 1 + list(RULES).index(network["rule"])
-    values[:, contract.catalogue.NAMES.index(TRACE)] = rng.lognormal() * (1 + 9 * peak)
+    values[:, catalogue.NAMES.index(TRACE)] = rng.lognormal() * (1 + 9 * peak)
     return values
 
 
@@ -72,13 +73,13 @@ def write(
 ) -> Path:
     """Publish a dataset of two cohorts. `statuses` names the networks that are not complete; they stop half-way."""
     statuses = statuses or {}
-    names = list(contract.OBSERVABLES.names)[-len(contract.catalogue.NAMES) :]
+    names = list(schema.OBSERVABLES.names)[-len(catalogue.NAMES) :]
     half = (len(networks) + 1) // 2
     cohorts = {"a": networks[:half], "b": networks[half:]}
-    published = contract.Dataset(location)
+    published = Dataset(location)
     published.record_cohorts(
         {"root_seed": 0, "checkpoints": checkpoints},
-        [contract.Cohort(name, tuple(n["network_id"] for n in members)) for name, members in cohorts.items()],
+        [Cohort(name, tuple(n["network_id"] for n in members)) for name, members in cohorts.items()],
     )
     for cohort, members in cohorts.items():
         rows, records = [], []
@@ -107,8 +108,8 @@ def write(
                 "versions": json.dumps({}),
             }
             records.append({**network, **record})
-        observables = pa.Table.from_pylist(rows, schema=contract.SCHEMAS["observables"])
+        observables = pa.Table.from_pylist(rows, schema=schema.SCHEMAS["observables"])
         published.publish_table(f"observables/{cohort}.parquet", observables)
-        records_table = pa.Table.from_pylist(records, schema=contract.SCHEMAS["networks"])
+        records_table = pa.Table.from_pylist(records, schema=schema.SCHEMAS["networks"])
         published.publish_table(f"networks/{cohort}.parquet", records_table)
     return location

@@ -24,7 +24,7 @@ from classifier.models import grid as model_grid
 from classifier.stored import load_card
 from classifier.training import predict, train
 from classifier.trajectories import load
-from generator import dataset as contract
+from generator import schema as contract
 from generator.errors import RequestError
 
 

@@ -11,16 +11,17 @@ import pytest
 from synthetic import CHECKPOINTS, LAYERS, TRACE, grid, noise_with_trace, write
 
 from classifier.trajectories import CURVES, load
-from generator import dataset as contract
+from generator import catalogue
+from generator.dataset import Dataset
 from generator.errors import RequestError
 
 
 def test_values_identity_and_curves_are_the_rows_of_the_files(traced: Path) -> None:
     examples = load(traced)
     networks = grid()
-    assert examples.values.shape == (len(networks) * LAYERS, CHECKPOINTS, len(contract.catalogue.NAMES))
+    assert examples.values.shape == (len(networks) * LAYERS, CHECKPOINTS, len(catalogue.NAMES))
     assert examples.curves.shape == (len(networks) * LAYERS, CHECKPOINTS, len(CURVES))
-    assert list(examples.statistics) == contract.catalogue.NAMES
+    assert list(examples.statistics) == catalogue.NAMES
     assert examples.observables() == ["weight", "activation", "change"]
     for row in (0, 100, len(examples) - 1):
         network, layer = networks[row // LAYERS], row % LAYERS
@@ -62,6 +63,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     elif damage == "foreign":
         pq.write_table(pa.table({"x": [1]}), path)
     else:
-        contract.Dataset(location).publish_table("observables/a.parquet", pq.read_table(path).slice(1))
+        Dataset(location).publish_table("observables/a.parquet", pq.read_table(path).slice(1))
     with pytest.raises(RequestError, match=r"a\.parquet" if damage != "short" else "lack some"):
         load(location)

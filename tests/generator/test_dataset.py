@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generator import catalogue, dataset, spec
-from generator.dataset import Dataset, DatasetError
+from generator import catalogue, schema, spec
+from generator.dataset import Dataset
 from generator.generate import generate
+from generator.schema import DatasetError
+from generator.verify import problems
 
 TEXT = """
 name = "small"
@@ -40,7 +42,7 @@ def path_of(made: Dataset, kind: str, rule: str) -> Path:
 
 def test_one_read_parquet_is_enough(made: Dataset) -> None:
     frame = pd.read_parquet(Path(str(made)) / "observables")
-    assert list(frame.columns) == [*dataset.IDENTITY_COLUMNS, *catalogue.NAMES]
+    assert list(frame.columns) == [*schema.IDENTITY_COLUMNS, *catalogue.NAMES]
     complete = frame[frame.learning_rate == 1]
     assert len(complete) == 2 * 2 * 3  # rules × layers × checkpoints
     assert (complete.dtypes[catalogue.NAMES] == np.float32).all()
@@ -49,9 +51,9 @@ def test_one_read_parquet_is_enough(made: Dataset) -> None:
 
 
 def test_the_files_say_which_columns_are_statistics(made: Dataset) -> None:
-    found = dataset.header(pq.read_schema(path_of(made, "observables", "fa")), "")
+    found = schema.header(pq.read_schema(path_of(made, "observables", "fa")), "")
     assert list(found["statistics"]) == catalogue.NAMES
-    assert set(found["columns"]) == set(dataset.IDENTITY_COLUMNS)
+    assert set(found["columns"]) == set(schema.IDENTITY_COLUMNS)
     assert all(found["columns"].values())
 
 
@@ -62,7 +64,7 @@ def test_divergence_is_a_row_with_its_status(made: Dataset) -> None:
         assert networks.loc[(rule, 1e6), "status"] == "diverged"
         assert "exploded" in networks.loc[(rule, 1e6), "reason"]
         assert networks.loc[(rule, 1e6), "checkpoints"] < 3
-    assert made.verify() == []
+    assert problems(made) == []
     folded = pd.read_parquet(Path(str(made)) / "networks.parquet")
     assert len(folded) == 4
 
@@ -91,7 +93,7 @@ def test_a_file_that_fails_half_way_does_not_appear(tmp_path: Path, monkeypatch:
 def test_what_a_killed_run_left_staged_is_swept_and_never_read(made: Dataset) -> None:
     staged = Path(str(made)) / "observables" / ".x.parquet.123.staged"
     staged.write_bytes(b"half a file")
-    assert made.verify() == []
+    assert problems(made) == []
     pd.read_parquet(Path(str(made)) / "observables")
     made.sweep()
     assert not staged.exists()
@@ -101,7 +103,7 @@ def test_what_a_killed_run_left_staged_is_swept_and_never_read(made: Dataset) ->
 def test_a_truncated_file_is_named_and_refused(made: Dataset, kind: str) -> None:
     path = path_of(made, kind, "fa")
     path.write_bytes(path.read_bytes()[:1000])
-    assert any(path.name in problem and "readable" in problem for problem in made.verify())
+    assert any(path.name in problem and "readable" in problem for problem in problems(made))
     with pytest.raises(DatasetError, match=path.name):
         made.read_kind(kind)
 
@@ -109,7 +111,7 @@ def test_a_truncated_file_is_named_and_refused(made: Dataset, kind: str) -> None
 def test_a_foreign_file_is_named_and_refused(made: Dataset) -> None:
     path = path_of(made, "observables", "fa")
     pq.write_table(pa.table({"a": [1]}), path)
-    assert any(path.name in problem and "not written by Rulescope" in problem for problem in made.verify())
+    assert any(path.name in problem and "not written by Rulescope" in problem for problem in problems(made))
     with pytest.raises(DatasetError, match="not written by Rulescope"):
         made.read_kind("observables")
 
@@ -117,8 +119,8 @@ def test_a_foreign_file_is_named_and_refused(made: Dataset) -> None:
 def test_an_unknown_schema_version_is_refused(made: Dataset) -> None:
     path = path_of(made, "observables", "fa")
     table = pq.read_table(path)
-    meta = json.loads(table.schema.metadata[dataset.METADATA_KEY]) | {"schema_version": 99}
-    pq.write_table(table.replace_schema_metadata({dataset.METADATA_KEY: json.dumps(meta)}), path)
+    meta = json.loads(table.schema.metadata[schema.METADATA_KEY]) | {"schema_version": 99}
+    pq.write_table(table.replace_schema_metadata({schema.METADATA_KEY: json.dumps(meta)}), path)
     with pytest.raises(DatasetError, match="schema version 99"):
         made.read_kind("observables")
 
@@ -137,19 +139,19 @@ def test_verify_finds_what_is_missing_doubled_short_or_not_ours(made: Dataset) -
     table = made.read_table(f"observables/{path.name}", "observables")
 
     path.unlink()
-    assert made.verify() == [f"{path} is missing"]
+    assert problems(made) == [f"{path} is missing"]
     made.publish_table(f"observables/{path.name}", table.slice(0, len(table) - 1))
-    assert any("does not have its" in problem for problem in made.verify())
+    assert any("does not have its" in problem for problem in problems(made))
     made.publish_table(f"observables/{path.name}", pa.concat_tables([table.slice(0, 1), table]))
-    assert any("twice" in problem for problem in made.verify())
+    assert any("twice" in problem for problem in problems(made))
     made.publish_table(f"observables/{path.name}", table.take(list(range(len(table)))[::-1]))
-    assert any("not sorted" in problem for problem in made.verify())
+    assert any("not sorted" in problem for problem in problems(made))
     path.write_bytes(whole)
     (root / "observables" / "stray.parquet").write_bytes(whole)
-    assert any("stray.parquet belongs to no cohort" in problem for problem in made.verify())
+    assert any("stray.parquet belongs to no cohort" in problem for problem in problems(made))
 
 
 def test_a_folder_that_is_no_dataset_is_said_to_be_none(tmp_path: Path) -> None:
-    for ask in (Dataset(tmp_path).verify, Dataset(tmp_path).status, lambda: Dataset(tmp_path).read_kind("networks")):
+    for ask in (problems, Dataset.status, lambda here: here.read_kind("networks")):
         with pytest.raises(DatasetError, match="is not a dataset"):
-            ask()
+            ask(Dataset(tmp_path))

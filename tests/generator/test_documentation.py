@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from generator import catalogue, dataset, spec
+from generator import catalogue, schema, spec
 
 FOLDER = Path(__file__).parents[2] / "datasets"
 
 
 def test_the_dictionary_holds_every_column_with_its_meaning() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8").replace("&#124;", "|")
-    for kind, schema in dataset.SCHEMAS.items():
-        for name, meaning in dataset.header(schema, kind)["columns"].items():
+    for kind, columns in schema.SCHEMAS.items():
+        for name, meaning in schema.header(columns, kind)["columns"].items():
             assert f"| `{name}` |" in text
             assert meaning in text
     for name in (*catalogue.FUNCTIONS, *catalogue.STATISTICS, *catalogue.OBSERVABLES):

@@ -15,6 +15,7 @@ from generator import cohort, spec
 from generator.dataset import Dataset
 from generator.errors import RequestError
 from generator.generate import generate
+from generator.verify import problems
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
@@ -67,7 +68,7 @@ def test_a_killed_run_and_a_spec_that_grew_give_the_same_dataset(tmp_path: Path)
 
     file.write_text(HEAD + GROWN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert Dataset(folder).verify() == []
+    assert problems(Dataset(folder)) == []
     assert not list(folder.rglob("*.staged"))
 
     whole = tmp_path / "whole"
@@ -118,12 +119,12 @@ def test_a_cohort_that_fails_is_recorded_spares_the_others_and_is_tried_again(
     summary = generate(parsed, tmp_path / "runs", workers=0)
     assert summary.states == {"complete": 4, "failed": 1}
     assert "a rule with a bug" in summary.failures[0]
-    assert any("a rule with a bug" in problem for problem in Dataset(tmp_path / "runs").verify())
+    assert any("a rule with a bug" in problem for problem in problems(Dataset(tmp_path / "runs")))
 
     monkeypatch.undo()
     summary = generate(parsed, tmp_path / "runs", workers=0)
     assert (summary.done_now, summary.states) == (1, {"complete": 5})
-    assert Dataset(tmp_path / "runs").verify() == []
+    assert problems(Dataset(tmp_path / "runs")) == []
 
 
 def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
@@ -146,7 +147,7 @@ def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
     assert published[0].startswith("networks/"), "a record alone is never taken for a complete cohort"
     assert Dataset(tmp_path / "runs").complete() == set()
     assert generate(parsed, tmp_path / "runs", workers=0).states == {"complete": 5}
-    assert Dataset(tmp_path / "runs").verify() == []
+    assert problems(Dataset(tmp_path / "runs")) == []
 
 
 def test_rules_of_one_seed_start_equal_and_see_equal_batches() -> None:

@@ -1,0 +1,92 @@
+"""Judges a dataset: every file readable and ours, every network there once and whole."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import product
+from typing import Any
+
+import pyarrow as pa
+
+from generator.dataset import Dataset
+from generator.schema import SCHEMAS, DatasetError
+
+
+def problems(dataset: Dataset) -> list[str]:
+    """Every problem found, a sentence each: unreadable or foreign files, networks missing, doubled or cut short."""
+    cohorts = dataset.cohorts()
+    checkpoints = (dataset.settings() or {}).get("checkpoints", 0)
+    found: list[str] = []
+    expected = {cohort.name for cohort in cohorts}
+    for kind in SCHEMAS:
+        for info in dataset.files(kind):
+            if info.base_name.removesuffix(".parquet") not in expected and not info.base_name.startswith("."):
+                found.append(f"{info.path} belongs to no cohort of cohorts.json")
+    seen: Counter[str] = Counter()
+    for cohort in cohorts:
+        names = {kind: f"{kind}/{cohort.name}.parquet" for kind in SCHEMAS}
+        missing = [name for name in names.values() if not dataset.exists(name)]
+        found += [f"{dataset}/{name} is missing" for name in missing]
+        try:
+            tables = {kind: dataset.read_table(names[kind], kind) for kind in SCHEMAS if names[kind] not in missing}
+        except DatasetError as error:
+            found.append(str(error))
+            continue
+        if "networks" in tables:
+            rows = tables["networks"].to_pylist()
+            seen.update(row["network_id"] for row in rows)
+            if [row["network_id"] for row in rows] != list(cohort.network_ids):
+                found.append(f"{dataset}/{names['networks']} does not hold the networks recorded for it")
+            failed = [row for row in rows if row["status"] == "failed"]
+            found += [f"network {row['network_id']} failed: {row['reason']}" for row in failed]
+            if "observables" in tables:
+                found += _check_rows(f"{dataset}/{names['observables']}", rows, tables["observables"], checkpoints)
+    for info in dataset.files("snapshots", recursive=True):
+        if info.extension == "safetensors":
+            with dataset.fs.open_input_file(info.path) as file:
+                found += _check_snapshot(info.path, file)
+    if dataset.exists("networks.parquet"):
+        try:
+            dataset.read_table("networks.parquet", "networks")
+        except DatasetError as error:
+            found.append(str(error))
+    found += [f"network {network} stands in {count} cohorts" for network, count in seen.items() if count > 1]
+    return found
+
+
+def _check_rows(where: str, networks: list[dict[str, Any]], table: pa.Table, checkpoints: int) -> list[str]:
+    """Problems of one cohort's observables: every network × layer × checkpoint × electrode once, none short."""
+    problems = []
+    keys = ["network_id", "layer_index", "checkpoint", "electrode"]
+    rows = list(zip(*(table.column(key).to_pylist() for key in keys), strict=True))
+    place = {network["network_id"]: number for number, network in enumerate(networks)}
+    if rows != sorted(rows, key=lambda row: (place.get(row[0], len(place)), *row[1:3])):
+        problems.append(f"{where} is not sorted by network, layer and checkpoint")
+    if len(set(rows)) != len(rows):
+        problems.append(f"{where} holds {len(rows) - len(set(rows))} rows twice")
+    electrodes = {row[3] for row in rows}
+    found: dict[str, set[tuple[int, int, str]]] = {}
+    for name, *key in rows:
+        found.setdefault(name, set()).add(tuple(key))
+    for network in networks:
+        name, status = network["network_id"], network["status"]
+        if status == "complete" and network["checkpoints"] != checkpoints:
+            problems.append(f"complete network {name} has {network['checkpoints']} of {checkpoints} checkpoints")
+        planned = set(product(range(network["layers"]), range(network["checkpoints"]), electrodes))
+        if status != "failed" and found.pop(name, set()) != planned:
+            problems.append(f"network {name} does not have its {len(planned)} rows in {where}")
+    problems += [f"{where} holds a network that is not recorded for it: {name}" for name in found]
+    return problems
+
+
+def _check_snapshot(where: str, content: pa.NativeFile) -> list[str]:
+    """Whether a safetensors file is whole: its header says how long it must be."""
+    try:
+        length = int.from_bytes(content.read(8), "little")
+        header = json.loads(content.read(length)) if 0 < length < content.size() else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = bool(ends) and content.size() == 8 + length + max(ends)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    return [] if whole else [f"{where} is not a whole safetensors file"]

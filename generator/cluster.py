@@ -38,6 +38,7 @@ def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterat
     quiet: dict[str, Any] = {
         "distributed.nanny.pre-spawn-environ": process.environment(),
         "distributed.comm.timeouts.connect": "60s",
+        "distributed.worker.profile.enabled": False,  # sampling every 10 ms takes the GIL and grows without end
     }
     with (
         dask.config.set(quiet),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import baseline
-import bench
+import measure_training
 import numpy as np
 import pytest
+import run_baseline
 
 from generator import cohort, spec
 
@@ -20,16 +21,16 @@ def test_engine_and_baseline_measure_the_same(architecture: str, task: str, kind
     members = spec.parse(baseline.workload(architecture, task, [rule], each=2, epochs=1, checkpoints=3)).networks
     ours = np.stack([o.statistics for o in cohort.train(members, checkpoints=3, probe=32)], axis=1)
     theirs = baseline.train(members[1], baseline.STATISTICS[kind], probe=32, checkpoints=3)
-    assert bench.compare(ours[1], theirs) < 1e-3
+    assert run_baseline.compare(ours[1], theirs) < 1e-3
     assert not np.allclose(ours[0, -1], theirs[-1], rtol=1e-2, equal_nan=True)  # the other network, at half the rate
 
 
 @pytest.mark.parametrize("wrong", [lambda s: s * 1.05, lambda s: np.where(s == s[0], s, np.nan), lambda s: s[::-1]])
 def test_numbers_that_are_not_the_same_stop_the_benchmark(wrong: object) -> None:
     seen = np.random.default_rng(0).lognormal(size=(3, 2, 45))
-    assert bench.compare(seen, seen.copy()) == 0.0
+    assert run_baseline.compare(seen, seen.copy()) == 0.0
     with pytest.raises(RuntimeError, match="differ"):
-        bench.compare(seen, wrong(seen))  # type: ignore[operator]
+        run_baseline.compare(seen, wrong(seen))  # type: ignore[operator]
 
 
 def test_arithmetic_is_counted_by_hand() -> None:
@@ -37,5 +38,5 @@ def test_arithmetic_is_counted_by_hand() -> None:
         spec.parse(baseline.workload("mlp3", "digits", [rule], 1, 40, 21)).networks[0] for rule in ("sgdm", "ia")
     )
     first, above = 64 * 128, 128 * 128 + 128 * 10
-    assert bench.flops(sgdm) == 2 * 128 * (2 * first + 3 * above)
-    assert bench.flops(ia) == 2 * 128 * (2 * first + 5 * above)
+    assert measure_training.flops(sgdm) == 2 * 128 * (2 * first + 3 * above)
+    assert measure_training.flops(ia) == 2 * 128 * (2 * first + 5 * above)

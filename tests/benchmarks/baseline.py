@@ -159,8 +159,8 @@ def train(
 ) -> np.ndarray:
     """Train one network; (checkpoints, layers, 45) statistics."""
     task = tasks.load(member.task, member.pixels)
-    images, labels = torch.from_numpy(task.train_x), torch.from_numpy(task.train_y)
-    stimuli, answers = torch.from_numpy(task.test_x[:probe]), torch.from_numpy(task.test_y[:probe])
+    images, labels = torch.from_numpy(task.train.images), torch.from_numpy(task.train.labels)
+    stimuli, answers = (torch.from_numpy(part[task.order[:probe]]) for part in (task.test.images, task.test.labels))
     model, places = build(member)
     asymmetric = [module for module in model if isinstance(module, Asymmetric)]
     feedback = [module.feedback for module in asymmetric]

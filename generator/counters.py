@@ -1,0 +1,48 @@
+"""Random numbers made where they are used: a hash of key and position, the same on every device.
+
+`keys.stream` gives numbers to a CPU; dropout and augmentation need millions per update, per network and on the device. Here
+the i-th number of a key is the i-th output of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) seeded with it: integer
+arithmetic modulo 2⁶⁴, so nothing depends on device, order or stack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # as signed integers: torch multiplies those modulo 2⁶⁴
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64)
+
+
+def key(purpose: str, *parts: str | int) -> int:
+    """A key for one purpose and everything it depends on, as `keys.stream` has them."""
+    text = "\x1f".join([purpose, *map(str, parts)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def derive(keys: Int64[Tensor, " k"], purpose: str) -> Int64[Tensor, " k"]:
+    """Keys for a purpose of its own, one from each."""
+    return _mix(keys ^ key(purpose))
+
+
+def uniform(keys: Int64[Tensor, " k"], shape: Sequence[int]) -> Float32[Tensor, "k ..."]:
+    """Numbers from [0, 1), multiples of 2⁻²⁴: (k, *shape)."""
+    count = torch.arange(1, math.prod(shape) + 1, device=keys.device)
+    mixed = _mix(keys[:, None] + count * _GOLDEN)
+    return (_shift(mixed, 40).float() * 2.0**-24).view(len(keys), *shape)
+
+
+def _mix(z: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
+    z = (z ^ _shift(z, 30)) * _FIRST
+    z = (z ^ _shift(z, 27)) * _SECOND
+    return z ^ _shift(z, 31)
+
+
+def _shift(z: Int64[Tensor, "*any"], bits: int) -> Int64[Tensor, "*any"]:
+    """A shift to the right that fills with zeros."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)

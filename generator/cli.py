@@ -33,7 +33,7 @@ def plan(spec: SpecFile) -> None:
     table = Table("architecture", "layers", "task", "objective", *rules, title=f"networks of {found.name}")
     for architecture, task, objective in dict.fromkeys(key[1:] for key in found.counts):
         counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
-        table.add_row(architecture, str(found.layers[architecture]), task, objective, *counts)
+        table.add_row(architecture, str(found.layers[architecture, objective]), task, objective, *counts)
     console = Console()
     console.print(table)
     console.print(
@@ -43,9 +43,16 @@ def plan(spec: SpecFile) -> None:
     )
     workers = cluster.default_workers()
     console.print(
-        f"about {found.core_seconds / workers / 60:,.1f} minutes with {workers} CPU workers (an estimate)",
-        soft_wrap=True,
+        f"about {_duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)", soft_wrap=True
     )
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are at least two."""
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds / 60:.1f} minutes"
 
 
 def generate(

@@ -5,25 +5,31 @@ Owns the loop, the clock (which step is a checkpoint) and the randomness (every 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
+from generator import counters
 from generator.curricula import tasks
+from generator.curricula.contract import Batch
 from generator.curricula.objectives import OBJECTIVES
+from generator.curricula.stimuli import Part, Resident
+from generator.feed import OnDevice, Streamed
 from generator.keys import stream
-from generator.layers import Pass, WeightLayer
+from generator.layers import BatchNorm, Pass, WeightLayer
 from generator.observables import measure
-from generator.rules.contract import Batch, per_network
+from generator.rules.contract import Pathway, Update, per_network
 from generator.spec import NetworkSpec
 
-EXPLODED = 50.0  # a training loss beyond this multiple of chance, ln(classes), counts as divergence [ours]
+EXPLODED = 50.0  # a training loss beyond this multiple of chance counts as divergence [ours]
+REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,29 @@ class Stack:
         first = self.first = members[0]
         self.members, self.device, self.dtype = members, torch.device(device), dtype
         self.objective = OBJECTIVES[first.objective]
-        self.network = first.family(first.input, first.nonlinearity, self._draw)
+        self.network = first.family(first.input, first.form, self._draw)
         self.pathway = first.rule.build_pathway(self.network, self._draw)
         self.parameters = [tensor.requires_grad_() for tensor in self.network.parameters()]
         self.update = first.rule.build_update(self.parameters)
         self.rate = self._per_member([member.rate for member in members])
-        decay = [member.weight_decay for member in members]
-        self.decay = self._per_member(decay) if any(decay) else None
+        self.decay = {
+            id(layer.weight): self._per_member(
+                [m.weight_decay if layer.penalty is None else layer.penalty for m in members]
+            )
+            for layer in self.network.layers
+            if layer.penalty is not None or any(member.weight_decay for member in members)
+        }
         self.task = tasks.load(first.task, first.pixels)
-        self.images, self.labels = self._on_device(self.task.train_x), torch.as_tensor(self.task.train_y, device=device)
-        self.epoch, self.order = 0, self._epoch_order(0)
+        train = self.task.train
+        self.feed = (
+            OnDevice(train, self.seen, self.device, dtype)
+            if isinstance(train, Resident)
+            else Streamed(train, self.seen, first.steps, self.device, dtype)
+        )
+        self.epoch, self.keys = -1, self._keys([])
+        self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
+        self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
+        self.orders: dict[int, Int[np.ndarray, "streams train"]] = {}
 
     def _per_member(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
@@ -86,46 +105,102 @@ class Stack:
     def batch(self, step: int) -> Batch:
         """The batch of every network for one update, counted from 0."""
         epoch, place = divmod(step, self.first.steps_per_epoch)
-        size = self.first.batch_size
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, self._epoch_order(epoch)
-        index = self.order[:, place * size : (place + 1) * size]
-        x = self.images.movedim(1, -1).index_select(0, index.flatten())  # whole stimuli: memory copies, not a gather
-        return Batch(x.unflatten(0, index.shape).movedim(-1, 2), self.labels[index])
+            self.epoch, members = epoch, self.members
+            self.keys = self._keys([counters.key("epoch", m.root_seed, m.data_seed, m.task, epoch) for m in members])
+        return Batch(*self.feed.take(step), counters.derive(self.keys, f"batch {place}"), step)
 
-    def _epoch_order(self, epoch: int) -> Int[Tensor, "k train"]:
-        """The order in which each network sees the training stimuli in one epoch."""
-        n = len(self.labels)
-        orders = [_order(m.root_seed, m.data_seed, m.task, epoch, n) for m in self.members]
-        return torch.from_numpy(np.stack(orders)).to(self.device)
+    def seen(self, step: int) -> Int[np.ndarray, "k b"]:
+        """Which training stimuli each network sees in one update."""
+        epoch, place = divmod(step, self.first.steps_per_epoch)
+        part = slice(place * self.first.batch_size, (place + 1) * self.first.batch_size)
+        if epoch not in self.orders:  # of the latest two epochs: stimuli may be read ahead
+            n, seeds = len(self.task.train.labels), dict.fromkeys(self.streams)
+            orders = [stream("order", *each, self.first.task, epoch).permutation(n) for each in seeds]
+            self.orders = dict([*self.orders.items()][-1:]) | {epoch: np.stack(orders)}
+        return self.orders[epoch][self.place, part]
+
+    def _keys(self, keys: Sequence[int]) -> Int64[Tensor, " k"]:
+        return torch.tensor(keys, dtype=torch.int64, device=self.device)
 
     def probe(self, count: int) -> Batch:
         """The first `count` stimuli of the task's test part, the same for every network."""
-        x, y = self._on_device(self.task.test_x[:count]), torch.as_tensor(self.task.test_y[:count], device=self.device)
-        return Batch(x.expand(len(self.members), *x.shape), y.expand(len(self.members), count))
+        return self._shared("probe", self.task.test, self.task.order[:count])
+
+    def reference(self) -> Batch:
+        """Training stimuli of a fixed permutation, the same for every network, to fit a read-out to."""
+        some = stream("reference", self.first.task).permutation(len(self.task.train.labels))[:REFERENCE]
+        return self._shared("reference", self.task.train, some)
+
+    def _shared(self, name: str, part: Part, index: np.ndarray) -> Batch:
+        """Stimuli that all networks see, without a copy for each."""
+        x, k = self._on_device(part.read(index)), len(self.members)
+        y = torch.from_numpy(part.labels[index]).to(self.device)
+        keys = self._keys([counters.key(name, self.first.root_seed, self.first.task)] * k)
+        return Batch(x.expand(k, *x.shape), y.expand(k, len(y)), keys)
+
+    def close(self) -> None:
+        """Stop reading stimuli ahead."""
+        if isinstance(self.feed, Streamed):
+            self.feed.close()
 
     def step(self, batch: Batch) -> Float[Tensor, " k"]:
         """Learn from one batch; the loss before the update."""
         lesson = self.pathway.learn(batch, self.objective)
         with torch.no_grad():
-            if self.decay is not None:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
-                weights = {id(layer.weight) for layer in self.network.layers}
-                for w, g in zip(self.parameters, lesson.gradients, strict=True):
-                    if id(w) in weights:
-                        g.addcmul_(w, per_network(self.decay, w))
-            self.update.step(self.parameters, lesson.gradients, self.rate)
+            for w, g in zip(self.parameters, lesson.gradients, strict=True) if self.decay else ():
+                if id(w) in self.decay:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
+                    g.addcmul_(w, per_network(self.decay[id(w)], w))
+            factor = self.first.rate_factor(batch.step)
+            self.update.step(self.parameters, lesson.gradients, self.rate if factor == 1 else self.rate * factor)
         return lesson.losses
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that moves as the stack learns: weights, running statistics, the state of update and pathway."""
+        return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in self._moving().items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to such a state. Raises ValueError, and changes nothing, if it is that of another stack."""
+        moving = self._moving()
+        if {n: t.shape for n, t in moving.items()} != {n: a.shape for n, a in state.items()}:
+            raise ValueError("the state is that of another stack")
+        for name, tensor in moving.items():
+            tensor.copy_(torch.from_numpy(state[name]))
+
+    def _moving(self) -> dict[str, Tensor]:
+        found: dict[int, tuple[str, Tensor]] = {}
+        parts = {
+            "layers": self.network.layers,
+            "norms": self.network.norms,
+            "update": self.update,
+            "pathway": self.pathway,
+        }
+        for name, tensor in _tensors("stack", parts):
+            found.setdefault(id(tensor), (name, tensor))
+        return dict(found.values())
 
     @torch.no_grad()
     def settle(self) -> None:
         """Set the running statistics of normalisation from the first training batch, before anything is learned."""
-        self.network.forward(self.objective.views(self.batch(0).x), Pass(training=True, track=1.0))
+        batch = self.batch(0)
+        self.network.forward(self.objective.views(batch), Pass(training=True, track=1.0, keys=batch.keys))
 
 
-@lru_cache(maxsize=64)
-def _order(root: int, seed: int, task: str, epoch: int, n: int) -> np.ndarray:
-    """The order of the training stimuli in one epoch."""
-    return stream("order", root, seed, task, epoch).permutation(n)
+def _tensors(name: str, owner: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that an object holds, with the path to each; an update's or a pathway's own attributes need no list."""
+    match owner:
+        case Tensor():
+            yield name, owner
+        case dict():
+            for key, value in owner.items():
+                yield from _tensors(f"{name}.{key}", value)
+        case list() | tuple():
+            yield from _tensors(name, dict(enumerate(owner)))
+        case WeightLayer() | BatchNorm() | Update():
+            yield from _tensors(name, vars(owner))
+        case Pathway():
+            yield from _tensors(name, {key: value for key, value in vars(owner).items() if key != "network"})
 
 
 def checkpoint_steps(steps: int, checkpoints: int) -> list[int]:
@@ -147,15 +222,27 @@ def train(
         probe: number of probe stimuli.
         keep: positions of the networks whose raw tensors are wanted.
     """
-    stack = Stack(members, device)
-    stack.settle()
+    with closing(Stack(members, device)) as stack:
+        stack.settle()
+        yield from go_on(stack, [], checkpoints, probe, keep)
+
+
+def go_on(
+    stack: Stack, seen: Sequence[Observation], checkpoints: int, probe: int, keep: Collection[int] = ()
+) -> Iterator[Observation]:
+    """The observations that follow those seen, of a stack as it was at the last of them (or settled, if there is none)."""
     stimuli = stack.probe(probe)
-    limit = EXPLODED * math.log(stack.first.input.classes)
-    diverged_at = torch.full((len(members),), -1, device=device)
+    reference = cache(stack.reference)
+    limit = EXPLODED * stack.objective.chance(stack.first.input.classes, stack.first.batch_size)
+    diverged_at = torch.full((len(stack.members),), -1, device=stack.device)
     done = 0
-    for index, until in enumerate(checkpoint_steps(stack.first.steps, checkpoints)):
+    if seen:
+        diverged_at, done = torch.from_numpy(seen[-1].diverged_at).to(stack.device), seen[-1].step
+    for index, until in list(enumerate(checkpoint_steps(stack.first.steps, checkpoints)))[len(seen) :]:
+        if bool((diverged_at >= 0).all()):
+            return
         learned = [stack.step(stack.batch(step)) for step in range(done, until)]
-        losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep)
+        losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference)
         every = torch.stack([*learned, losses])  # (updates + 1, k)
         exploded = ~(every < limit)
         first = done + exploded.byte().argmax(0)
@@ -170,19 +257,20 @@ def train(
             diverged_at=diverged_at.cpu().numpy(),
             snapshots=snapshots,
         )
-        if bool((diverged_at >= 0).all()):
-            return
         done = until
 
 
 @torch.no_grad()
 def observe(
-    stack: Stack, stimuli: Batch, keep: Collection[int] = ()
+    stack: Stack, stimuli: Batch, keep: Collection[int] = (), reference: Callable[[], Batch] | None = None
 ) -> tuple[Tensor, Tensor, Float[Tensor, "k layers 45"], dict[int, dict[str, np.ndarray]]]:
-    """Loss, accuracy, statistics and, of the networks in `keep`, raw tensors, on the probe set in evaluation mode."""
+    """Loss, accuracy, statistics and, of the networks in `keep`, raw tensors, on the probe set in evaluation mode.
+
+    `reference` is `stack.reference`, perhaps remembering what it gave.
+    """
     run = Pass(training=False)
-    outputs = stack.network.forward(stack.objective.views(stimuli.x), run)
-    losses, accuracy = stack.objective.loss(outputs, stimuli.y), stack.objective.accuracy(outputs, stimuli.y)
+    outputs = stack.network.forward(stimuli.x, run)
+    losses, accuracy = stack.objective.assess(stack.network, stimuli, run, outputs, reference or stack.reference)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
     statistics = measure(passed)
     tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
@@ -193,4 +281,5 @@ def observe(
 
 
 def _raw(layer: WeightLayer, x: Tensor, y: Tensor) -> list[tuple[str, Tensor]]:
-    return [("weight", layer.weight), ("bias", layer.bias), ("input", x), ("output", y)]
+    parts = [("weight", layer.weight), ("bias", layer.bias), ("input", x), ("output", y)]
+    return [(name, tensor) for name, tensor in parts if tensor is not None]

@@ -87,6 +87,11 @@ class Dataset:
         except OSError as error:
             raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 
+    def remove(self, name: str) -> None:
+        """Remove one file, if it is there."""
+        if self.exists(name):
+            self.fs.delete_file(self._path(name))
+
     def check_vacant(self) -> None:
         """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
         if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
@@ -96,7 +101,7 @@ class Dataset:
 
     def sweep(self) -> None:
         """Remove what a killed run left staged."""
-        for folder in ("", "observables", "networks", "snapshots"):
+        for folder in ("", "observables", "networks", "snapshots", "_inflight"):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.fs.delete_file(info.path)

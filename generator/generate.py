@@ -9,6 +9,7 @@ from pathlib import Path
 
 from generator import cluster, planning
 from generator import spec as specs
+from generator.curricula import tasks
 from generator.dataset import Dataset
 from generator.errors import RequestError, unknown
 from generator.spec import NetworkSpec, Spec
@@ -44,7 +45,7 @@ def generate(
         watch: called with the number of networks to do and each receipt; first with None.
 
     Raises:
-        RequestError: the spec is not valid, or does not fit the dataset that is already there.
+        RequestError: the spec is not valid, or does not fit the dataset that is already there, or its data is missing.
     """
     parsed = spec if isinstance(spec, Spec) else specs.read(spec)
     if out is None:
@@ -54,6 +55,9 @@ def generate(
     if workers is not None and workers < 0:
         raise RequestError(f"workers must be 0 (this process) or more, not {workers}")
     device = resolve_device(device)
+    for task in dict.fromkeys(network.task for network in parsed.networks):
+        if sentence := tasks.info(task).missing():
+            raise RequestError(sentence)
     dataset = Dataset(out)
     cohorts = prepare(dataset, parsed, device)
     complete = dataset.complete()

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
+from generator import counters
 from generator.errors import RequestError
 
 # draw(purpose, layer name, shape) -> standard normal numbers of shape (k, *shape)
@@ -46,6 +47,10 @@ NONLINEARITIES = {
 }
 
 
+# What the factors of a layer's products are rounded to; None: not at all.
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
+
+
 @dataclass
 class Pass:
     """One forward pass: how it is made, and what each weight layer read and wrote on the way, in order of the layers.
@@ -54,12 +59,14 @@ class Pass:
         training: batch statistics in normalisation; otherwise the running ones.
         cut: every weight layer reads a detached tensor, so that the graph falls into blocks, one per weight layer.
         track: weight of this batch in the running statistics of normalisation.
+        keys: one key per network for what is random in this pass; see counters.py.
         drives: a list to which every layer adds its W x, for rules that need it.
     """
 
     training: bool = False
     cut: bool = False
     track: float = 0.1
+    keys: Int64[Tensor, " k"] | None = None
     drives: list[Tensor] | None = None
     received: list[Tensor] = field(default_factory=list)  # x, before any cut
     outputs: list[Tensor] = field(default_factory=list)  # y = φ(W x + b)
@@ -76,16 +83,18 @@ class _Propagate(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         weight: Tensor,
-        bias: Tensor,
+        bias: Tensor | None,
         feedback: Tensor | None,
         layer: WeightLayer,
         drives: list[Tensor] | None,
     ) -> Tensor:
+        ctx.dtype, (x, weight, bias, feedback) = x.dtype, layer.rounded(x, weight, bias, feedback)
         if drives is None:
-            y = layer.phi.phi_(layer.forward(x, weight, bias))
+            y = layer.phi.phi_(layer.forward(x, weight, bias).to(ctx.dtype))
         else:
-            drives.append(layer.forward(x, weight, None))
-            y = layer.phi.phi_(drives[-1] + bias.view(*bias.shape[:1], 1, -1, *(1,) * (drives[-1].ndim - 3)))
+            drives.append(layer.forward(x, weight, None).to(ctx.dtype))
+            shift = 0 if bias is None else bias.view(*bias.shape[:1], 1, -1, *(1,) * (drives[-1].ndim - 3))
+            y = layer.phi.phi_(drives[-1] + shift)
         ctx.layer = layer
         ctx.save_for_backward(x, weight if feedback is None else feedback, y)
         return y
@@ -94,9 +103,11 @@ class _Propagate(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         x, matrix, y = ctx.saved_tensors
         error = ctx.layer.phi.backward(error, y)
-        bias, weight = ctx.layer.positions_sum(error), ctx.layer.correlate(x, error)
+        bias = ctx.layer.positions_sum(error) if ctx.needs_input_grad[2] else None
+        (error,) = ctx.layer.rounded(error)
+        weight = ctx.layer.correlate(x, error).to(ctx.dtype)
         # Last, so that what the layer below reads next is still in the cache.
-        below = ctx.layer.backproject(error, matrix) if ctx.needs_input_grad[0] else None
+        below = ctx.layer.backproject(error, matrix, x).to(ctx.dtype) if ctx.needs_input_grad[0] else None
         return below, weight, bias, None, None, None
 
 
@@ -108,14 +119,28 @@ class WeightLayer(ABC):
         shape: shape of one network's weights, (out, in, …).
         nonlinearity: φ if it follows directly, else "linear".
         last: drawn with standard deviation 1/√fan-in instead of He's √(2/fan-in).
+        bias: whether it has biases; they start at 0.
+        penalty: the L2 penalty on its weights, where it is not that of its network.
+        precision: what the factors of its three products are rounded to; sums, weights and all else keep theirs.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], nonlinearity: str, draw: Draw, last: bool = False) -> None:
-        self.name, self.nonlinearity = name, nonlinearity
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        nonlinearity: str,
+        draw: Draw,
+        last: bool = False,
+        bias: bool = True,
+        penalty: float | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.name, self.nonlinearity, self.penalty = name, nonlinearity, penalty
+        self.rounding = PRECISIONS[precision]
         self.fan_in = math.prod(shape[1:])
         self.scale = math.sqrt((1.0 if last else 2.0) / self.fan_in)
         self.weight = draw("init", name, shape) * self.scale
-        self.bias = torch.zeros_like(self.weight.flatten(2)[..., 0])
+        self.bias: Tensor | None = torch.zeros_like(self.weight.flatten(2)[..., 0]) if bias else None
         self.feedback: Tensor | None = None
         self.phi = NONLINEARITIES[nonlinearity]
 
@@ -126,13 +151,19 @@ class WeightLayer(ABC):
         run.outputs.append(y)
         return y
 
+    def rounded(self, *tensors: Any) -> tuple[Any, ...]:
+        """The tensors (or None) as factors of a product."""
+        if self.rounding is None:
+            return tensors
+        return tuple(None if tensor is None else tensor.to(self.rounding) for tensor in tensors)
+
     @abstractmethod
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """W x + b."""
 
     @abstractmethod
-    def backproject(self, error: Tensor, matrix: Tensor) -> Tensor:
-        """Mᵀ δ for M of the weights' shape: the error, sent down."""
+    def backproject(self, error: Tensor, matrix: Tensor, x: Tensor) -> Tensor:
+        """Mᵀ δ for M of the weights' shape: the error, sent down, in the shape of the layer's input x."""
 
     @abstractmethod
     def correlate(self, x: Tensor, error: Tensor) -> Tensor:
@@ -150,8 +181,8 @@ class WeightLayer(ABC):
 class Linear(WeightLayer):
     """A fully connected layer: x (k, b, in), weights (k, out, in)."""
 
-    def __init__(self, name: str, n_in: int, n_out: int, nonlinearity: str, draw: Draw, last: bool = False) -> None:
-        super().__init__(name, (n_out, n_in), nonlinearity, draw, last)
+    def __init__(self, name: str, n_in: int, n_out: int, nonlinearity: str, draw: Draw, **options: Any) -> None:
+        super().__init__(name, (n_out, n_in), nonlinearity, draw, **options)
 
     def forward(
         self, x: Float[Tensor, "k b n"], weight: Float[Tensor, "k m n"], bias: Float[Tensor, "k m"] | None
@@ -159,7 +190,9 @@ class Linear(WeightLayer):
         """W x + b."""
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
 
-    def backproject(self, error: Float[Tensor, "k b m"], matrix: Float[Tensor, "k m n"]) -> Float[Tensor, "k b n"]:
+    def backproject(
+        self, error: Float[Tensor, "k b m"], matrix: Float[Tensor, "k m n"], x: Float[Tensor, "k b n"]
+    ) -> Float[Tensor, "k b n"]:
         """Mᵀ δ."""
         return torch.bmm(error, matrix)
 
@@ -173,74 +206,77 @@ class Linear(WeightLayer):
 
 
 class Conv(WeightLayer):
-    """A convolution of stride 1 with SAME padding: x (k, b, c, h, w), weights (k, out, c, s, s), s odd.
+    """A convolution padded by half its kernel: x (k, b, c, h, w), weights (k, out, c, s, s), s odd; ⌈h / stride⌉ rows out.
 
     On a CPU each network calls the (well-tuned) single convolution on channels-last data, which beats a grouped one by
     2–3×; elsewhere the stack is one grouped convolution.
     """
 
-    def __init__(self, name: str, c_in: int, c_out: int, size: int, nonlinearity: str, draw: Draw) -> None:
-        super().__init__(name, (c_out, c_in, size, size), nonlinearity, draw)
+    def __init__(
+        self,
+        name: str,
+        c_in: int,
+        c_out: int,
+        size: int,
+        nonlinearity: str,
+        draw: Draw,
+        stride: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, (c_out, c_in, size, size), nonlinearity, draw, **options)
         self.size = size
+        self.how: dict[str, Any] = {"stride": stride, "padding": size // 2}
 
     def forward(
         self, x: Float[Tensor, "k b c h w"], weight: Float[Tensor, "k o c s s"], bias: Float[Tensor, "k o"] | None
     ) -> Float[Tensor, "k b o h w"]:
         """W ∗ x + b. Raises RequestError for a kernel with taps that no input position ever reaches."""
-        if self.size > 2 * min(x.shape[-2:]) - 1:
+        side, stride = min(x.shape[-2:]), self.how["stride"]
+        if self.size // 2 > (side - 1) // stride * stride:  # where the last window is centred
             raise RequestError(
                 f"layer {self.name!r} has a {self.size}×{self.size} kernel on a {x.shape[-2]}×{x.shape[-1]} input: its outer "
-                "taps could never learn; use a larger input (pixels)"
+                "taps could never learn; use a larger input (pixels) or a smaller stem"
             )
         k, b = x.shape[:2]
         if x.device.type == "cpu":
-            each = [
-                F.conv2d(x[i], weight[i], None if bias is None else bias[i], padding=self.size // 2) for i in range(k)
-            ]
+            each = [F.conv2d(x[i], weight[i], None if bias is None else bias[i], **self.how) for i in range(k)]
             return channels_last(torch.cat(each).unflatten(0, (k, b)))
-        flat = F.conv2d(
-            _grouped(x),
-            weight.flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            padding=self.size // 2,
-            groups=k,
-        )
-        return _ungrouped(flat, k)
+        shift = None if bias is None else bias.flatten()
+        return _ungrouped(F.conv2d(_grouped(x), weight.flatten(0, 1), shift, **self.how, groups=k), k)
 
     def backproject(
-        self, error: Float[Tensor, "k b o h w"], matrix: Float[Tensor, "k o c s s"]
+        self, error: Float[Tensor, "k b o h2 w2"], matrix: Float[Tensor, "k o c s s"], x: Float[Tensor, "k b c h w"]
     ) -> Float[Tensor, "k b c h w"]:
         """Mᵀ δ: the transposed convolution."""
-        padding, k = self.size // 2, len(error)
+        k, stride = len(error), self.how["stride"]
+        # rows and columns of x behind the centre of the last window, which size and stride alone do not tell
+        behind = [(side - 1) % stride for side in x.shape[-2:]]
         if error.device.type == "cpu":
-            each = [F.conv_transpose2d(error[i], matrix[i], padding=padding) for i in range(k)]
+            each = [F.conv_transpose2d(error[i], matrix[i], **self.how, output_padding=behind) for i in range(k)]
             return channels_last(torch.cat(each).unflatten(0, error.shape[:2]))
-        flat = F.conv_transpose2d(_grouped(error), matrix.flatten(0, 1), padding=padding, groups=k)
+        flat = F.conv_transpose2d(_grouped(error), matrix.flatten(0, 1), **self.how, output_padding=behind, groups=k)
         return _ungrouped(flat, k)
 
-    def correlate(self, x: Float[Tensor, "k b c h w"], error: Float[Tensor, "k b o h w"]) -> Float[Tensor, "k o c s s"]:
+    def correlate(
+        self, x: Float[Tensor, "k b c h w"], error: Float[Tensor, "k b o h2 w2"]
+    ) -> Float[Tensor, "k o c s s"]:
         """Σ δ xᵀ over batch and positions."""
         shape, k = (error.shape[2], x.shape[2], self.size, self.size), len(error)
         if error.device.type == "cpu":
-            each = [_weight_gradient(x[i], error[i], shape, 1) for i in range(k)]
-            return torch.stack(each)
+            return torch.stack([conv2d_weight(x[i], shape, error[i], **self.how) for i in range(k)])
         shape = (k * shape[0], *shape[1:])
-        return _weight_gradient(_grouped(x), _grouped(error), shape, k).unflatten(0, (k, -1))
+        return conv2d_weight(_grouped(x), shape, _grouped(error), **self.how, groups=k).unflatten(0, (k, -1))
 
-    def positions_sum(self, error: Float[Tensor, "k b o h w"]) -> Float[Tensor, "k o"]:
+    def positions_sum(self, error: Float[Tensor, "k b o h2 w2"]) -> Float[Tensor, "k o"]:
         """Σ δ over batch and positions."""
         return error.sum((1, 3, 4))
 
 
-def _weight_gradient(x: Tensor, error: Tensor, shape: tuple[int, ...], groups: int) -> Tensor:
-    return conv2d_weight(x, shape, error, padding=shape[-1] // 2, groups=groups)
-
-
-def _grouped(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "b kc h w"]:
+def _grouped(x: Float[Tensor, "k b c *positions"]) -> Float[Tensor, "b kc *positions"]:
     return x.transpose(0, 1).flatten(1, 2)
 
 
-def _ungrouped(x: Float[Tensor, "b kc h w"], k: int) -> Float[Tensor, "k b c h w"]:
+def _ungrouped(x: Float[Tensor, "b kc *positions"], k: int) -> Float[Tensor, "k b c *positions"]:
     return x.unflatten(1, (k, -1)).transpose(0, 1)
 
 
@@ -250,7 +286,7 @@ def channels_last(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "k b c h w"]:
 
 
 class BatchNorm:
-    """Batch normalisation of x (k, b, c, h, w) per network and channel (Ioffe & Szegedy 2015, 1502.03167)."""
+    """Batch normalisation of x (k, b, c, …) per network and channel (Ioffe & Szegedy 2015, 1502.03167)."""
 
     epsilon: ClassVar[float] = 1e-5
 
@@ -258,7 +294,7 @@ class BatchNorm:
         self.weight, self.bias = like.new_ones((len(like), channels)), like.new_zeros((len(like), channels))
         self.mean, self.var = torch.zeros_like(self.bias), torch.ones_like(self.weight)
 
-    def __call__(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b c h w"]:
+    def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """Normalised by the batch's statistics in training (which enter the running ones), by the running ones else."""
         k, b = x.shape[:2]
         if x.device.type == "cpu":
@@ -273,14 +309,28 @@ class BatchNorm:
         return _ungrouped(F.batch_norm(_grouped(x), *running, *affine, run.training, run.track, self.epsilon), k)
 
 
-def max_pool(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "k b c h2 w2"]:
-    """3×3 windows at stride 2, padded on the right (SAME for even sides)."""
-    return F.max_pool2d(x.flatten(0, 1), 3, 2, ceil_mode=True).unflatten(0, x.shape[:2])
+def max_pool(x: Float[Tensor, "k b c h w"], centred: bool = False) -> Float[Tensor, "k b c h2 w2"]:
+    """3×3 windows at stride 2, padded on the right (SAME for even sides) or, centred, by one on every side."""
+    how = {"padding": 1} if centred else {"ceil_mode": True}
+    return F.max_pool2d(x.flatten(0, 1), 3, 2, **how).unflatten(0, x.shape[:2])
 
 
 def avg_pool(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "k b c h2 w2"]:
     """3×3 windows at stride 2, padded on the right, the padding left out of the average."""
     return F.avg_pool2d(x.flatten(0, 1), 3, 2, ceil_mode=True, count_include_pad=False).unflatten(0, x.shape[:2])
+
+
+def dropout(x: Float[Tensor, "k b *units"], run: Pass, name: str, rate: float = 0.5) -> Float[Tensor, "k b *units"]:
+    """In training each unit is 0 with probability `rate`, and scaled to keep its mean (Srivastava et al. 2014).
+
+    `name` tells the places apart at which a network drops units.
+    """
+    if not run.training:
+        return x
+    if run.keys is None:
+        raise ValueError("a training pass with dropout needs keys")
+    kept = counters.uniform(counters.derive(run.keys, f"dropout {name}"), x.shape[1:]) >= rate
+    return x * kept.to(x.dtype).div_(1 - rate)
 
 
 def local_response_norm(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from generator.curricula.objectives import OBJECTIVES
 from generator.dataset import Cohort
 from generator.keys import digest
 from generator.spec import NetworkSpec, Spec
@@ -42,7 +43,8 @@ FEW = 4  # networks that are stacked even where that is not faster: they share t
 # Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
 FLOPS_PER_SECOND = 70e9
 SECONDS_PER_ELEMENT = 12e-9  # all statistics of one measured element
-SECONDS_PER_STEP = 5e-5  # overhead of an update, per network of a stack
+SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
+SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
 BYTES_PER_ROW = 260
 
 
@@ -84,23 +86,25 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
 
 
 def cost(network: NetworkSpec, checkpoints: int, probe: int) -> float:
-    """Estimated seconds of one core for one network: 3 products per layer and update, and the statistics."""
-    macs = sum(size.macs for size in network.sizes)
-    training = 6 * macs * network.batch_size * network.steps / FLOPS_PER_SECOND + SECONDS_PER_STEP * network.steps
+    """Estimated seconds of one core for one network: 3 products per layer and update, what lies between, the statistics."""
+    macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
+    shown = network.batch_size * OBJECTIVES[network.objective].shown
+    layers = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in network.sizes)
+    step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION) + layers
     elements = sum(size.weights + size.units * probe for size in network.sizes)
-    return training + checkpoints * elements * SECONDS_PER_ELEMENT
+    return network.steps * step + checkpoints * elements * SECONDS_PER_ELEMENT
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a dataset. `counts` is by (rule, architecture, task, objective); `layers` is by architecture."""
+    """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective)."""
 
     name: str
     networks: int
     cohorts: int
     examples: int
     rows: int
-    layers: dict[str, int]
+    layers: dict[tuple[str, str], int]
     counts: dict[tuple[str, str, str, str], int]
     core_seconds: float
     bytes: int
@@ -116,7 +120,7 @@ def plan(spec: Spec) -> Plan:
         cohorts=len(form_cohorts(networks, probe=spec.probe)),
         examples=examples,
         rows=examples * spec.checkpoints,
-        layers={network.architecture: len(network.sizes) for network in networks},
+        layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
         counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
         core_seconds=sum(cost(network, spec.checkpoints, spec.probe) for network in networks),
         bytes=examples * spec.checkpoints * BYTES_PER_ROW,

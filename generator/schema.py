@@ -14,7 +14,7 @@ import pyarrow as pa
 from generator import catalogue
 from generator.errors import RequestError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = b"rulescope"
 
 
@@ -62,6 +62,10 @@ _NETWORK_RECORD = {
     "final_probe_accuracy": ("float32", "accuracy on the probe set at the last checkpoint observed"),
     "final_probe_loss": ("float32", "loss on the probe set at the last checkpoint observed"),
     "pixels": ("int16", "side of the square input"),
+    "width": ("float32", "factor on the units and channels of hidden layers"),
+    "stem": ("category", "first convolution: `large` as published, `small` for small images"),
+    "schedule": ("category", "how the rate moves during training"),
+    "precision": ("category", "what the factors of products are rounded to"),
     "epochs": ("int32", "passes through the training part"),
     "steps": ("int32", "updates planned"),
     "rate": ("float64", "learning rate: multiplier × base rate"),

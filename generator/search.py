@@ -47,10 +47,11 @@ def accuracies(rule: Any, architecture: str, task: str, rates: Sequence[float]) 
         stack.settle()
         for step in range(stack.first.steps):
             stack.step(stack.batch(step))
-        test = stack.probe(len(stack.task.test_y))
+        whole, run = stack.probe(len(stack.task.order)), Pass()
+        test = whole._replace(x=whole.x[:, PROBE:], y=whole.y[:, PROBE:])
         with torch.no_grad():
-            outputs = stack.network.forward(test.x, Pass())[:, PROBE:]
-        return stack.objective.accuracy(outputs, test.y[:, PROBE:]).tolist()
+            outputs = stack.network.forward(test.x, run)
+            return stack.objective.assess(stack.network, test, run, outputs, stack.reference)[1].tolist()
 
 
 def main() -> None:

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 
 from generator import rules
 from generator.architectures import family
-from generator.architectures.network import Family, InputShape, LayerSize, measure
+from generator.architectures.network import STEMS, Family, Form, InputShape, LayerSize, measure
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.electrodes import FULL
 from generator.errors import RequestError, unknown
 from generator.keys import digest
-from generator.layers import NONLINEARITIES
+from generator.layers import NONLINEARITIES, PRECISIONS
+from generator.schedules import SCHEDULES
 
 IDENTITY_VERSION = 1  # raised when an old network's numbers would change, so that its name changes with them
 
@@ -42,8 +43,12 @@ class NetworkSpec:
     task: str
     pixels: int
     weight_decay: float
+    stem: str
+    width: float = 1.0
     objective: str = "supervised"
     nonlinearity: str = "relu"
+    schedule: str = "constant"
+    precision: str = "float32"
     batch_size: int = 128
     learning_rate: float = 1.0
     epochs: int = 40
@@ -67,8 +72,8 @@ class NetworkSpec:
     def stack_key(self) -> tuple[Any, ...]:
         """Networks with equal keys can be trained as one stack."""
         parameters = tuple(sorted(self.rule.parameters.items()))
-        where = (self.architecture, self.nonlinearity, self.task, self.pixels, self.objective)
-        return (*where, self.batch_size, self.epochs, self.rule.label, parameters)
+        where = (self.architecture, self.form, self.task, self.pixels, self.objective)
+        return (*where, self.schedule, self.batch_size, self.epochs, self.rule.label, parameters)
 
     @property
     def family(self) -> Family:
@@ -82,9 +87,14 @@ class NetworkSpec:
         return InputShape(about.channels, self.pixels, about.classes)
 
     @property
+    def form(self) -> Form:
+        """What varies about its architecture."""
+        return Form(self.nonlinearity, self.width, self.stem, OBJECTIVES[self.objective].head, self.precision)
+
+    @property
     def sizes(self) -> tuple[LayerSize, ...]:
         """Sizes of the weight layers."""
-        return measure(self.family, self.input)
+        return measure(self.family, self.input, self.form)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,12 +108,17 @@ class NetworkSpec:
 
     @property
     def rate(self) -> float:
-        """Learning rate: multiplier × base rate."""
-        return self.learning_rate * self.rule.base_rate
+        """Learning rate: multiplier × base rate × what the schedule makes of the batch size."""
+        return self.learning_rate * self.rule.base_rate * SCHEDULES[self.schedule].scale(self.batch_size)
+
+    def rate_factor(self, step: int) -> float:
+        """The schedule's factor on the rate at one update, counted from 0."""
+        return SCHEDULES[self.schedule].factor(step, self.steps)
 
     def _identity(self) -> dict[str, Any]:
         defaults = {f.name: f.default for f in fields(self)}
         defaults |= {"pixels": default_pixels(self.task, self.architecture), "weight_decay": self.family.weight_decay}
+        defaults["stem"] = self.family.default_stem(self.pixels)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rule"}
         kept = {name: value for name, value in values.items() if value != defaults[name]}
         kept["rule"] = self.rule.label
@@ -117,9 +132,10 @@ class NetworkSpec:
 
 
 def default_pixels(task: str, architecture: str) -> int:
-    """The task's native side length, or the smallest other one that the architecture takes."""
-    enough = [side for side in tasks.info(task).sides if side >= family(architecture).min_pixels]
-    return enough[0] if enough else tasks.info(task).sides[0]
+    """The task's native side length, or the smallest other one that the architecture takes; 0 if it comes at any."""
+    sides = tasks.info(task).sides
+    enough = [side for side in sides if side >= family(architecture).min_pixels]
+    return next(iter((*enough, *sides)), 0)
 
 
 T = TypeVar("T")
@@ -147,6 +163,10 @@ class Grid(_Table):
     rule: Axis[RuleEntry]
     objective: Axis[StrictStr] = "supervised"
     nonlinearity: Axis[StrictStr] = "relu"
+    width: Axis[PositiveFloat] = 1.0
+    stem: Axis[StrictStr] | None = None
+    schedule: Axis[StrictStr] = "constant"
+    precision: Axis[StrictStr] = "float32"
     batch_size: Axis[PositiveInt] = 128
     learning_rate: Axis[PositiveFloat] = 1.0
     epochs: Axis[PositiveInt] = 40
@@ -193,13 +213,17 @@ class Spec(_Table):
     def _block(self, index: int) -> list[NetworkSpec]:
         block, where = self.grid[index], f"grid block {index + 1}"
         parsed = [rules.parse(entry, where) for entry in _axis(block.rule)]
+        for name in _axis(block.task):
+            tasks.info(name, where)
         for kind, names, known in (
-            ("task", block.task, tasks.TASKS),
             ("objective", block.objective, OBJECTIVES),
             ("nonlinearity", block.nonlinearity, NONLINEARITIES),
+            ("schedule", block.schedule, SCHEDULES),
+            ("stem", block.stem, STEMS),
+            ("precision", block.precision, PRECISIONS),
         ):
             for name in _axis(names):
-                if name not in known:
+                if name is not None and name not in known:
                     raise unknown(kind, name, known, where)
         seeds = list(range(block.seeds))
         axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
@@ -211,6 +235,8 @@ class Spec(_Table):
                 chosen["pixels"] = default_pixels(chosen["task"], chosen["architecture"])
             if chosen["weight_decay"] is None:
                 chosen["weight_decay"] = family(chosen["architecture"]).weight_decay
+            if chosen["stem"] is None or not family(chosen["architecture"]).stems:
+                chosen["stem"] = family(chosen["architecture"]).default_stem(chosen["pixels"])
             network = NetworkSpec(root_seed=self.root_seed, **chosen)
             self._check(network, where)
             networks.append(network)
@@ -218,8 +244,12 @@ class Spec(_Table):
 
     def _check(self, network: NetworkSpec, where: str) -> None:
         about = tasks.info(network.task)
-        if network.pixels not in about.sides:
-            sides = " or ".join(map(str, about.sides))
+        if not about.sides and not network.pixels:
+            raise RequestError(
+                f"{where}: task {network.task!r} comes at any size: say how many pixels, as in pixels = 224"
+            )
+        if about.sides and network.pixels not in about.sides:
+            sides = " or ".join(filter(None, (", ".join(map(str, about.sides[:-1])), str(about.sides[-1]))))
             raise RequestError(f"{where}: task {network.task!r} can be had at {sides} pixels, not at {network.pixels}")
         if network.batch_size > about.train:
             raise RequestError(
@@ -240,7 +270,7 @@ class Spec(_Table):
                 f"for {self.checkpoints} checkpoints; raise epochs or lower batch_size"
             )
         try:
-            measure(network.family, network.input)
+            measure(network.family, network.input, network.form)
         except RequestError as error:
             raise RequestError(
                 f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {error}"

@@ -68,9 +68,6 @@ def networks(
     failure: str = "",
 ) -> pa.Table:
     """A row per network, with what became of it. `failure` is why the cohort could not be trained, if it could not."""
-    versions = json.dumps(
-        {name: importlib.metadata.version(name) for name in VERSIONED} | {"python": platform.python_version()}
-    )
     rows = []
     for i, member in enumerate(members):
         seen = [o for o in observations if o.diverged_at[i] < 0]
@@ -87,6 +84,10 @@ def networks(
                 "final_probe_accuracy": seen[-1].probe_accuracy[i] if seen else None,
                 "final_probe_loss": seen[-1].probe_loss[i] if seen else None,
                 "pixels": member.pixels,
+                "width": member.width,
+                "stem": member.stem,
+                "schedule": member.schedule,
+                "precision": member.precision,
                 "epochs": member.epochs,
                 "steps": member.steps,
                 "rate": member.rate,
@@ -96,10 +97,16 @@ def networks(
                 "cohort": cohort,
                 "seconds": seconds / len(members),
                 "device": device,
-                "versions": versions,
+                "versions": versions(),
             }
         )
     return _table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
+
+
+def versions() -> str:
+    """The software that a row was made with, JSON."""
+    installed = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return json.dumps(installed | {"python": platform.python_version()})
 
 
 def _identity(member: NetworkSpec) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,19 +46,27 @@ def work(assignment: Assignment) -> Receipt:
     import safetensors.numpy
 
     from generator import cohort, process, tables
+    from generator.inflight import Inflight
 
     dataset, members, name = Dataset(assignment.location), assignment.members, assignment.cohort
     started, failure = time.perf_counter(), ""
     keep = [i for i, member in enumerate(members) if member.network_id in assignment.snapshot_ids]
     observations: list[cohort.Observation] = []
+    about = {"networks": [member.network_id for member in members], "device": assignment.device}
+    inflight = Inflight(dataset, name, about | {"settings": dict(assignment.settings), "versions": tables.versions()})
     with process.for_training():
         settings = assignment.settings
         try:
-            for seen in cohort.train(members, settings["checkpoints"], settings["probe"], assignment.device, keep):
-                for i, tensors in seen.snapshots.items():
-                    path = f"snapshots/{members[i].network_id}/{seen.checkpoint}.safetensors"
-                    dataset.publish(path, safetensors.numpy.save(dict(tensors)))
-                observations.append(replace(seen, snapshots={}))
+            with closing(cohort.Stack(members, assignment.device)) as stack:
+                if not (observations := inflight.restore(stack)):
+                    stack.settle()
+                checkpoints, probe = settings["checkpoints"], settings["probe"]
+                for seen in cohort.go_on(stack, list(observations), checkpoints, probe, keep):
+                    for i, tensors in seen.snapshots.items():
+                        path = f"snapshots/{members[i].network_id}/{seen.checkpoint}.safetensors"
+                        dataset.publish(path, safetensors.numpy.save(dict(tensors)))
+                    observations.append(replace(seen, snapshots={}))
+                    inflight.flush(stack, observations)
         except DatasetError:
             raise
         except Exception as error:  # whatever a rule or an architecture raises is recorded with its networks
@@ -68,5 +77,6 @@ def work(assignment: Assignment) -> Receipt:
     dataset.publish_table(f"networks/{name}.parquet", record)
     if not failure:
         dataset.publish_table(f"observables/{name}.parquet", tables.observables(members, observations))
+    inflight.remove()
     states = Counter(record.column("status").to_pylist())
     return Receipt(name, len(members), states, seconds, failure)

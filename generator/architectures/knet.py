@@ -1,4 +1,4 @@
-"""`knet4`, `knet4lrn`: the paper's small convolutional networks for 10-way image classification.
+"""`knet4`, `knet5` and their `lrn` versions: the paper's small convolutional networks for 10-way image classification.
 
 Nayebi et al. 2020, after Krizhevsky's cuda-convnet; the order of pooling, normalisation and nonlinearity is that of the
 released code. Initial weights are He normal instead [ours]: the released ones leave small copies at chance.
@@ -6,51 +6,48 @@ released code. Initial weights are He normal instead [ours]: the released ones l
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.network import InputShape, Network
-from generator.layers import NONLINEARITIES, Draw, Pass, avg_pool, local_response_norm, max_pool
+from generator.architectures.network import Form, InputShape, Network
+from generator.layers import Draw, Pass, avg_pool, local_response_norm, max_pool
+
+CHANNELS = (32, 32, 64, 128)
 
 
 class KNet(Network):
-    """conv 5×5×32 – maxpool – conv 5×5×32 – avgpool – conv 5×5×64 – avgpool – fc.
+    """conv 5×5×32 – maxpool – conv 5×5×32 – avgpool – conv 5×5×64 – avgpool (– conv 5×5×128 – avgpool) – fc.
 
-    With batch norm: each pool is followed by it, the first nonlinearity comes after it, and the other two directly after
-    their convolution. With local response norm: the first nonlinearity follows the first pool; no norm before the fc.
+    With batch norm: each pool is followed by it, the first nonlinearity comes after it, and the others directly after
+    their convolution. With local response norm: the first nonlinearity follows the first pool, the norm the first two.
     """
 
-    def __init__(self, shape: InputShape, nonlinearity: str, draw: Draw, norm: str) -> None:
-        super().__init__(shape, draw)
-        self.phi = NONLINEARITIES[nonlinearity].phi
+    def __init__(self, shape: InputShape, form: Form, draw: Draw, depth: int, norm: str) -> None:
+        super().__init__(shape, form, draw)
         self.batch = norm == "batch"
-        side = shape.pixels
+        channels = [shape.channels, *map(self.wide, CHANNELS[: depth - 1])]
+        nonlinearities = ["linear"] + [form.nonlinearity] * (depth - 2)  # that of the first comes after its pool
         self.convs = [
-            self.conv("conv1", shape.channels, 32, 5),
-            self.conv("conv2", 32, 32, 5, nonlinearity),
-            self.conv("conv3", 32, 64, 5, nonlinearity),
+            self.conv(f"conv{i}", n_in, n_out, 5, phi)
+            for i, ((n_in, n_out), phi) in enumerate(zip(pairwise(channels), nonlinearities, strict=True), 1)
         ]
+        side = shape.pixels
         for _ in self.convs:
             side = (side + 1) // 2
-        self.fc = self.linear("fc", 64 * side**2, shape.classes, last=True)
         if self.batch:
-            for channels in (32, 32, 64):
-                self.batch_norm(channels)
+            for count in channels[1:]:
+                self.batch_norm(count)
+        self.readout = self.head(channels[-1] * side**2)
 
-    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b classes"]:
-        """Logits."""
-        conv1, conv2, conv3 = self.convs
-        if self.batch:
-            norm1, norm2, norm3 = self.norms
-            x = self.phi(norm1(max_pool(conv1(x, run)), run))
-            x = norm2(avg_pool(conv2(x, run)), run)
-            x = norm3(avg_pool(conv3(x, run)), run)
-        else:
-            x = _normalise(self.phi(max_pool(conv1(x, run))))
-            x = _normalise(avg_pool(conv2(x, run)))
-            x = avg_pool(conv3(x, run))
-        return self.fc(x.flatten(2), run)
-
-
-def _normalise(x: Tensor) -> Tensor:
-    return local_response_norm(x, radius=3, bias=1.0, alpha=5e-5, beta=0.75)
+    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:
+        """The head's output."""
+        for i, conv in enumerate(self.convs):
+            x = (avg_pool if i else max_pool)(conv(x, run))
+            if self.batch:
+                x = self.norms[i](x, run)
+            x = x if i else self.phi(x)
+            if not self.batch and i < 2:
+                x = local_response_norm(x, radius=3, bias=1.0, alpha=5e-5, beta=0.75)
+        return self.readout(x.flatten(2), run)

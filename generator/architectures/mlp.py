@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.network import InputShape, Network
+from generator.architectures.network import Form, InputShape, Network
 from generator.layers import Draw, Pass
 
 WIDTH = 128
@@ -14,17 +14,18 @@ WIDTH = 128
 class MLP(Network):
     """`depth` weight layers: hidden ones with the nonlinearity, and linear logits."""
 
-    def __init__(self, shape: InputShape, nonlinearity: str, draw: Draw, depth: int) -> None:
-        super().__init__(shape, draw)
+    def __init__(self, shape: InputShape, form: Form, draw: Draw, depth: int) -> None:
+        super().__init__(shape, form, draw)
         width = shape.channels * shape.pixels**2
+        self.hidden = []
         for index in range(1, depth):
-            self.linear(f"fc{index}", width, WIDTH, nonlinearity)
-            width = WIDTH
-        self.linear(f"fc{depth}", width, shape.classes, last=True)
+            self.hidden.append(self.linear(f"fc{index}", width, self.wide(WIDTH), form.nonlinearity))
+            width = self.wide(WIDTH)
+        self.readout = self.head(width, f"fc{depth}")
 
-    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b classes"]:
-        """Logits."""
+    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:
+        """The head's output."""
         x = x.flatten(2)
-        for layer in self.layers:
+        for layer in self.hidden:
             x = layer(x, run)
-        return x
+        return self.readout(x, run)

@@ -13,7 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.layers import BatchNorm, Conv, Draw, Linear, Pass, WeightLayer
+from generator.layers import NONLINEARITIES, BatchNorm, Conv, Draw, Linear, Pass, WeightLayer
+
+STEMS = ("small", "large")
+LARGE = 64  # pixels from which the large stem is the default
+PROJECTION = 128  # outputs of SimCLR's head (released code)
+HEAD_PENALTY = 1e-6  # L2 penalty on the weights of SimCLR's head (released code)
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,37 @@ class InputShape:
     classes: int
 
 
+@dataclass(frozen=True)
+class Form:
+    """What may vary about an architecture.
+
+    Args:
+        width: factor on the units and channels of all hidden layers.
+        stem: "large", as published for images of 224 pixels, or "small", which keeps the input's resolution. An
+            architecture without either ignores it.
+        head: "classes", a linear read-out, or "projection", SimCLR's two layers.
+        precision: what the factors of products are rounded to: "float32", not at all, or "bfloat16".
+    """
+
+    nonlinearity: str = "relu"
+    width: float = 1.0
+    stem: str = "large"
+    head: str = "classes"
+    precision: str = "float32"
+
+
 class Network(ABC):
     """A stack of k networks of one architecture. Building it draws its initial weights."""
 
-    def __init__(self, shape: InputShape, draw: Draw) -> None:
-        self.shape = shape
+    def __init__(self, shape: InputShape, form: Form, draw: Draw) -> None:
+        self.shape, self.form = shape, form
+        self.phi = NONLINEARITIES[form.nonlinearity].phi
         self._draw = draw
         self.layers: list[WeightLayer] = []
         self.norms: list[BatchNorm] = []
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b classes"]:
+    def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:
         """The output for a batch of stimuli per network; `run` says how and keeps what the weight layers saw."""
 
     def sample(self) -> Float[Tensor, "k 1 c h w"]:
@@ -46,18 +71,22 @@ class Network(ABC):
     def parameters(self) -> list[Tensor]:
         """All trained tensors, each with its leading axis k."""
         parts: list[WeightLayer | BatchNorm] = [*self.layers, *self.norms]
-        return [tensor for part in parts for tensor in (part.weight, part.bias)]
+        return [tensor for part in parts for tensor in (part.weight, part.bias) if tensor is not None]
 
     # -- for the subclasses' constructors ------------------------------------------------------------------------------
-    def linear(self, name: str, n_in: int, n_out: int, nonlinearity: str = "linear", last: bool = False) -> Linear:
-        """A new fully connected layer, listed."""
-        layer = Linear(name, n_in, n_out, nonlinearity, self._draw, last)
+    def wide(self, units: int) -> int:
+        """A number of hidden units or channels at this network's width."""
+        return max(1, round(self.form.width * units))
+
+    def linear(self, name: str, n_in: int, n_out: int, nonlinearity: str = "linear", **options: Any) -> Linear:
+        """A new fully connected layer, listed. Layers are listed in the order in which `forward` runs them."""
+        layer = Linear(name, n_in, n_out, nonlinearity, self._draw, precision=self.form.precision, **options)
         self.layers.append(layer)
         return layer
 
-    def conv(self, name: str, c_in: int, c_out: int, size: int, nonlinearity: str = "linear") -> Conv:
+    def conv(self, name: str, c_in: int, c_out: int, size: int, nonlinearity: str = "linear", **options: Any) -> Conv:
         """A new convolution, listed."""
-        layer = Conv(name, c_in, c_out, size, nonlinearity, self._draw)
+        layer = Conv(name, c_in, c_out, size, nonlinearity, self._draw, precision=self.form.precision, **options)
         self.layers.append(layer)
         return layer
 
@@ -67,22 +96,78 @@ class Network(ABC):
         self.norms.append(norm)
         return norm
 
+    def head(self, features: int, name: str = "fc") -> Head:
+        """What reads the backbone's features: the read-out called `name`, or SimCLR's head in its place."""
+        return _HEADS[self.form.head](self, features, name)
+
+
+class Head(ABC):
+    """The last layers of a network. `layers` are those that lie behind the backbone's features."""
+
+    layers: int
+
+    @abstractmethod
+    def __init__(self, network: Network, features: int, name: str) -> None:
+        """List the head's layers in `network`."""
+
+    @abstractmethod
+    def __call__(self, x: Float[Tensor, "k b features"], run: Pass) -> Float[Tensor, "k b outputs"]:
+        """The network's output."""
+
+
+class Readout(Head):
+    """One linear layer: logits."""
+
+    layers = 1
+
+    def __init__(self, network: Network, features: int, name: str) -> None:
+        self.layer = network.linear(name, features, network.shape.classes, last=True)
+
+    def __call__(self, x: Float[Tensor, "k b features"], run: Pass) -> Float[Tensor, "k b classes"]:
+        """Logits."""
+        return self.layer(x, run)
+
+
+class Projection(Head):
+    """SimCLR's head: linear, batch norm, nonlinearity, linear without bias, batch norm (Chen et al. 2020; released code)."""
+
+    layers = 2
+
+    def __init__(self, network: Network, features: int, name: str) -> None:
+        self.phi = network.phi
+        self.first = network.linear("head1", features, features, penalty=HEAD_PENALTY)
+        self.norm1 = network.batch_norm(features)
+        self.second = network.linear("head2", features, PROJECTION, last=True, bias=False, penalty=HEAD_PENALTY)
+        self.norm2 = network.batch_norm(PROJECTION)
+
+    def __call__(self, x: Float[Tensor, "k b features"], run: Pass) -> Float[Tensor, "k b 128"]:
+        """Embeddings, not yet of unit length."""
+        return self.norm2(self.second(self.phi(self.norm1(self.first(x, run), run)), run), run)
+
+
+_HEADS: dict[str, type[Head]] = {"classes": Readout, "projection": Projection}
+
 
 @dataclass(frozen=True)
 class Family:
     """An architecture's class with its options, the smallest input it takes and its default L2 penalty (SCIENCE: [code])."""
 
-    build: Any  # a Network subclass: build(shape, nonlinearity, draw, **options)
+    build: Any  # a Network subclass: build(shape, form, draw, **options)
     options: Mapping[str, Any]
     min_pixels: int
     weight_decay: float
+    stems: bool = False  # whether it comes with a small and a large stem
 
-    def __call__(self, shape: InputShape, nonlinearity: str, draw: Draw) -> Network:
+    def __call__(self, shape: InputShape, form: Form, draw: Draw) -> Network:
         """A stack of networks for stimuli of `shape`. Raises RequestError if the input is too small for its kernels."""
-        return self.build(shape, nonlinearity, draw, **self.options)
+        return self.build(shape, form, draw, **self.options)
 
     def __hash__(self) -> int:
         return hash((self.build, tuple(self.options.items())))
+
+    def default_stem(self, pixels: int) -> str:
+        """The stem that suits an input's side length; "small" where the architecture has no choice."""
+        return "large" if self.stems and pixels >= LARGE else "small"
 
 
 @dataclass(frozen=True)
@@ -96,16 +181,16 @@ class LayerSize:
 
 
 @lru_cache(maxsize=256)
-def measure(family: Family, shape: InputShape) -> tuple[LayerSize, ...]:
+def measure(family: Family, shape: InputShape, form: Form) -> tuple[LayerSize, ...]:
     """Sizes of all layers, from a forward pass of no stimulus. Raises RequestError for an impossible input.
 
     Not on PyTorch's meta device, whose first use costs more than a second of imports in every process.
     """
 
     def draw(purpose: str, layer: str, dims: tuple[int, ...]) -> Tensor:
-        return torch.empty((1, *dims))
+        return torch.zeros(()).expand(1, *dims)
 
-    network, run = family(shape, "relu", draw), Pass()
+    network, run = family(shape, form, draw), Pass()
     with torch.no_grad():
         network.forward(network.sample()[:, :0], run)
     sizes = []

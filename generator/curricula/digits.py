@@ -12,7 +12,7 @@ from generator.keys import stream
 
 
 def load(pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images (n, 1, pixels, pixels) and labels of the training and the test part; 16 px is bilinear upsampling of 8."""
+    """Images (n, 1, pixels, pixels) and labels of the training and the test part; 16 and 32 px are bilinear upsampling of 8."""
     table = np.loadtxt(installed("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     scans, labels = table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(int)
     images = _upsample(scans / 16.0, pixels // 8)[:, None]

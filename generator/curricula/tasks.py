@@ -1,67 +1,67 @@
-"""The registry of tasks, and what a task is: labelled stimuli with a training and a test part."""
+"""The registry of tasks, and a task's data as networks see it: standardised, the test part in its fixed order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
-from generator.curricula import digits, photos
+from generator.curricula import digits, photos, words
+from generator.curricula.stimuli import Part, Resident, Standardised, TaskInfo, in_memory
 from generator.errors import unknown
 from generator.keys import stream
 
-
-@dataclass(frozen=True)
-class TaskInfo:
-    """What is known of a task before its data is read.
-
-    Args:
-        sides: side lengths in pixels at which it can be had, the native one first.
-        load: `load(pixels)` gives images and labels of the training part and of the test part.
-    """
-
-    channels: int
-    classes: int
-    train: int
-    test: int
-    sides: tuple[int, ...]
-    load: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-
-
 TASKS: dict[str, TaskInfo] = {
-    "digits": TaskInfo(1, 10, 1400, 397, (8, 16), digits.load),
-    "photos": TaskInfo(3, 8, 1400, 512, (16, 8), photos.load),
+    "digits": TaskInfo(1, 10, 1400, 397, (8, 16, 32), in_memory(digits.load)),
+    "photos": TaskInfo(3, 8, 1400, 512, (16, 8, 32), in_memory(photos.load)),
+    "words": TaskInfo(1, 8, 1400, 512, (32, 16), in_memory(words.load)),
 }
+SOURCES = ("hub:", "folder:")  # what names of other data begin with; see hub.py
+SMALL = 1 << 30  # bytes up to which a training part is held in memory, and on the device
+SAMPLE = 2048  # training stimuli from which a larger one is standardised
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task's data, standardised to zero mean and unit variance over the training part.
+    """A task's data, standardised to zero mean and unit variance over the training part, or a sample of a large one."""
 
-    The test part stands in the fixed permutation of which the probe set is the beginning.
-    """
-
-    train_x: Float32[np.ndarray, "train channels side side"]
-    train_y: Int64[np.ndarray, " train"]
-    test_x: Float32[np.ndarray, "test channels side side"]
-    test_y: Int64[np.ndarray, " test"]
+    train: Part
+    test: Part
+    order: np.ndarray  # the fixed permutation of the test part of which the probe set is the beginning
 
 
-def info(name: str) -> TaskInfo:
-    """A task's description. Raises RequestError, listing the known ones, for an unknown name."""
+@lru_cache(maxsize=64)
+def info(name: str, where: str = "") -> TaskInfo:
+    """A task's description. Raises RequestError, listing the known ones, for an unknown name; `where` is where it stands."""
+    if name.startswith(SOURCES):
+        from generator.curricula import hub
+
+        return hub.info(name)
     if name not in TASKS:
-        raise unknown("task", name, TASKS)
+        raise unknown("task", name, [*TASKS, "hub:<dataset>", "folder:<path>"], where)
     return TASKS[name]
 
 
 @lru_cache(maxsize=4)
 def load(name: str, pixels: int) -> Task:
     """Read a task's data at a side length in pixels. The same for every network, whatever its seeds."""
-    train_x, train_y, test_x, test_y = info(name).load(pixels)
-    mean, std = train_x.mean(dtype=np.float64), train_x.std(dtype=np.float64)
-    train_x, test_x = ((x - mean) / std for x in (train_x, test_x))
-    order = stream("probe", name).permutation(len(test_y))
-    return Task(train_x.astype("f4"), train_y.astype("i8"), test_x[order].astype("f4"), test_y[order].astype("i8"))
+    about = info(name)
+    train, test = about.open(pixels)
+    small = 4 * about.train * about.channels * pixels**2 <= SMALL
+    if small:
+        train, test = (part if isinstance(part, Resident) else _resident(part) for part in (train, test))
+    some = np.arange(about.train) if small else stream("standardise", name).permutation(about.train)[:SAMPLE]
+    seen = train.images if isinstance(train, Resident) else train.read(some)
+    mean, std = float(seen.mean(dtype=np.float64)), float(seen.std(dtype=np.float64))
+    scaled = [
+        Resident(((part.images - mean) / std).astype("f4"), part.labels)
+        if isinstance(part, Resident)
+        else Standardised(part, mean, std)
+        for part in (train, test)
+    ]
+    return Task(scaled[0], scaled[1], stream("probe", name).permutation(len(test.labels)))
+
+
+def _resident(part: Part) -> Resident:
+    return Resident(part.read(np.arange(len(part.labels))), part.labels)

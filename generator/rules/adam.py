@@ -22,13 +22,13 @@ class Adam(Update):
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.first = [torch.zeros_like(tensor) for tensor in tensors]
         self.second = [torch.zeros_like(tensor) for tensor in tensors]
-        self.steps = 0
+        self.steps = torch.zeros((), dtype=torch.int64)
 
     def step(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor], rate: Tensor) -> None:
         """One step, in place."""
-        self.steps += 1
-        scale = (1 - self.beta2**self.steps) ** 0.5
-        rate = rate * (scale / (1 - self.beta1**self.steps))  # m̂ / (√v̂ + ε) = scale / (1 − β₁ᵗ) · m / (√v + ε scale)
+        count = int(self.steps.add_(1))
+        scale = (1 - self.beta2**count) ** 0.5
+        rate = rate * (scale / (1 - self.beta1**count))  # m̂ / (√v̂ + ε) = scale / (1 − β₁ᵗ) · m / (√v + ε scale)
         for w, g, m, v in zip(tensors, gradients, self.first, self.second, strict=True):
             m.lerp_(g, 1 - self.beta1)
             v.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)

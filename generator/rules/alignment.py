@@ -23,9 +23,9 @@ def amp_partner(x: Tensor, p_f: Tensor) -> Tensor:
     return x / -_samples(p_f)
 
 
-def null_partner(layer: WeightLayer, p_f: Tensor, feedback: Tensor) -> Tensor:
+def null_partner(layer: WeightLayer, x: Tensor, p_f: Tensor, feedback: Tensor) -> Tensor:
     """z = 2 Bᵀ p_f / n: ∂ null / ∂B = 2 ⟨p_f (Bᵀ p_f)ᵀ⟩."""
-    below = layer.backproject(p_f, feedback)
+    below = layer.backproject(p_f, feedback, x)
     return below.mul_(2 / _samples(below))
 
 

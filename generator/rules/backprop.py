@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from generator.curricula.objectives import Objective
+from generator.curricula.contract import Batch, Objective
 from generator.layers import Pass
-from generator.rules.contract import Batch, Lesson, Pathway
+from generator.rules.contract import Lesson, Pathway
 
 
 class Backpropagation(Pathway):
@@ -14,9 +14,9 @@ class Backpropagation(Pathway):
 
     def learn(self, batch: Batch, objective: Objective) -> Lesson:
         """One forward and one backward pass."""
-        return self.descend(batch, objective, Pass(training=True))
+        return self.descend(batch, objective, Pass(training=True, keys=batch.keys))
 
     def descend(self, batch: Batch, objective: Objective, run: Pass) -> Lesson:
         """The lesson of one pass, which `run` keeps."""
-        losses = objective.loss(self.network.forward(objective.views(batch.x), run), batch.y)
+        losses = objective.loss(self.network.forward(objective.views(batch), run), batch.y)
         return Lesson(losses.detach(), torch.autograd.grad(losses.sum(), self.network.parameters()))

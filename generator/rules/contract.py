@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from generator.architectures.network import Network
-from generator.curricula.objectives import Objective
+from generator.curricula.contract import Batch, Objective
 from generator.layers import Draw
 
 
@@ -21,13 +21,6 @@ from generator.layers import Draw
 def tuned() -> dict[str, Any]:
     """What the search found (tuned.json, written by search.py with its grid and scores)."""
     return json.loads((Path(__file__).parent / "tuned.json").read_text())["chosen"]
-
-
-class Batch(NamedTuple):
-    """One batch for every network of a stack."""
-
-    x: Float[Tensor, "k b c h w"]
-    y: Int[Tensor, "k b"]
 
 
 class Lesson(NamedTuple):
@@ -56,7 +49,10 @@ class Pathway(ABC):
 
 
 class Update(ABC):
-    """How weights move along gradients. Keeps its state, with the leading axis k, for a fixed list of tensors."""
+    """How weights move along gradients. Keeps its state, with the leading axis k, for a fixed list of tensors.
+
+    All that moves is a tensor, changed in place, so that training can be interrupted and gone on with; so it is in a pathway.
+    """
 
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}

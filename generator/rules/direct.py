@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from generator.architectures.network import Network
-from generator.curricula.objectives import Objective
-from generator.layers import Draw, Pass
-from generator.rules.contract import Batch, Lesson, Pathway
+from generator.curricula.contract import Batch, Objective
+from generator.layers import Draw, Pass, WeightLayer
+from generator.rules.contract import Lesson, Pathway
 
 
 class DirectFeedbackAlignment(Pathway):
@@ -16,6 +16,8 @@ class DirectFeedbackAlignment(Pathway):
 
     Within a block (pooling, normalisation, nonlinearity, the weights themselves) differentiation is exact. B_l is drawn with
     standard deviation 1/√units, the law of the output layer's own weights; it is (k, units, outputs). [ours]
+
+    A tensor that two layers read, as at the start of a residual block, is one place: the error arrives there once.
     """
 
     def __init__(self, network: Network, draw: Draw) -> None:
@@ -25,22 +27,24 @@ class DirectFeedbackAlignment(Pathway):
             outputs = network.forward(network.sample(), run)
         self.feedback = {
             layer.name: draw("feedback", layer.name, (x[0, 0].numel(), outputs.shape[-1])) / x[0, 0].numel() ** 0.5
-            for layer, x in zip(network.layers, run.received[1:], strict=False)  # what the next layer reads
+            for layer, x in self._places(run)
         }
+
+    def _places(self, run: Pass) -> list[tuple[WeightLayer, Tensor]]:
+        """Layers, each with the tensor that the next layer reads, unless the layer itself reads it too."""
+        pairs = zip(self.network.layers, run.received, run.received[1:], strict=False)
+        return [(layer, after) for layer, before, after in pairs if after is not before]
 
     def learn(self, batch: Batch, objective: Objective) -> Lesson:
         """One forward pass cut into blocks; the error arrives at all of them at once."""
-        run = Pass(training=True, cut=True)
-        outputs = self.network.forward(objective.views(batch.x), run)
+        run = Pass(training=True, cut=True, keys=batch.keys)
+        outputs = self.network.forward(objective.views(batch), run)
         losses = objective.loss(outputs, batch.y)
         (error,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
-        tops = run.received[1:]
-        arrivals = [
-            torch.bmm(error, self.feedback[layer.name].mT).view(top.shape)
-            for layer, top in zip(self.network.layers, tops, strict=False)
-        ]
-        signals = [torch.ones_like(losses), *arrivals]
-        return Lesson(losses.detach(), torch.autograd.grad([losses, *tops], self.network.parameters(), signals))
+        places = self._places(run)
+        arrivals = [torch.bmm(error, self.feedback[layer.name].mT).view(top.shape) for layer, top in places]
+        ends, signals = [losses, *(top for _, top in places)], [torch.ones_like(losses), *arrivals]
+        return Lesson(losses.detach(), torch.autograd.grad(ends, self.network.parameters(), signals))
 
     def tensors(self) -> dict[str, Tensor]:
         """The direct feedback weights, (k, units, outputs)."""

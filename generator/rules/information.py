@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from generator.architectures.network import Network
-from generator.curricula.objectives import Objective
+from generator.curricula.contract import Batch, Objective
 from generator.layers import Draw, Pass, WeightLayer
 from generator.rules.adam import Adam
 from generator.rules.alignment import DECAY, amp_partner, null_partner
-from generator.rules.contract import Batch, Lesson, tuned
+from generator.rules.contract import Lesson, tuned
 from generator.rules.feedback import FeedbackAlignment
 
 
@@ -37,7 +37,7 @@ class InformationAlignment(FeedbackAlignment):
     def learn(self, batch: Batch, objective: Objective) -> Lesson:
         """Backpropagate through B, then move B on the same activations."""
         drives: list[Tensor] = []
-        run = Pass(training=True, drives=drives)
+        run = Pass(training=True, keys=batch.keys, drives=drives)
         lesson = self.descend(batch, objective, run)
         with torch.no_grad():
             passed = zip(self.network.layers, run.received, drives, strict=True)
@@ -48,6 +48,6 @@ class InformationAlignment(FeedbackAlignment):
     def gradient(self, layer: WeightLayer, x: Tensor, p_f: Tensor) -> Tensor:
         """The gradient of the layer's alignment loss with respect to B; `p_f` is W x."""
         assert layer.feedback is not None
-        partner = null_partner(layer, p_f, layer.feedback).mul_(self.beta)
+        partner = null_partner(layer, x, p_f, layer.feedback).mul_(self.beta)
         partner.add_(amp_partner(x.detach(), p_f), alpha=self.alpha)
         return layer.correlate(partner, p_f).add_(layer.feedback, alpha=self.gamma * DECAY)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import plain_networks
 import torch
 from torch import Tensor, nn
 
-from generator import rules
+from generator import counters, rules
 from generator.architectures import family
 from generator.cohort import Stack
-from generator.rules.contract import Batch
+from generator.curricula.contract import Batch
 from generator.spec import NetworkSpec, default_pixels
 
 torch.set_num_threads(1)  # as cohorts are trained; small tensors only lose by sharing a busy machine
 
+WIDTHS = {"knet5": 1 / 4, "knet5l": 1 / 4, "alexne": 1 / 32, "resnet": 1 / 32}  # by the first letters
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e-4) | {"skew": 1e-3, "kurtosis": 1e-3}
@@ -26,17 +29,11 @@ TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e
 # -- stacks ------------------------------------------------------------------------------------------------------------
 def member(rule: Any = "sgdm", architecture: str = "mlp3", task: str = "digits", **rest: Any) -> NetworkSpec:
     """A network; what is not given is small."""
-    decay = rest.pop("weight_decay", family(architecture).weight_decay)
+    pixels = default_pixels(task, architecture)
+    small = {"batch_size": 6, "epochs": 1, "width": WIDTHS.get(architecture[:6], 1.0), "pixels": pixels}
+    small |= {"weight_decay": family(architecture).weight_decay, "stem": family(architecture).default_stem(pixels)}
     parsed = rules.parse(rule, "a test")
-    return NetworkSpec(
-        root_seed=3,
-        rule=parsed,
-        architecture=architecture,
-        task=task,
-        pixels=default_pixels(task, architecture),
-        weight_decay=decay,
-        **{"batch_size": 6, "epochs": 1} | rest,
-    )
+    return NetworkSpec(root_seed=3, rule=parsed, architecture=architecture, task=task, **small | rest)
 
 
 def stack(*members: NetworkSpec) -> Stack:
@@ -46,85 +43,63 @@ def stack(*members: NetworkSpec) -> Stack:
 
 def state(built: Stack, index: int) -> dict[str, np.ndarray]:
     """All that learning moves of one network of a stack, by name."""
-    named = {f"{part}{i}": t for part in ("weight", "bias") for i, t in enumerate(_parts(built, part))}
+    named = {f"{part}{i}": t for part in ("weight", "bias") for i, t in enumerate(_parts(built, part)) if t is not None}
     for i, norm in enumerate(built.network.norms):
         named |= {f"mean{i}": norm.mean, f"var{i}": norm.var}
     return {name: t[index].detach().numpy().copy() for name, t in (named | built.pathway.tensors()).items()}
 
 
-def _parts(built: Stack, part: str) -> list[Tensor]:
+def _parts(built: Stack, part: str) -> list[Tensor | None]:
     return [getattr(owner, part) for owner in (*built.network.layers, *built.network.norms)]
 
 
 # -- plain torch.nn ----------------------------------------------------------------------------------------------------
-def plain(built: Stack, index: int = 0) -> nn.Sequential:
+def plain(built: Stack, index: int = 0) -> nn.Module:
     """Network `index` of a stack, written again with torch.nn, with a copy of its weights and running statistics."""
-    first = built.first
-    act, channels, classes = ACTIVATIONS[first.nonlinearity], first.input.channels, first.input.classes
-    model = _BUILDS[first.architecture](act, channels, first.input.pixels, classes).double()
+    model = _build(built.first).double()
     with torch.no_grad():
         for ours, theirs in zip(built.network.parameters(), parameters(model), strict=True):
             theirs.copy_(ours[index])
-        for norm, module in zip(built.network.norms, _norms(model), strict=True):
+        for norm, module in zip(built.network.norms, plain_networks.norms(model), strict=True):
             module.running_mean.copy_(norm.mean[index])
             module.running_var.copy_(norm.var[index])
     return model
 
 
-def _mlp(depth: int) -> Any:
-    def build(act: Any, channels: int, pixels: int, classes: int) -> nn.Sequential:
-        widths = [channels * pixels * pixels, *[128] * (depth - 1), classes]
-        pairs = [nn.Linear(n, m) for n, m in itertools.pairwise(widths)]
-        return nn.Sequential(nn.Flatten(), *[each for pair in pairs for each in (pair, act())][:-1])
-
-    return build
-
-
-def _conv(n: int, m: int) -> nn.Conv2d:
-    return nn.Conv2d(n, m, 5, padding=2)
+def _build(first: NetworkSpec) -> nn.Module:
+    act, shape = ACTIVATIONS[first.nonlinearity], asdict(first.input)
+    if not first.architecture.startswith("mlp"):
+        head = "projection" if first.objective == "simclr" else "classes"
+        form = {"act": act, "width": first.width, "stem": first.stem, "head": head}
+        return plain_networks.build(first.architecture, **shape, **form)
+    widths = [shape["channels"] * shape["pixels"] ** 2, *[128] * (int(first.architecture[-1]) - 1), shape["classes"]]
+    pairs = [nn.Linear(n, m) for n, m in itertools.pairwise(widths)]
+    return nn.Sequential(nn.Flatten(), *[each for pair in pairs for each in (pair, act())][:-1])
 
 
-def _avg() -> nn.AvgPool2d:
-    return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
+def run(model: nn.Module, batch: Batch, index: int = 0) -> Tensor:
+    """The model's output for network `index`'s stimuli, dropping in training what the engine drops."""
+    dropouts = [m for m in model.modules() if isinstance(m, plain_networks.Dropout)]
+    units = {id(m): layer.out_features for m, layer in zip(dropouts, _fully_connected(model), strict=False)}
+    for name, module in zip(("fc6", "fc7"), dropouts, strict=False):
+        drawn = counters.uniform(counters.derive(batch.keys, f"dropout {name}"), (batch.x.shape[1], units[id(module)]))
+        module.mask = (drawn[index] >= 0.5).double()
+    return model(batch.x[index])
 
 
-def _max() -> nn.MaxPool2d:
-    return nn.MaxPool2d(3, 2, ceil_mode=True)
+def _fully_connected(model: nn.Module) -> list[nn.Linear]:
+    return [m for m in model.modules() if isinstance(m, nn.Linear)]
 
 
-def _lrn() -> nn.LocalResponseNorm:
-    return nn.LocalResponseNorm(7, alpha=7 * 5e-5, beta=0.75, k=1.0)
-
-
-def _knet4(act: Any, channels: int, pixels: int, classes: int) -> nn.Sequential:
-    first = (_conv(channels, 32), _max(), nn.BatchNorm2d(32), act())
-    second = (_conv(32, 32), act(), _avg(), nn.BatchNorm2d(32))
-    third = (_conv(32, 64), act(), _avg(), nn.BatchNorm2d(64))
-    return nn.Sequential(*first, *second, *third, nn.Flatten(), nn.Linear(64 * (pixels // 8) ** 2, classes))
-
-
-def _knet4lrn(act: Any, channels: int, pixels: int, classes: int) -> nn.Sequential:
-    first = (_conv(channels, 32), _max(), act(), _lrn())
-    second = (_conv(32, 32), act(), _avg(), _lrn())
-    third = (_conv(32, 64), act(), _avg())
-    return nn.Sequential(*first, *second, *third, nn.Flatten(), nn.Linear(64 * (pixels // 8) ** 2, classes))
-
-
-_BUILDS: dict[str, Any] = {"mlp2": _mlp(2), "mlp3": _mlp(3), "knet4": _knet4, "knet4lrn": _knet4lrn}
-
-
-def weight_layers(model: nn.Sequential) -> list[Any]:
+def weight_layers(model: nn.Module) -> list[Any]:
     """The modules with weights that are observed."""
-    return [m for m in model if isinstance(m, nn.Linear | nn.Conv2d | Asymmetric)]
+    return plain_networks.weight_layers(model)
 
 
-def _norms(model: nn.Sequential) -> list[Any]:
-    return [m for m in model if isinstance(m, nn.BatchNorm2d)]
-
-
-def parameters(model: nn.Sequential) -> list[Any]:
+def parameters(model: nn.Module) -> list[Any]:
     """Weights and biases, those of normalisation last."""
-    return [p for m in (*weight_layers(model), *_norms(model)) for p in (m.weight, m.bias)]
+    owners: list[Any] = [*weight_layers(model), *plain_networks.norms(model)]
+    return [p for m in owners for p in (m.weight, m.bias) if p is not None]
 
 
 class Asymmetric(nn.Module):
@@ -132,24 +107,30 @@ class Asymmetric(nn.Module):
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, matrix: Tensor) -> None:
         super().__init__()
-        self.layer, self.matrix, self.weight, self.bias = layer, matrix, layer.weight, layer.bias
+        self.layer, self.matrix = layer, matrix
 
     def forward(self, x: Tensor) -> Tensor:
-        linear = isinstance(self.layer, nn.Linear)
-        back = nn.functional.linear(x, self.matrix) if linear else nn.functional.conv2d(x, self.matrix, padding=2)
+        if isinstance(self.layer, nn.Linear):
+            back = nn.functional.linear(x, self.matrix)
+        else:
+            how = {"stride": self.layer.stride, "padding": self.layer.padding}
+            back = nn.functional.conv2d(x, self.matrix, **how)
         return self.layer(x.detach()) + back - back.detach()
 
 
-def asymmetric(model: nn.Sequential, matrices: Mapping[int, Tensor]) -> nn.Sequential:
-    """The same network, its weight layers (counted from 0) sending the error down through `matrices`."""
+def asymmetric(model: nn.Module, matrices: Mapping[int, Tensor]) -> nn.Module:
+    """The network, changed so that its weight layers (counted from 0) send the error down through `matrices`."""
     places = {id(m): i for i, m in enumerate(weight_layers(model))}
-    swap = [Asymmetric(m, matrices[places[id(m)]]) if places.get(id(m)) in matrices else m for m in model]
-    return nn.Sequential(*swap)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if places.get(id(child)) in matrices:
+                setattr(parent, name, Asymmetric(child, matrices[places[id(child)]]))
+    return model
 
 
-def gradients(model: nn.Sequential, batch: Batch, index: int = 0) -> list[np.ndarray]:
+def gradients(model: nn.Module, batch: Batch, index: int = 0) -> list[np.ndarray]:
     """Autograd's gradients of the cross-entropy, in the order of `parameters`."""
-    loss = nn.functional.cross_entropy(model(batch.x[index]), batch.y[index])
+    loss = nn.functional.cross_entropy(run(model, batch, index), batch.y[index])
     return [g.numpy() for g in torch.autograd.grad(loss, parameters(model))]
 
 

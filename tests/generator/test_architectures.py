@@ -7,11 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import gradients, member, plain, stack
-from torch import Tensor, nn
+from oracles import gradients, member, plain, run, stack
+from plain_networks import norms as batch_norms
+from plain_networks import parameter_count
+from torch import Tensor
 
 from generator.architectures import ARCHITECTURES, family
-from generator.architectures.network import InputShape
+from generator.architectures.network import Form, InputShape, Network
+from generator.cohort import Stack
 from generator.errors import RequestError
 from generator.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
 from generator.spec import parse
@@ -26,9 +29,9 @@ def test_forward_pass_and_gradients_equal_a_plain_build(architecture: str, task:
     built = stack(*(member("sgdm", architecture, task, nonlinearity=nonlinearity, model_seed=s) for s in (0, 1)))
     batch, models = built.batch(0), [plain(built, i) for i in range(2)]
     found = built.pathway.learn(batch, built.objective).gradients
-    outputs = built.network.forward(batch.x, Pass(training=True)).detach()
+    outputs = built.network.forward(batch.x, Pass(training=True, keys=batch.keys)).detach()
     for i, model in enumerate(models):
-        np.testing.assert_allclose(outputs[i], model(batch.x[i]).detach(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(outputs[i], run(model, batch, i).detach(), rtol=1e-9, atol=1e-12)
         for actual, answer in zip(found, gradients(model, batch, i), strict=True):
             np.testing.assert_allclose(actual[i], answer, rtol=1e-9, atol=1e-13)
 
@@ -43,15 +46,15 @@ def test_evaluation_equals_a_plain_build_that_saw_the_same_batches(architecture:
     probe = built.probe(9)
     outputs = built.network.forward(probe.x, Pass()).detach()
     for i, model in enumerate(models):
-        norms = [m for m in model if isinstance(m, nn.BatchNorm2d)]
+        norms = batch_norms(model)
         for step, momentum in enumerate((1.0, 0.1, 0.1, 0.1)):
             for norm in norms:
                 norm.momentum = momentum
-            model(built.batch(step).x[i])
+            run(model, built.batch(step), i)
         np.testing.assert_allclose(outputs[i], model.eval()(probe.x[i]).detach(), rtol=1e-9, atol=1e-12)
-        by_batch = model.train()(probe.x[i]).detach()
-        assert bool(norms) != np.allclose(outputs[i], by_batch, rtol=1e-2)
-    assert bool(built.network.norms) == (architecture == "knet4")
+        by_batch = run(model.train(), probe, i).detach()
+        assert (bool(norms) or architecture.startswith("alexnet")) != np.allclose(outputs[i], by_batch, rtol=1e-2)
+    assert bool(built.network.norms) == (architecture in {"knet4", "knet5"} or architecture.startswith("resnet"))
 
 
 @every_architecture
@@ -65,7 +68,8 @@ def test_evaluation_leaves_running_statistics_alone_and_ignores_the_rest_of_the_
 
 
 def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
-    sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name).sizes] for name in ARCHITECTURES}
+    names = ("mlp2", "mlp3", "knet4", "knet4lrn")
+    sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name).sizes] for name in names}
     knet = [
         ("conv1", 32 * 1 * 25, 32 * 16 * 16),
         ("conv2", 32 * 32 * 25, 32 * 8 * 8),
@@ -80,12 +84,86 @@ def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
     }
 
 
+LAYERS = {"mlp2": 2, "mlp3": 3, "knet4": 4, "knet4lrn": 4, "knet5": 5, "knet5lrn": 5, "alexnet": 8, "alexnetlrn": 8}
+LAYERS |= {"resnet18": 22, "resnet18v2": 22, "resnet34": 38, "resnet34v2": 38}
+
+
+def built_at(architecture: str, pixels: int, classes: int, form: Form) -> Network:
+    """One network at full size, its weights untouched."""
+    return family(architecture)(
+        InputShape(3, pixels, classes), form, lambda purpose, layer, dims: torch.zeros(1, *dims)
+    )
+
+
+@every_architecture
+@pytest.mark.parametrize("head", ["classes", "projection"])
+def test_full_size_networks_have_the_published_layers_and_parameters(architecture: str, head: str) -> None:
+    pixels, classes = (32, 10) if architecture[:4] in {"knet", "mlp2", "mlp3"} else (224, 1000)
+    network = built_at(architecture, pixels, classes, Form(head=head))
+    assert len(network.layers) == LAYERS[architecture] + (head == "projection")
+    total = sum(p.numel() for p in network.parameters())
+    if not architecture.startswith("mlp"):
+        shape = {"channels": 3, "pixels": pixels, "classes": classes}
+        assert total == parameter_count(architecture, **shape, head=head)
+    if (architecture, head) == ("resnet18", "classes"):
+        assert total == 11_693_736
+
+
+@every_architecture
+def test_layers_run_in_the_order_in_which_they_are_listed(architecture: str) -> None:
+    built, ran = stack(member("sgdm", architecture)), []
+    for layer in built.network.layers:
+        layer.forward = lambda *arguments, kept=layer: ran.append(kept) or type(kept).forward(kept, *arguments)  # type: ignore[method-assign]
+    built.network.forward(built.probe(2).x, Pass())
+    assert ran == built.network.layers
+
+
+@pytest.mark.parametrize("architecture", ["alexnet", "resnet18", "resnet34v2"])
+def test_a_large_stem_on_a_small_image_is_refused(architecture: str) -> None:
+    text = f'name = "x"\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "fa"\nstem = "large"\n'
+    with pytest.raises(RequestError, match=r"taps could never learn; use a larger input .* or a smaller stem"):
+        parse(text)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 11])
+def test_a_convolution_is_refused_exactly_if_a_tap_meets_only_padding(size: int, stride: int) -> None:
+    for side in range(1, 14):
+        layer = Conv("c", 1, 1, size, "linear", lambda purpose, name, dims: torch.ones(1, *dims), stride=stride)
+        reached = [
+            any(0 <= o * stride + tap - size // 2 < side for o in range(-(-side // stride))) for tap in range(size)
+        ]
+        x = torch.ones(1, 1, 1, side, side)
+        if all(reached):
+            assert layer(x, Pass()).shape[-1] == -(-side // stride)
+        else:
+            with pytest.raises(RequestError, match="never learn"):
+                layer(x, Pass())
+
+
+@pytest.mark.parametrize("side", [7, 8, 9])
+@pytest.mark.parametrize(("size", "stride"), [(1, 2), (3, 2), (5, 3), (7, 2), (11, 4)])
+def test_a_strided_convolution_sends_the_error_down_as_autograd_does(size: int, stride: int, side: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    layer = Conv(
+        "c", 2, 3, size, "linear", lambda p, n, dims: torch.randn(2, *dims, generator=rng).double(), stride=stride
+    )
+    x = torch.randn(2, 4, 2, side, side, generator=rng).double().requires_grad_()
+    weight = layer.weight.requires_grad_()
+    y = torch.stack([torch.nn.functional.conv2d(x[i], weight[i], **layer.how) for i in range(2)])
+    error = torch.randn(y.shape, generator=rng).double()
+    below, gradient = torch.autograd.grad(y, [x, weight], error)
+    np.testing.assert_allclose(layer.backproject(error, weight.detach(), x.detach()), below, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(layer.correlate(x.detach(), error), gradient, rtol=1e-11, atol=1e-11)
+
+
 @every_architecture
 def test_trained_tensors_are_weights_biases_and_batch_norms_scale_and_shift(architecture: str) -> None:
     built = stack(member("sgdm", architecture, "photos"))
-    biases = sum(s.units for s in built.first.sizes) if architecture.startswith("mlp") else 32 + 32 + 64 + 8
+    units = [len(layer.weight[0]) for layer in built.network.layers]
+    biases = units[-1] if architecture.startswith("resnet") else sum(units)
     weights = sum(s.weights for s in built.first.sizes)
-    norms = 2 * (32 + 32 + 64) if architecture == "knet4" else 0
+    norms = 2 * sum(norm.weight.shape[1] for norm in built.network.norms)
     assert sum(p[0].numel() for p in built.parameters) == weights + biases + norms
 
 
@@ -96,14 +174,16 @@ def test_initial_weights_follow_he_and_the_last_layer_its_fan_in(architecture: s
         w = layer.weight[0].detach()
         variance = (1 if layer is built.network.layers[-1] else 2) / w[0].numel()
         assert float(w.std()) == pytest.approx(math.sqrt(variance), rel=5 / math.sqrt(w.numel()))
-        assert not layer.bias.any()
+        assert layer.bias is None or not layer.bias.any()
 
 
 @every_architecture
 def test_nonlinearities_belong_to_the_layers_they_follow_directly(architecture: str) -> None:
     built = stack(member("sgdm", architecture, nonlinearity="tanh"))
     linear = [layer.name for layer in built.network.layers if layer.nonlinearity == "linear"]
-    assert linear == (["conv1", "fc"] if architecture.startswith("knet") else [f"fc{architecture[-1]}"])
+    names = [layer.name for layer in built.network.layers]
+    expected = {"knet": ["conv1", "fc"], "alex": ["fc8"], "resn": names}
+    assert linear == expected.get(architecture[:4], names[-1:])
     quiet, run = Pass(), Pass(drives=(drives := []))  # a pass that keeps W x computes the same
     assert torch.equal(*(built.network.forward(built.probe(4).x, each) for each in (quiet, run)))
     for layer, a, y in zip(built.network.layers, drives, run.outputs, strict=True):  # initial biases are 0
@@ -158,7 +238,30 @@ def test_a_spec_with_too_small_an_input_is_refused_and_sixteen_pixels_are_the_de
 
 
 def test_knets_take_whatever_side_their_kernels_can_use() -> None:
-    network = family("knet4lrn")(InputShape(1, 24, 10), "relu", normal)
+    network = family("knet4lrn")(InputShape(1, 24, 10), Form(), normal)
     run = Pass()
     network.forward(torch.ones(1, 1, 1, 24, 24, dtype=torch.float64), run)
     assert [x.shape[-1] for x in run.received] == [24, 12, 6, 64 * 3 * 3]
+
+
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4", "resnet18"])
+@pytest.mark.parametrize("rule", ["sgdm", "fa", "ia"])
+def test_bfloat16_rounds_the_factors_of_products_and_keeps_everything_else(rule: str, architecture: str) -> None:
+    fine, coarse = (Stack([member(rule, architecture, batch_size=50, precision=p)]) for p in ("float32", "bfloat16"))
+    batch = fine.batch(0)
+    lessons = [each.pathway.learn(batch, each.objective) for each in (fine, coarse)]
+    for a, b in zip(lessons[0].gradients, lessons[1].gradients, strict=True):
+        assert b.dtype == torch.float32
+        assert not torch.equal(a, b) or not a.any()
+    place = next(i for i, p in enumerate(fine.parameters) if p is fine.network.layers[-1].weight)
+    heads = [lesson.gradients[place] for lesson in lessons]
+    assert float((heads[0] - heads[1]).norm() / heads[0].norm()) < 0.05
+    assert float(lessons[0].losses) == pytest.approx(float(lessons[1].losses), rel=0.02)
+    layer, run = coarse.network.layers[0], Pass(training=True)
+    coarse.network.forward(batch.x, run)
+    x, w = (t.detach().bfloat16().double() for t in (run.received[0], layer.weight))
+    bias = None if layer.bias is None else layer.bias.detach().double()
+    expected = layer.phi.phi(layer.forward(x, w, bias)).detach()
+    spread = float(expected.abs().max())
+    np.testing.assert_allclose(run.outputs[0].detach(), expected, rtol=2**-8, atol=2**-8 * spread)
+    assert all(p.dtype == torch.float32 for p in coarse.parameters)

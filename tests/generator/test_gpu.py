@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from generator import cohort, spec
+from generator import cohort, counters, spec
+from generator.curricula.augmentation import augment
+from generator.layers import Conv
 from generator.observables import tensor_statistics
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
-@pytest.mark.parametrize("architecture", ["mlp3", "knet4", "knet4lrn"])
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4", "knet4lrn", "alexnet", "resnet18", "resnet18v2"])
 @pytest.mark.parametrize("rule", ["sgdm", "adam", "fa", "ia", "dfa"])
 def test_statistics_agree_with_the_cpu(rule: str, architecture: str) -> None:
     text = f'name = "x"\ncheckpoints = 3\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "{rule}"\n'
+    text += f"width = {0.125 if architecture[:6] in ('alexne', 'resnet') else 1.0}\n"
     networks = spec.parse(text + "epochs = 1\nbatch_size = 256\nseeds = 2\n").networks
     runs = [list(cohort.train(networks, checkpoints=3, probe=64, device=device)) for device in ("cpu", "cuda")]
     for ours, theirs in zip(*runs, strict=True):
@@ -37,3 +40,23 @@ def test_a_stack_of_hundreds_learns_on_one_device() -> None:
     networks = spec.parse(text + "epochs = 3\nbatch_size = 128\n").networks
     first, last = cohort.train(networks, checkpoints=2, probe=64, device="cuda")
     assert (last.probe_loss < first.probe_loss).all()
+
+
+def test_keyed_numbers_and_views_are_those_of_the_cpu() -> None:
+    keys = torch.tensor([counters.key("a"), counters.key("b")])
+    assert torch.equal(counters.uniform(keys.cuda(), (1000, 7)).cpu(), counters.uniform(keys, (1000, 7)))
+    x = torch.randn(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(augment(x.cuda(), keys.cuda()).cpu(), augment(x, keys), atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_a_strided_convolution_agrees_with_the_cpu(stride: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    layer = Conv("c", 3, 4, 5, "linear", lambda p, n, dims: torch.randn(2, *dims, generator=rng), stride=stride)
+    x = torch.randn(2, 6, 3, 17, 17, generator=rng)
+    y = layer.forward(x, layer.weight, layer.bias)
+    answers = [y, layer.backproject(y, layer.weight, x), layer.correlate(x, y)]
+    x, y, w = x.cuda(), y.cuda(), layer.weight.cuda()
+    found = [layer.forward(x, w, layer.bias.cuda()), layer.backproject(y, w, x), layer.correlate(x, y)]
+    for ours, theirs in zip(found, answers, strict=True):
+        np.testing.assert_allclose(ours.cpu(), theirs, rtol=1e-3, atol=1e-3)

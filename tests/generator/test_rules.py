@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import asymmetric, gradients, member, parameters, plain, stack, state, weight_layers
+from oracles import asymmetric, gradients, member, parameters, plain, run, stack, state, weight_layers
 
 from generator.architectures import ARCHITECTURES
 from generator.cohort import Stack
@@ -103,7 +103,8 @@ def learn(built: Stack, step: int = 0) -> list[np.ndarray]:
 
 def weight_gradients(built: Stack, found: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Those of the weight layers' weights, in order."""
-    return [found[2 * i] for i in range(len(built.network.layers))]
+    places = {id(tensor): i for i, tensor in enumerate(built.parameters)}
+    return [found[places[id(layer.weight)]] for layer in built.network.layers]
 
 
 # -- pathways ----------------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ def _numpy_mlp3(case: PathwayCase, own: Arrays, w: Any, b: Any, x: Any, labels: 
 def test_the_top_layer_learns_as_in_backpropagation_and_only_bp_does_below(pathway: str, architecture: str) -> None:
     built = stack(member(f"{pathway}+momentum", architecture))
     found = weight_gradients(built, learn(built))
-    expected = gradients(plain(built), built.batch(0))[0 : 2 * len(found) : 2]
+    expected = weight_gradients(built, gradients(plain(built), built.batch(0)))
     np.testing.assert_allclose(found[-1][0], expected[-1], rtol=1e-9, atol=1e-13)
     for actual, answer in zip(found[:-1], expected[:-1], strict=True):
         distance = np.linalg.norm(actual[0] - answer) / np.linalg.norm(answer)
@@ -174,22 +175,21 @@ def test_random_feedback_carries_the_error_in_place_of_the_weights(architecture:
         np.testing.assert_allclose(actual[0], answer, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("architecture", ["knet4", "knet4lrn"])
-def test_direct_feedback_reaches_the_blocks_of_a_knet(architecture: str) -> None:
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if not name.startswith("mlp")])
+def test_direct_feedback_reaches_the_blocks_between_weight_layers(architecture: str) -> None:
     built = stack(member("dfa", architecture))
     found, batch, model = learn(built), built.batch(0), plain(built)
-    own, tops, x = built.pathway.tensors(), [], batch.x[0]
-    heads = {id(m) for m in weight_layers(model)[1:]}
-    for module in model:
-        if id(module) in heads:
-            tops.append(x)
-            x = x.detach()
-        x = module(x)
-    loss = torch.nn.functional.cross_entropy(x, batch.y[0])
-    (error,) = torch.autograd.grad(loss, x, retain_graph=True)
-    for i, top in enumerate(tops, 1):
-        name = f"conv{i}.direct_feedback"
-        loss = loss + (top * (error @ own[name][0].T).reshape(top.shape)).sum()
+    own, tops = built.pathway.tensors(), []
+    for module in weight_layers(model):  # cut the graph before each
+        module.register_forward_pre_hook(lambda module, inputs: tops.append(inputs[0]) or (inputs[0].detach(),))
+    logits = run(model, batch)
+    loss = torch.nn.functional.cross_entropy(logits, batch.y[0])
+    (error,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    names = iter(own)
+    for before, top in itertools.pairwise(tops):
+        if top is not before:  # a shortcut and the convolution beside it read one tensor
+            loss = loss + (top * (error @ own[next(names)][0].T).reshape(top.shape)).sum()
+    assert next(names, None) is None
     for actual, answer in zip(found, torch.autograd.grad(loss, parameters(model)), strict=True):
         np.testing.assert_allclose(actual[0], answer.numpy(), rtol=1e-9, atol=1e-13)
 
@@ -231,7 +231,7 @@ def test_networks_that_differ_only_in_rule_start_equal_and_see_equal_batches(rul
     for ours, theirs in zip(built.parameters, reference.parameters, strict=True):
         assert torch.equal(ours, theirs)
     for step in (0, 1, built.first.steps_per_epoch):
-        assert all(torch.equal(a, b) for a, b in zip(built.batch(step), reference.batch(step), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(built.batch(step)[:3], reference.batch(step)[:3], strict=True))
 
 
 def test_seeds_change_what_is_keyed_by_them_and_nothing_else() -> None:
@@ -250,7 +250,7 @@ def test_seeds_change_what_is_keyed_by_them_and_nothing_else() -> None:
 def test_an_epoch_shows_every_training_stimulus_at_most_once_and_the_next_in_another_order() -> None:
     built = stack(member(batch_size=200))
     epochs = [torch.cat([built.batch(7 * epoch + step).x[0] for step in range(7)]).flatten(1) for epoch in (0, 1)]
-    known = {row.numpy().tobytes() for row in built.images.flatten(1)}
+    known = {row.numpy().tobytes() for row in torch.from_numpy(built.task.train.images).double().flatten(1)}
     for shown in epochs:
         assert {row.numpy().tobytes() for row in shown} == known
     assert not torch.equal(*epochs)
@@ -260,7 +260,7 @@ def test_an_epoch_shows_every_training_stimulus_at_most_once_and_the_next_in_ano
 def test_the_loss_reported_is_the_cross_entropy_before_the_step(rule: str) -> None:
     built = stack(member(rule), member(rule, model_seed=1))
     batch = built.batch(0)
-    expected = [torch.nn.functional.cross_entropy(plain(built, i)(batch.x[i]), batch.y[i]).item() for i in range(2)]
+    expected = [torch.nn.functional.cross_entropy(run(plain(built, i), batch, i), batch.y[i]).item() for i in range(2)]
     np.testing.assert_allclose(built.step(batch).numpy(), expected, rtol=1e-12)
 
 
@@ -344,7 +344,7 @@ def test_five_steps_of_backpropagation_equal_a_plain_training_loop(update: str, 
         optimizer = UPDATE_CASES[update].optimizer([group | {"lr": one.rate} for group in groups])
         for step, batch in enumerate(batches):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(batch.x[i]), batch.y[i])
+            loss = torch.nn.functional.cross_entropy(run(model, batch, i), batch.y[i])
             loss.backward()
             optimizer.step()
             assert loss.item() == pytest.approx(losses[step, i], rel=1e-9)

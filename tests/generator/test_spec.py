@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,9 +97,15 @@ def test_digits_are_upsampled_for_the_knets_only() -> None:
 
 MISTAKES = {
     'name = "x"\n' + BLOCK.replace("sgdm", "sgmd"): ["'sgmd'", "did you mean 'sgdm'", "adam, ", "grid block 1"],
-    'name = "x"\n' + BLOCK.replace("digits", "digit"): ["unknown task 'digit'", "digits, photos"],
-    'name = "x"\n' + BLOCK.replace("mlp2", "mlp9"): ["unknown architecture 'mlp9'", "knet4, knet4lrn, mlp2, mlp3"],
-    'name = "x"\n' + BLOCK + 'objective = "simclr"\n': ["unknown objective 'simclr'", "supervised"],
+    'name = "x"\n' + BLOCK.replace("digits", "digit"): [
+        "unknown task 'digit' in grid block 1",
+        "digits, folder:<path>, hub:<dataset>, photos",
+    ],
+    'name = "x"\n' + BLOCK.replace("mlp2", "mlp9"): [
+        "unknown architecture 'mlp9'",
+        "knet4, knet4lrn, knet5, knet5lrn, mlp2, mlp3",
+    ],
+    'name = "x"\n' + BLOCK + 'objective = "contrast"\n': ["unknown objective 'contrast'", "simclr, supervised"],
     'name = "x"\n' + BLOCK + 'nonlinearity = "sin"\n': ["unknown nonlinearity 'sin'", "relu, tanh"],
     'name = "x"\n' + BLOCK + "lerning_rate = 1\n": ["unknown key 'lerning_rate'", "did you mean 'learning_rate'"],
     'name = "x"\nchekpoints = 3\n' + BLOCK: ["unknown key 'chekpoints'", "checkpoints"],
@@ -123,7 +131,7 @@ MISTAKES = {
     'name = "x"\n' + BLOCK + "batch_size = 1401\n": ["1401", "1400 training stimuli"],
     'name = "x"\nprobe = 398\n' + BLOCK: ["probe = 398", "397"],
     'name = "x"\n' + BLOCK + "epochs = 1\n": ["10 updates", "21 checkpoints"],
-    'name = "x"\n' + BLOCK + "pixels = 9\n": ["8 or 16 pixels, not at 9"],
+    'name = "x"\n' + BLOCK + "pixels = 9\n": ["8, 16 or 32 pixels, not at 9"],
     'name = "x"\n' + BLOCK.replace("mlp2", "knet4") + "pixels = 8\n": ["knet4", "5×5 kernel on a 2×2 input"],
     "name = \n": ["not valid TOML"],
 }
@@ -174,5 +182,57 @@ def test_a_plan_counts_by_arithmetic() -> None:
     text = 'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = ["mlp3", "knet4"]\nrule = ["sgdm", "fa"]\nseeds = 2\n'
     found = planning.plan(spec.parse(text))
     assert (found.networks, found.examples, found.rows) == (16, 8 * 3 + 8 * 4, 56 * 21)
-    assert found.layers == {"mlp3": 3, "knet4": 4}
+    assert found.layers == {("mlp3", "supervised"): 3, ("knet4", "supervised"): 4}
     assert set(found.counts.values()) == {4}
+
+
+PAPER = Path(__file__).parents[2] / "datasets" / "paper.toml"
+PAPER_LAYERS = {"knet4": 4, "knet4lrn": 4, "knet5": 5, "knet5lrn": 5} | {
+    f"{name}{kind}": layers
+    for name, layers, kinds in (
+        ("alexnet", 8, ("", "lrn")),
+        ("resnet18", 22, ("", "v2")),
+        ("resnet34", 38, ("", "v2")),
+    )
+    for kind in kinds
+}
+
+
+def test_the_papers_grid_has_its_networks_examples_and_layers() -> None:
+    networks = spec.read(PAPER).networks
+    assert len(networks) == 1056
+    assert sum(len(network.sizes) for network in networks) == 20_736
+    for network in networks:  # the sizes come from the built models
+        assert len(network.sizes) == PAPER_LAYERS[network.architecture] + (network.objective == "simclr")
+    assert {(n.batch_size, n.model_seed, n.data_seed) for n in networks} == set(
+        itertools.product((128, 256, 512), (0, 1), (0, 1))
+    )
+    assert len({n.configuration for n in networks}) == 1056 // 4
+
+
+def test_width_and_stem_are_part_of_a_network_and_the_stem_only_where_there_is_one() -> None:
+    text = (
+        'name = "x"\n[[grid]]\ntask = "photos"\narchitecture = ["knet4", "alexnet"]\nrule = "fa"\nwidth = [0.25, 1.0]\n'
+    )
+    networks = spec.parse(text).networks
+    assert [sum(s.weights for s in n.sizes) for n in networks[::2]] < [
+        sum(s.weights for s in n.sizes) for n in networks[1::2]
+    ]
+    assert {n.stem for n in networks} == {"small"}
+    explicit = spec.parse(text + 'stem = "small"\n').networks
+    assert [n.network_id for n in explicit] == [n.network_id for n in networks]
+    knets = text.replace('["knet4", "alexnet"]', '"knet4"')
+    assert [n.network_id for n in spec.parse(knets + 'stem = "large"\n').networks] == [
+        n.network_id for n in networks[:2]
+    ]
+    with pytest.raises(RequestError, match=r"unknown stem 'medium' in grid block 1.*; known: large, small"):
+        spec.parse(text + 'stem = "medium"\n')
+
+
+def test_a_task_of_any_size_needs_a_number_of_pixels() -> None:
+    text = 'name = "x"\n[[grid]]\ntask = "hub:imagenet-1k"\narchitecture = "resnet18"\nrule = "fa"\n'
+    with pytest.raises(RequestError, match="comes at any size: say how many pixels"):
+        spec.parse(text)
+    (network,) = spec.parse(text + "pixels = 64\n").networks
+    assert network.stem == "large"
+    assert network.sizes[0].units == 64 * 32 * 32

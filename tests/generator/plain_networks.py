@@ -1,0 +1,261 @@
+"""Networks in plain torch.nn, and how many parameters they have: an oracle that shares nothing with the generator.
+
+Everything here comes from a description in words, written without a look at the generator. From the description:
+
+- knet: 5×5 convolutions (padding 2) of 32, 32, 64 and in knet5 128 channels; pools 3/2 rounded up, averages over what
+  is there; BN of conv 1 between pool and act, of the others after the pool. The lrn kinds have LRN (radius 3, α 5e-5)
+  after conv 1 and conv 2 only.
+- alexnet: 96, 256, 384, 384, 256 channels, conv 1 11×11/4 padding 5 (small stem: 5×5/1 padding 2), 4096, 4096 units;
+  dropout 0.5 after both; alexnetlrn has LRN (radius 5, α 1e-4) between act and pool of conv 1 and conv 2.
+- LRN is x / (1 + α Σ x²)^0.75, a plain sum over the channels within the radius; torch divides α by its size.
+- resnet: stem 7×7/2 and max pool 3/2 padding 1 (small stem: 3×3/1, no pool); basic blocks of 64, 128, 256, 512 channels,
+  without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
+  and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
+- head: one linear layer to the classes, or SimCLR's projection: linear d→d, BN, act, linear d→128 without bias, BN.
+- width multiplies every hidden count, not the channels of the input, the classes or the 128 of the projection.
+
+Modules are registered in the order in which forward runs them, which is what `weight_layers` and `norms` rely on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+
+PROJECTED = 128
+KNET = [32, 32, 64, 128]
+ALEXNET = [96, 256, 384, 384, 256]
+RESNET = [64, 128, 256, 512]
+BLOCKS = {"resnet18": [2, 2, 2, 2], "resnet34": [3, 4, 6, 3]}
+
+Act = Callable[[], nn.Module]
+
+
+def build(
+    architecture: str,
+    *,
+    channels: int,
+    pixels: int,
+    classes: int,
+    act: Act = nn.ReLU,
+    width: float = 1.0,
+    stem: str = "large",
+    head: str = "classes",
+) -> nn.Module:
+    """The network, with torch's own initial weights. `stem` says nothing about knets."""
+    _known(architecture, stem, head)
+    if architecture.startswith("knet"):
+        body, features = _knet(architecture, channels, pixels, act, width)
+    elif architecture.startswith("alexnet"):
+        body, features = _alexnet(architecture, channels, pixels, act, width, stem)
+    else:
+        body, features = _resnet(architecture, channels, act, width, stem)
+    return nn.Sequential(*body, *_head(head, features, classes, act))
+
+
+def weight_layers(model: nn.Module) -> list[nn.Module]:
+    """The modules with observed weights, in the order in which forward runs them (a block's shortcut first)."""
+    return [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def norms(model: nn.Module) -> list[nn.Module]:
+    """The batch norms, in the order in which forward runs them (v1: shortcut's, bn1, bn2; v2: that of pre, inner)."""
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+class Dropout(nn.Module):
+    """Dropout of a half whose mask (1 keeps, 0 drops) is given: training without one is an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        if self.mask is None:
+            raise RuntimeError("dropout is training and has no mask")
+        return x * (self.mask / 0.5)
+
+
+def _known(architecture: str, stem: str, head: str) -> None:
+    kinds = {"knet4", "knet4lrn", "knet5", "knet5lrn", "alexnet", "alexnetlrn", *BLOCKS, *(f"{r}v2" for r in BLOCKS)}
+    for given, allowed in ((architecture, kinds), (stem, {"large", "small"}), (head, {"classes", "projection"})):
+        if given not in allowed:
+            raise ValueError(f"{given!r} is none of {sorted(allowed)}")
+
+
+def _scaled(counts: list[int], width: float) -> list[int]:
+    return [max(1, round(width * c)) for c in counts]
+
+
+def _lrn(radius: int, alpha: float) -> nn.LocalResponseNorm:
+    size = 2 * radius + 1
+    return nn.LocalResponseNorm(size, alpha=size * alpha, beta=0.75, k=1.0)
+
+
+def _max() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
+def _avg() -> nn.AvgPool2d:
+    return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _pooled(pixels: int) -> int:
+    """The side after a pool 3/2 rounded up: ⌈(n − 3) / 2⌉ + 1."""
+    return -((3 - pixels) // 2) + 1
+
+
+def _head(head: str, d: int, classes: int, act: Act) -> list[nn.Module]:
+    if head == "classes":
+        return [nn.Linear(d, classes)]
+    last = nn.Linear(d, PROJECTED, bias=False)
+    return [nn.Linear(d, d), nn.BatchNorm1d(d), act(), last, nn.BatchNorm1d(PROJECTED)]
+
+
+# -- knet and alexnet --------------------------------------------------------------------------------------------------
+def _knet(architecture: str, channels: int, pixels: int, act: Act, width: float) -> tuple[list[nn.Module], int]:
+    """The layers up to the features, and how many features there are."""
+    depth, lrn = int(architecture[4]) - 1, architecture.endswith("lrn")
+    counts = _scaled(KNET[:depth], width)
+    body: list[nn.Module] = []
+    for i, (n, m) in enumerate(itertools.pairwise([channels, *counts])):
+        conv = nn.Conv2d(n, m, 5, padding=2)
+        if lrn:
+            body += [conv, _max(), act()] if i == 0 else [conv, act(), _avg()]
+            body += [_lrn(3, 5e-5)] if i < 2 else []
+        else:
+            norm = nn.BatchNorm2d(m)
+            body += [conv, _max(), norm, act()] if i == 0 else [conv, act(), _avg(), norm]
+        pixels = _pooled(pixels)
+    return [*body, nn.Flatten()], counts[-1] * pixels**2
+
+
+def _alexnet(
+    architecture: str, channels: int, pixels: int, act: Act, width: float, stem: str
+) -> tuple[list[nn.Module], int]:
+    """The layers up to the features, and how many features there are."""
+    c1, c2, c3, c4, c5 = _scaled(ALEXNET, width)
+    units = _scaled([4096], width)[0]
+    large = stem == "large"
+    first = nn.Conv2d(channels, c1, 11, stride=4, padding=5) if large else nn.Conv2d(channels, c1, 5, padding=2)
+    side = (pixels + 2 * 5 - 11) // 4 + 1 if large else pixels
+    flat = c5 * _pooled(_pooled(_pooled(side))) ** 2
+
+    def lrn() -> list[nn.Module]:
+        return [_lrn(5, 1e-4)] if architecture.endswith("lrn") else []
+
+    body: list[nn.Module] = [first, act(), *lrn(), _max()]
+    body += [nn.Conv2d(c1, c2, 5, padding=2), act(), *lrn(), _max()]
+    body += [nn.Conv2d(c2, c3, 3, padding=1), act()]
+    body += [nn.Conv2d(c3, c4, 3, padding=1), act()]
+    body += [nn.Conv2d(c4, c5, 3, padding=1), act(), _max(), nn.Flatten()]
+    body += [nn.Linear(flat, units), act(), Dropout()]
+    body += [nn.Linear(units, units), act(), Dropout()]
+    return body, units
+
+
+# -- resnet ------------------------------------------------------------------------------------------------------------
+class Block(nn.Module):
+    """A basic block of v1: act(shortcut(x) + BN conv2 act BN conv1 x)."""
+
+    def __init__(self, n: int, m: int, stride: int, project: bool, act: Act) -> None:
+        super().__init__()
+        projection = (
+            nn.Sequential(nn.Conv2d(n, m, 1, stride=stride, bias=False), nn.BatchNorm2d(m)) if project else None
+        )
+        self.shortcut = projection or nn.Identity()
+        self.body = nn.Sequential(_conv3(n, m, stride), nn.BatchNorm2d(m), act(), _conv3(m, m, 1), nn.BatchNorm2d(m))
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.shortcut(x)
+        return self.act(shortcut + self.body(x))
+
+
+class PreBlock(nn.Module):
+    """A basic block of v2: with pre = act BN x, the projection of pre, or x itself, plus conv2 act BN conv1 pre."""
+
+    def __init__(self, n: int, m: int, stride: int, project: bool, act: Act) -> None:
+        super().__init__()
+        self.pre = nn.Sequential(nn.BatchNorm2d(n), act())
+        self.shortcut = nn.Conv2d(n, m, 1, stride=stride, bias=False) if project else None
+        self.body = nn.Sequential(_conv3(n, m, stride), nn.BatchNorm2d(m), act(), _conv3(m, m, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pre = self.pre(x)
+        shortcut = x if self.shortcut is None else self.shortcut(pre)
+        return shortcut + self.body(pre)
+
+
+def _conv3(n: int, m: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(n, m, 3, stride=stride, padding=1, bias=False)
+
+
+def _resnet(architecture: str, channels: int, act: Act, width: float, stem: str) -> tuple[list[nn.Module], int]:
+    """The layers up to the features, and how many features there are."""
+    name, v2 = architecture.removesuffix("v2"), architecture.endswith("v2")
+    counts, large = _scaled(RESNET, width), stem == "large"
+    first, last = counts[0], counts[-1]
+    conv = nn.Conv2d(channels, first, 7, stride=2, padding=3, bias=False) if large else _conv3(channels, first, 1)
+    body: list[nn.Module] = [conv] if v2 else [conv, nn.BatchNorm2d(first), act()]
+    body += [nn.MaxPool2d(3, 2, padding=1)] if large else []
+    for n, m, stride, project in _blocks(counts, BLOCKS[name]):
+        body.append((PreBlock if v2 else Block)(n, m, stride, project, act))
+    body += [nn.BatchNorm2d(last), act()] if v2 else []
+    return [*body, nn.AdaptiveAvgPool2d(1), nn.Flatten()], last
+
+
+def _blocks(counts: list[int], repeats: list[int]) -> Iterator[tuple[int, int, int, bool]]:
+    """Of each block: channels in, channels out, stride, and whether the shortcut is a projection."""
+    n = counts[0]
+    for group, (m, repeat) in enumerate(zip(counts, repeats, strict=True)):
+        for i in range(repeat):
+            yield n, m, 2 if group > 0 and i == 0 else 1, i == 0
+            n = m
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+def parameter_count(
+    architecture: str,
+    *,
+    channels: int,
+    pixels: int,
+    classes: int,
+    width: float = 1.0,
+    stem: str = "large",
+    head: str = "classes",
+) -> int:
+    """How many weights and biases there are, those of batch norm included, by arithmetic alone."""
+    _known(architecture, stem, head)
+
+    def hidden(c: int) -> int:
+        return max(1, round(width * c))
+
+    if architecture.startswith("knet"):
+        counts = [hidden(c) for c in (32, 32, 64, 128)[: 4 if "5" in architecture else 3]]
+        total = sum(25 * n * m + m for n, m in zip([channels, *counts], counts, strict=False))
+        total += 0 if "lrn" in architecture else 2 * sum(counts)
+        d = counts[-1] * (pixels // 2 ** len(counts)) ** 2  # a pool 3/2 rounded up leaves ⌊n / 2⌋
+    elif architecture.startswith("alexnet"):
+        a, b, c, d = hidden(96), hidden(256), hidden(384), hidden(4096)
+        kernel, side = (11, (pixels + 3) // 4) if stem == "large" else (5, pixels)
+        total = kernel**2 * channels * a + a + 25 * a * b + b
+        total += 9 * (b * c + c * c + c * b) + c + c + b
+        total += b * (side // 8) ** 2 * d + d + d * d + d
+    else:
+        v2, c1, c2, c3, d = "v2" in architecture, hidden(64), hidden(128), hidden(256), hidden(512)
+        total = (49 if stem == "large" else 9) * channels * c1
+        total += 2 * d if v2 else 2 * c1  # the BN after the last block, or that of the stem
+        n1, n2, n3, n4 = (3, 4, 6, 3) if "34" in architecture else (2, 2, 2, 2)
+        for n, m, repeat in ((c1, c1, n1), (c1, c2, n2), (c2, c3, n3), (c3, d, n4)):
+            total += 9 * n * m + 9 * m * m + n * m  # the first block: two 3×3 and the 1×1
+            total += 2 * n + 2 * m if v2 else 6 * m  # its BNs: pre and inner, or shortcut's and both of the body
+            total += (repeat - 1) * (18 * m * m + 4 * m)
+    if head == "classes":
+        return total + d * classes + classes
+    return total + d * d + d + 2 * d + PROJECTED * d + 2 * PROJECTED

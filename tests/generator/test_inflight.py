@@ -1,0 +1,136 @@
+"""A cohort cut short goes on where it was, and ends in the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import member
+
+from generator import cohort, inflight
+from generator.cohort import Observation, Stack
+from generator.dataset import Dataset
+from generator.generate import generate
+from generator.inflight import Inflight
+from generator.rules import PATHWAYS, UPDATES
+from generator.spec import parse
+
+RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
+CHECKPOINTS, PROBE = 5, 16
+
+
+@pytest.fixture(autouse=True)
+def _at_every_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflight, "SECONDS", 0.0)
+    monkeypatch.setattr(inflight, "SHARE", 1e9)
+
+
+def same(ours: list[Observation], theirs: list[Observation]) -> bool:
+    names = [field.name for field in fields(Observation) if field.name != "snapshots"]
+    return len(ours) == len(theirs) and all(
+        np.asarray(getattr(a, name)).tobytes() == np.asarray(getattr(b, name)).tobytes()
+        for a, b in zip(ours, theirs, strict=True)
+        for name in names
+    )
+
+
+def interrupted(members: list[Any], folder: Path, after: int) -> list[Observation]:
+    """Observations of a cohort whose first worker dies after so many checkpoints and whose second finds its file."""
+    for died in (True, False):
+        kept = Inflight(Dataset(folder), "c", {"a": 1})
+        with closing(Stack(members)) as stack:
+            if not (seen := kept.restore(stack)):
+                assert died or not after
+                stack.settle()
+            else:
+                assert [o.checkpoint for o in seen] == list(range(after))
+            for observation in cohort.go_on(stack, list(seen), CHECKPOINTS, PROBE):
+                seen.append(observation)
+                kept.flush(stack, seen)
+                if died and len(seen) == after:
+                    break
+    return seen
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4", "resnet18v2"])
+def test_a_resumed_cohort_ends_in_the_same_bytes(rule: str, architecture: str, tmp_path: Path) -> None:
+    settings = {"batch_size": 100, "schedule": "warmup-steps", "weight_decay": 0.01}
+    members = [member(rule, architecture, **settings, model_seed=i, data_seed=i) for i in range(2)]
+    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+    assert same(interrupted(members, tmp_path, 3), undisturbed)
+
+
+def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:
+    contrastive = [member("fa", "alexnet", "photos", objective="simclr", batch_size=200, data_seed=i) for i in range(2)]
+    diverging = [member("sgdm", learning_rate=rate, batch_size=100) for rate in (1.0, 1e9)]
+    for name, members in (("a", contrastive), ("b", diverging)):
+        for after in (1, 2, CHECKPOINTS):
+            undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+            assert same(interrupted(members, tmp_path / f"{name}{after}", after), undisturbed)
+    assert undisturbed[-1].diverged_at[1] >= 0
+
+
+def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
+    dataset, members = Dataset(tmp_path), [member(batch_size=100)]
+    with closing(Stack(members)) as stack:
+        stack.settle()
+        seen = [next(cohort.go_on(stack, [], CHECKPOINTS, PROBE))]
+        Inflight(dataset, "c", {"versions": 1}).flush(stack, seen)
+    file = tmp_path / "_inflight" / "c.safetensors"
+    whole = file.read_bytes()
+    with closing(Stack([member("adam", batch_size=100)])) as other:
+        before = other.state()
+        assert Inflight(dataset, "c", {"versions": 2}).restore(other) == []
+        assert Inflight(dataset, "c", {"versions": 1}).restore(other) == []
+        for damaged in (b"", whole[:5], whole[:-9], b"\xff" * 40):
+            file.write_bytes(damaged)
+            assert Inflight(dataset, "c", {"versions": 1}).restore(other) == []
+        assert all(np.array_equal(before[name], value) for name, value in other.state().items())
+
+
+def test_a_killed_worker_leaves_its_checkpoints_and_the_next_one_removes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'name = "x"\ncheckpoints = 5\nprobe = 16\n[[grid]]\ntask = "photos"\narchitecture = "mlp2"\nrule = "ia"\nepochs = 3\n'
+    generate(parse(text), tmp_path / "whole", workers=0)
+    assert not list((tmp_path / "whole").glob("_inflight/*"))
+
+    looked = cohort.observe
+    left = iter(range(3))
+
+    def dying(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return looked(*arguments)
+
+    monkeypatch.setattr(cohort, "observe", dying)
+    with pytest.raises(KeyboardInterrupt):
+        generate(parse(text), tmp_path / "cut", workers=0)
+    assert len(list((tmp_path / "cut").glob("_inflight/*"))) == 1
+
+    calls: list[int] = []
+    monkeypatch.setattr(cohort, "observe", lambda *arguments: calls.append(1) or looked(*arguments))
+    generate(parse(text), tmp_path / "cut", workers=0)
+    assert len(calls) == 2
+    assert not list((tmp_path / "cut").glob("_inflight/*"))
+    (a,), (b,) = (list((tmp_path / name).glob("observables/*")) for name in ("whole", "cut"))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_short_cohorts_are_not_slowed_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflight, "SECONDS", 20.0)
+    published: list[str] = []
+    monkeypatch.setattr(Dataset, "publish", lambda self, name, content: published.append(name))
+    with closing(Stack([member(batch_size=100)])) as stack:
+        stack.settle()
+        kept, seen = Inflight(Dataset(tmp_path), "c", {}), []
+        for observation in cohort.go_on(stack, [], CHECKPOINTS, PROBE):
+            seen.append(observation)
+            kept.flush(stack, seen)
+    assert published == []

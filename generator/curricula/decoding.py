@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from generator.curricula.noise import RATE, pink
 from generator.errors import RequestError
 from generator.keys import stream
 
-RATE = 20_000  # samples per second
 SNR_DB = (-10.0, 10.0)  # sound over background, uniform; as in Word-Speaker-Noise (hub.KNOWN)
 SILENCE = 1e-5  # a sound whose samples never exceed it, less than a step of 16 bits, is silent
 CHUNK = 16  # cochleagrams made at once, always: with other numbers, or one, their last bits would differ
@@ -112,7 +112,7 @@ class Sounds:
             file = self.noise[draw.integers(len(self.noise))]
             noise = np.resize(decode_sound(str(file), file, self.seconds, draw.random()), samples)
         else:
-            noise = pink(samples, draw)
+            noise = pink(1, samples, draw)[0]
         if sound.any() and noise.any():
             sound = add_noise(torch.from_numpy(sound)[None], torch.from_numpy(noise)[None], snr)[0].numpy()
         elif noise.any():
@@ -148,11 +148,3 @@ def _centre(wave: Float32[np.ndarray, " before"], samples: int) -> Float32[np.nd
     wave = wave[surplus : surplus + samples]
     lacking = samples - len(wave)
     return np.pad(wave, (lacking // 2, lacking - lacking // 2))
-
-
-def pink(samples: int, draw: np.random.Generator) -> Float32[np.ndarray, " samples"]:
-    """Gaussian noise whose power falls with 1/frequency, from 20 Hz on."""
-    frequencies = np.fft.rfftfreq(samples, 1 / RATE)
-    slope = np.where(frequencies >= 20, 1 / np.sqrt(np.maximum(frequencies, 20)), 0).astype("f4")
-    real, imaginary = draw.standard_normal((2, len(frequencies)), np.float32)
-    return np.fft.irfft((real + 1j * imaginary) * slope, samples).astype(np.float32)

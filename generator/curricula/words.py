@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from generator.curricula.noise import RATE, pink
 from generator.keys import stream
 
 
@@ -58,7 +59,6 @@ PARTS = {"train": (35, 5), "test": (16, 4)}  # voices, and how often each says e
 SNR_DB = (-6.0, 6.0)  # speech over background, uniform
 TALKERS = 4  # in babble
 
-RATE = 20_000
 BLOCK, BLOCKS = 200, 50  # samples in 10 ms, and how many of these a stimulus has
 SECONDS = BLOCK * BLOCKS / RATE
 BANDWIDTHS = (80.0, 100.0, 150.0)  # of the formants, Hz
@@ -94,7 +94,7 @@ def part(name: str, pixels: int) -> tuple[Float32[np.ndarray, "n 1 pixels pixels
     for label, word in enumerate(WORDS):
         draw = stream("background", "words", name, word)
         clean, noise = torch.from_numpy(speech[label]), np.empty_like(speech[label])
-        noise[::2] = pink(len(noise[::2]), draw)
+        noise[::2] = pink(len(noise[::2]), BLOCK * BLOCKS, draw)
         noise[1::2] = babble(speech, label, len(noise[1::2]), draw)
         ratios = draw.uniform(*SNR_DB, len(clean))
         mixture = add_noise(clean, torch.from_numpy(noise), torch.from_numpy(ratios).float())
@@ -172,14 +172,6 @@ def _smooth(x: Float64[np.ndarray, "n t c"], width: int) -> Float64[np.ndarray, 
     weights = np.hanning(width + 2)[1:-1]
     padded = np.pad(x, ((0, 0), (width // 2, width // 2), (0, 0)), "edge")
     return sum(w * padded[:, i : i + x.shape[1]] for i, w in enumerate(weights / weights.sum()))
-
-
-def pink(count: int, draw: np.random.Generator) -> Float32[np.ndarray, "count samples"]:
-    """Gaussian noise whose power falls with 1/frequency, from 20 Hz on."""
-    frequencies = np.fft.rfftfreq(BLOCK * BLOCKS, 1 / RATE)
-    slope = np.where(frequencies >= 20, 1 / np.sqrt(np.maximum(frequencies, 20)), 0).astype("f4")
-    real, imaginary = draw.standard_normal((2, count, len(frequencies)), np.float32)
-    return np.fft.irfft((real + 1j * imaginary) * slope)
 
 
 def babble(

@@ -21,8 +21,9 @@ from PIL import Image
 
 from generator.curricula import decoding, hub
 from generator.curricula.cochleagram import cochleagram, image
-from generator.curricula.decoding import RATE, Pictures, Sounds, decode_image, decode_sound, pink
+from generator.curricula.decoding import Pictures, Sounds, decode_image, decode_sound
 from generator.curricula.hub import Known, info
+from generator.curricula.noise import RATE
 from generator.errors import RequestError
 from generator.keys import stream
 
@@ -275,14 +276,6 @@ def test_silence_is_no_trouble(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         alone.mixture(0), np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(4_000) / RATE), atol=1e-4
     )
-
-
-def test_pink_noise_has_equal_power_per_octave() -> None:
-    power = np.mean([np.abs(np.fft.rfft(pink(20_000, np.random.default_rng(i)))) ** 2 for i in range(20)], 0)
-    octaves = [power[low : 2 * low].sum() for low in (20, 80, 320, 1280)]
-    np.testing.assert_allclose(octaves, np.mean(octaves), rtol=0.2)
-    assert power[:20].max() < 1e-6 * power[20]
-    assert len(pink(4_001, np.random.default_rng(0))) == 4_001
 
 
 def spoil(root: Path, change: str) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from generator.curricula import words
-from generator.curricula.words import PHONES, RATE, WORDS, Voices, babble, part, pink, speak, voices
+from generator.curricula.noise import RATE, pink
+from generator.curricula.words import PHONES, WORDS, Voices, babble, part, speak, voices
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -116,9 +117,11 @@ def test_a_slow_speaker_takes_longer() -> None:
 
 
 def test_pink_noise_has_equal_power_per_octave() -> None:
-    power = (np.abs(np.fft.rfft(pink(20, np.random.default_rng(0)))) ** 2).mean(0)
+    power = (np.abs(np.fft.rfft(pink(20, 10_000, np.random.default_rng(0)))) ** 2).mean(0)
     octaves = [power[low : 2 * low].sum() for low in (20, 80, 320, 1280)]
     np.testing.assert_allclose(octaves, np.mean(octaves), rtol=0.2)
+    assert power[:10].max() < 1e-6 * power[10]  # 20 Hz
+    assert pink(2, 4_001, np.random.default_rng(0)).shape == (2, 4_001)
 
 
 def test_babble_is_made_of_other_words() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
-from generator import cluster, planning
+from generator import cluster, croissant, planning
 from generator import spec as specs
 from generator.curricula import tasks
 from generator.dataset import Dataset
@@ -75,6 +76,7 @@ def generate(
         if receipt.failure:
             failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
     dataset.fold()
+    dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
     states: dict[str, int] = {}
     for by_status in dataset.status()["states"].values():
         for status, count in by_status.items():

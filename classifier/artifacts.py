@@ -1,8 +1,8 @@
 """Models on disk, without pickle: a directory with the classifier, a card that says what it is, and its importances.
 
 `card.json` says which trajectories the model reads and how they become features, so only the classifier itself is
-stored: `classifier.skops` (scikit-learn) or `classifier.json` (XGBoost's own format). A skops file may hold only the
-types that skops trusts and those in `ALLOWED_TYPES`.
+stored: `classifier.skops` (scikit-learn, and the convolution, whose weights are plain arrays) or `classifier.json`
+(XGBoost's own format). A skops file may hold only the types that skops trusts and those in `ALLOWED_TYPES`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import json
 import os
 import platform
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,18 @@ from numpy.typing import NDArray
 
 from classifier.features import TrajectoryFeatures, inputs
 from classifier.models import log_scores
-from classifier.stored import Card, load_card
+from classifier.stored import Card, importance_file, load_card
 from classifier.trajectories import Examples
 from generator.errors import RequestError
 
 ALLOWED_TYPES = [
+    "classifier.convolution.Convolution",
     "classifier.models.HeavyTails",
     "classifier.models.RowSpaceSVC",
     "numpy.dtype",
     "sklearn.tree._tree.Tree",
 ]
-_LIBRARIES = ("numpy", "scikit-learn", "xgboost", "skops")
+_LIBRARIES = ("numpy", "scikit-learn", "xgboost", "torch", "skops")
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,22 @@ class Model:
     card: Card
     classifier: Any
 
-    def log_scores(self, examples: Examples) -> NDArray[np.float64]:
-        """(examples, labels) log scores. Raises RequestError if the examples lack statistics or checkpoints."""
+    @cached_property
+    def transformer(self) -> TrajectoryFeatures:
+        """What makes the classifier's features."""
+        return TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
+
+    def table(self, examples: Examples) -> NDArray[np.float32]:
+        """(examples, features). Raises RequestError if the examples lack statistics or checkpoints."""
         if examples.checkpoints != self.card.checkpoints:
             raise RequestError(
                 f"the model reads {self.card.checkpoints} checkpoints per trajectory; these have {examples.checkpoints}"
             )
-        transformer = TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
-        return log_scores(self.classifier, transformer.fit_transform(inputs(examples.select(self.card.statistics))))
+        return self.transformer.fit_transform(inputs(examples.select(self.card.statistics)))
+
+    def log_scores(self, examples: Examples) -> NDArray[np.float64]:
+        """(examples, labels) log scores. Raises RequestError if the examples lack statistics or checkpoints."""
+        return log_scores(self.classifier, self.table(examples))
 
 
 def versions() -> dict[str, str]:
@@ -68,20 +79,25 @@ def digest(examples: Examples, classes: NDArray[np.str_]) -> str:
     return found.hexdigest()
 
 
-def save(location: str | os.PathLike[str], model: Model, importance: pd.DataFrame) -> Path:
-    """Write a model directory; a model that is there already is replaced. Raises RequestError if it cannot."""
+def save(location: str | os.PathLike[str], model: Model, importances: Mapping[str, pd.DataFrame]) -> Path:
+    """Write a model directory with importances by method; a model that is there already is replaced.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
     import skops.io
 
     folder = Path(location)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("classifier.skops", "classifier.json"):
-            (folder / name).unlink(missing_ok=True)
+        for file in (folder / "classifier.skops", folder / "classifier.json", *folder.glob("importance*.parquet")):
+            file.unlink(missing_ok=True)
         if model.card.model == "xgboost":
             model.classifier.save_model(folder / "classifier.json")
         else:
             skops.io.dump(model.classifier, folder / "classifier.skops", compression=zipfile.ZIP_DEFLATED)
-        importance.to_parquet(folder / "importance.parquet", index=False)
+        for method, table in importances.items():
+            table.to_parquet(importance_file(folder, method), index=False)
         (folder / "card.json").write_text(json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise RequestError(f"cannot write the model to {folder}: {error.strerror or error}") from error

@@ -47,7 +47,7 @@ def _check_writable(path: Path | None) -> None:
 
 def evaluate(
     dataset: DatasetPath,
-    models: Annotated[str, typer.Option(help="comma-separated")] = "svm,logistic,forest,xgboost",
+    models: Annotated[str, typer.Option(help="comma-separated")] = "svm,logistic,forest,xgboost,conv",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     split: Split = "configuration",
@@ -82,7 +82,7 @@ def evaluate(
 def train(
     dataset: DatasetPath,
     out: Annotated[Path, typer.Option(metavar="MODEL", help="directory to write the model to")],
-    model: Annotated[str, typer.Option(help="svm, logistic, forest or xgboost")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     features: Features = None,
     split: Split = "configuration",
     target: Target = "rule",
@@ -126,6 +126,9 @@ def predict(
 def importance(
     model: ModelPath,
     by: Annotated[str, typer.Option(help="statistic, observable, function, depth or checkpoint")] = "statistic",
+    method: Annotated[
+        str, typer.Option(help="permutation (every model), impurity (forest) or shap (xgboost)")
+    ] = "permutation",
     top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
     json_file: JsonFile = None,
 ) -> None:
@@ -133,8 +136,9 @@ def importance(
     _check_writable(json_file)
     from classifier import stored
 
-    table = stored.importance(model, by, top)
-    typer.echo(f"{'importance (nats)':>20}  {'accuracy drop':>13}  {by}")
+    table = stored.importance(model, by, top, method)
+    drop = f"  {'accuracy drop':>13}" if "accuracy_drop" in table else ""
+    typer.echo(f"{f'importance ({stored.METHODS[method]})':>21}{drop}  {by}")
     for row in table.to_dict("records"):
         typer.echo(_line(row, by))
     if json_file is not None:
@@ -143,15 +147,18 @@ def importance(
 
 def _line(row: dict[Any, Any], by: str) -> str:
     names = row["members"] if by == "statistic" else row["name"]
-    return f"{row['importance']:>11.4f} ± {row['sem']:.4f}  {row['accuracy_drop']:>13.3f}  {names}"
+    if "accuracy_drop" not in row:
+        return f"{row['importance']:>21.4f}  {names}"
+    return f"{row['importance']:>12.4f} ± {row['sem']:.4f}  {row['accuracy_drop']:>13.3f}  {names}"
 
 
 def report(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset")],
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
     seed: Seed = 0,
+    models: Annotated[str, typer.Option(help="comma-separated; conv may join")] = "svm,logistic,forest,xgboost",
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
     from classifier import report as reporting
 
-    reporting.report(dataset, permute_labels, seed)
+    reporting.report(dataset, permute_labels, seed, _list(models))

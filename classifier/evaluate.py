@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -50,37 +50,49 @@ class Problem:
     """Examples and their classes as numbers, with every feature table computed once.
 
     Transforms work on one example at a time, so computing them before splitting leaks nothing.
+
+    Attributes:
+        tables, names: for every feature set, and for the curves, the table and the names of its columns.
+        places: for every feature set and observable, which of these columns are made of the observable, or the depth.
     """
 
     examples: Examples
     labels: tuple[str, ...]
     codes: NDArray[np.intp]
     tables: dict[str, NDArray[np.float32]]
-    columns: dict[str, dict[str, NDArray[np.intp]]]
+    names: dict[str, NDArray[np.object_]]
+    places: dict[str, dict[str, NDArray[np.intp]]]
 
     @classmethod
     def of(cls, examples: Examples, classes: NDArray[np.str_], features: Iterable[str]) -> Problem:
         """Number the classes and compute the tables of these features, and of the curves."""
-        names, codes = np.unique(classes, return_inverse=True)
-        tables, columns = {}, {}
+        labels, codes = np.unique(classes, return_inverse=True)
+        tables, names, places = {}, {}, {}
         for name in features:
             transformer = TrajectoryFeatures(name, tuple(examples.statistics), examples.checkpoints)
             tables[name] = transformer.fit_transform(inputs(examples))
-            columns[name] = _columns(examples, transformer.get_feature_names_out())
-        tables[CURVE] = TrajectoryFeatures(CURVE_FEATURES, CURVES, examples.checkpoints).fit_transform(examples.curves)
-        return cls(examples, tuple(str(name) for name in names), codes.astype(np.intp), tables, columns)
+            names[name] = transformer.get_feature_names_out()
+            places[name] = _places(examples, names[name])
+        curves = TrajectoryFeatures(CURVE_FEATURES, CURVES, examples.checkpoints)
+        tables[CURVE], names[CURVE] = curves.fit_transform(examples.curves), curves.get_feature_names_out()
+        return cls(examples, tuple(str(label) for label in labels), codes.astype(np.intp), tables, names, places)
 
     def relabelled(self, classes: NDArray[np.str_]) -> Problem:
         """The same examples with other classes."""
         codes = np.searchsorted(self.labels, classes).astype(np.intp)
-        return Problem(self.examples, self.labels, codes, self.tables, self.columns)
+        return replace(self, codes=codes)
 
     def table(self, features: str, observable: str) -> NDArray[np.float32]:
         """(examples, features) of one observable, or "all", or the curves alone."""
         if observable == CURVE:
             return self.tables[CURVE]
         table = self.tables[features]
-        return table if observable == "all" else table[:, self.columns[features][observable]]
+        return table if observable == "all" else table[:, self.places[features][observable]]
+
+    def columns(self, features: str, observable: str) -> list[str]:
+        """The names of that table's columns."""
+        names = self.names[CURVE if observable == CURVE else features]
+        return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
 
     @cached_property
     def networks(self) -> NDArray[np.object_]:
@@ -93,7 +105,7 @@ class Problem:
         return np.asarray(self.labels)[self.codes]
 
 
-def _columns(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
+def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
     """For every observable the feature columns made of it, and the depth."""
     of = [feature_names.parse(name) for name in names]
     observable = [None if f.checkpoint is None else examples.statistics[f.statistic].observable for f in of]
@@ -154,10 +166,10 @@ def fit_and_score_all(
     quick: bool = False,
 ) -> list[Score]:
     """The same for several settings with the same features, which share what they can of the training."""
-    table = problem.table(settings[0].features, observable)
-    fitted = fit_all(
-        model, [s.parameters for s in settings], np.asfortranarray(table[train]), problem.codes[train], seed, quick
-    )
+    features = settings[0].features
+    table, columns = problem.table(features, observable), problem.columns(features, observable)
+    points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
+    fitted = fit_all(model, points, columns, known, problem.codes[train], seed, quick)
     return [score(problem, test, log_scores(classifier, table[test])) for classifier in fitted]
 
 

@@ -9,7 +9,7 @@ every pair (complete linkage), permute together: alone, each would look dispensa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def clusters(examples: Examples, threshold: float = CORRELATED) -> list[list[str
     return list(groups.values())
 
 
-def _groups(examples: Examples, correlated: list[list[str]]) -> Iterator[tuple[str, str, list[str]]]:
+def groups(examples: Examples, correlated: list[list[str]]) -> Iterator[tuple[str, str, list[str]]]:
     """(grouping, name, members) of everything that is permuted."""
     for cluster in correlated:
         yield "statistic", cluster[0], cluster
@@ -115,7 +115,12 @@ def measure(
         return {**row, "importance": losses["mean"], "sem": losses["sem"], "accuracy_drop": accuracy_drop}
 
     whole = judge(test)
-    calls = [(drop, (number, *group)) for number, group in enumerate(_groups(test, correlated))]
-    table = pd.DataFrame(parallel(calls, "importance"))
+    calls = [(drop, (number, *group)) for number, group in enumerate(groups(test, correlated))]
+    return ranked(parallel(calls, "importance"))
+
+
+def ranked(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """A table of these rows, the most important first within each `by`."""
+    table = pd.DataFrame(rows)
     rank = table["by"].map({name: place for place, name in enumerate(GROUPINGS)})
     return table.iloc[np.lexsort((-table["importance"], rank))].reset_index(drop=True)

@@ -1,8 +1,9 @@
 """The classifiers: scikit-learn estimators over feature tables, each with the small grid it is chosen from.
 
 All of them read float32 (examples, features) with NaN where a feature is undefined. Trees split on NaN themselves. For
-linear models heavy tails are tamed, then undefined values are imputed with the median *and* flagged in a column of
-their own. Classes are whole numbers 0, 1, …; whoever calls keeps the labels.
+the others heavy tails are tamed, then undefined values are imputed with the median *and* flagged in a column of their
+own. The columns' names say what each feature is, to a model that wants to know. Classes are whole numbers 0, 1, …;
+whoever calls keeps the labels.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from classifier.convolution import Convolution
 from generator.errors import unknown
 
 FEATURES = ("logdifference+shape", "levels")
@@ -90,21 +92,23 @@ def _linear(classifier: ClassifierMixin) -> Pipeline:
     return Pipeline([("tame", HeavyTails()), ("impute", impute), ("classify", classifier)])  # 0 is the median here
 
 
-def _svm(seed: int, quick: bool, C: float) -> Pipeline:
+def _svm(columns: Sequence[str], seed: int, quick: bool, C: float) -> Pipeline:
     return _linear(RowSpaceSVC(C=C, tol=1e-2, random_state=seed))
 
 
-def _logistic(seed: int, quick: bool, C: float) -> Pipeline:
+def _logistic(columns: Sequence[str], seed: int, quick: bool, C: float) -> Pipeline:
     return _linear(LogisticRegression(C=C, tol=1e-3, max_iter=500))
 
 
-def _forest(seed: int, quick: bool, trees: str, max_features: str, n_estimators: int) -> ClassifierMixin:
+def _forest(
+    columns: Sequence[str], seed: int, quick: bool, trees: str, max_features: str, n_estimators: int
+) -> ClassifierMixin:
     # Random forests choose the best of all thresholds; extremely randomised trees draw one (Geurts et al. 2006).
     kind = {"extra": ExtraTreesClassifier, "random": RandomForestClassifier}[trees]
     return kind(n_estimators, max_features=max_features, random_state=seed)
 
 
-def _xgboost(seed: int, quick: bool, max_depth: int) -> ClassifierMixin:
+def _xgboost(columns: Sequence[str], seed: int, quick: bool, max_depth: int) -> ClassifierMixin:
     from xgboost import XGBClassifier
 
     return XGBClassifier(
@@ -118,6 +122,12 @@ def _xgboost(seed: int, quick: bool, max_depth: int) -> ClassifierMixin:
         n_jobs=1,
         random_state=seed,
     )
+
+
+def _conv(columns: Sequence[str], seed: int, quick: bool, weight_decay: float) -> Pipeline:
+    epochs = 8 if quick else 15
+    classifier = Convolution(tuple(columns), weight_decay=weight_decay, epochs=epochs, random_state=seed)
+    return Pipeline([("tame", HeavyTails()), ("classify", classifier)])
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ MODELS: dict[str, _Model] = {
         ],
     ),
     "xgboost": _Model(_xgboost, [{"max_depth": 4}]),
+    "conv": _Model(_conv, [{"weight_decay": 1.0}, {"weight_decay": 0.1}]),
 }
 
 
@@ -155,14 +166,15 @@ def nested(grid: Sequence[Parameters]) -> tuple[list[Parameters], list[Parameter
     return with_usual, [point for point in grid if but_for_count(point) != usual]
 
 
-def build(model: str, parameters: Parameters, seed: int = 0, quick: bool = False) -> Any:
-    """An unfitted classifier. `quick` takes fewer trees: enough to compare settings with."""
-    return MODELS[model].build(seed, quick, **parameters)
+def build(model: str, parameters: Parameters, columns: Sequence[str], seed: int = 0, quick: bool = False) -> Any:
+    """An unfitted classifier for tables with these columns. `quick` takes fewer trees or epochs: enough to compare with."""
+    return MODELS[model].build(columns, seed, quick, **parameters)
 
 
 def fit_all(
     model: str,
     grid: Sequence[Parameters],
+    columns: Sequence[str],
     table: NDArray[np.float32],
     codes: ArrayLike,
     seed: int = 0,
@@ -175,7 +187,7 @@ def fit_all(
     fitted: dict[str, Any] = {}
     for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
         if (key := but_for_count(parameters)) not in fitted:
-            fitted[key] = build(model, parameters, seed, quick).fit(table, codes)
+            fitted[key] = build(model, parameters, columns, seed, quick).fit(table, codes)
     return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
 
 

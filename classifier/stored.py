@@ -13,8 +13,9 @@ import pandas as pd
 
 from generator.errors import RequestError, unknown
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
+METHODS = {"permutation": "nats", "impurity": "share", "shap": "log odds"}  # of importance, and the unit of each
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Card:
         model, features, parameters: the classifier and its settings.
         target, labels: the property it names and its classes, in the order of the scores.
         statistics, checkpoints: the trajectories it reads.
-        split: the split whose training part it was fitted on; `scores` and the importances are from the test part.
+        split: the split whose training part it was fitted on; `scores` and importances (but impurity) are from the test
+            part.
         training_data: hash of the trajectories and classes that it was fitted on.
         scores: balanced accuracy per layer and per network on the test part, and chance.
     """
@@ -61,27 +63,42 @@ def load_card(location: str | os.PathLike[str]) -> Card:
         raise RequestError(f"{path} is damaged: {error!r}") from error
 
 
-def importance(model: str | os.PathLike[str], by: str = "statistic", top: int | None = 10) -> pd.DataFrame:
+def importance_file(model: str | os.PathLike[str], method: str) -> Path:
+    """Where a model keeps the importances of one method."""
+    return Path(model) / f"importance_{method}.parquet"
+
+
+def importance(
+    model: str | os.PathLike[str], by: str = "statistic", top: int | None = 10, method: str = "permutation"
+) -> pd.DataFrame:
     """A stored model's importances, the most important first.
 
     Args:
         model: directory of a model.
         by: statistic (in clusters), observable, function, depth or checkpoint.
         top: how many; None for all.
+        method: permutation (every model), impurity (forests) or shap (xgboost); `importance` and `attribution` say what
+            they are. The last two know nothing by depth.
 
     Raises:
-        RequestError: an unknown grouping, a negative `top`, or no model there.
+        RequestError: an unknown grouping or method, one that this model lacks, a negative `top`, or no model there.
     """
     if by not in GROUPINGS:
         raise unknown("grouping", by, GROUPINGS)
     if top is not None and top < 1:
         raise RequestError(f"top must be at least 1, not {top}")
-    load_card(model)
-    path = Path(model) / "importance.parquet"
+    if method not in METHODS:
+        raise unknown("importance method", method, METHODS)
+    card, path = load_card(model), importance_file(model, method)
+    if not path.is_file():
+        found = [one for one in METHODS if importance_file(model, one).is_file()]
+        raise RequestError(f"{model} ({card.model}) has no {method} importances; it has: {', '.join(found) or 'none'}")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise RequestError(f"{path} is not a readable Parquet file: {error}") from error
     if "by" not in table or "importance" not in table:
         raise RequestError(f"{path} is not a table of importances; `rulescope train` writes it")
+    if by not in set(table["by"]):
+        raise unknown(f"grouping of {method} importances", by, set(table["by"]))
     return table[table["by"] == by].head(top if top is not None else len(table)).reset_index(drop=True)

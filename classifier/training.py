@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from classifier import attribution
 from classifier import splits as splitting
 from classifier.artifacts import Card, Model, digest, load, save, versions
 from classifier.evaluate import Problem, check, choose, score
@@ -62,7 +63,7 @@ def train(
     problem = Problem.of(examples, classes, features)
     setting, _ = choose(problem, model, features, split, part.train, seed)
     table = problem.table(setting.features, "all")
-    classifier = build(model, setting.parameters, seed)
+    classifier = build(model, setting.parameters, problem.columns(setting.features, "all"), seed)
     classifier.fit(np.asfortranarray(table[part.train]), problem.codes[part.train])
 
     training, test = examples.rows(part.train), examples.rows(part.test)
@@ -83,7 +84,9 @@ def train(
     fitted = Model(card, classifier)
     found = score(problem, part.test, fitted.log_scores(test))
     card.scores.update(layer=found.layer, network=found.network, chance=1 / len(problem.labels))
-    save(out, fitted, measure(fitted, test, problem.codes[part.test], clusters(training), seed=seed))
+    correlated = clusters(training)
+    permutation = measure(fitted, test, problem.codes[part.test], correlated, seed=seed)
+    save(out, fitted, {"permutation": permutation, **attribution.measure(fitted, test, correlated)})
     return card
 
 

@@ -38,10 +38,11 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
     examples = load(traced)
     problem = Problem.of(examples, examples.identity["rule"].to_numpy(dtype=str), ["relative+shape"])
     for parameters in model_grid(model):
-        classifier = build(model, parameters).fit(problem.table("relative+shape", "all"), problem.codes)
+        classifier = build(model, parameters, problem.columns("relative+shape", "all"))
+        classifier.fit(problem.table("relative+shape", "all"), problem.codes)
         card = replace(load_card(trained), model=model, parameters=dict(parameters))
         fitted = Model(card, classifier)
-        artifacts.save(tmp_path / "model", fitted, pd.DataFrame({"by": ["statistic"]}))
+        artifacts.save(tmp_path / "model", fitted, {"permutation": pd.DataFrame({"by": ["statistic"]})})
         again = artifacts.load(tmp_path / "model")
         assert again.card == card
         np.testing.assert_array_equal(again.log_scores(examples), fitted.log_scores(examples))
@@ -83,8 +84,8 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
         ("classifier.skops", b"not a zip file", "not a skops file"),
         ("card.json", b"{", "damaged"),
         ("card.json", b"{}", "damaged"),
-        ("card.json", b'{"model_version": 99}', "model version 99; this Rulescope reads version 1"),
-        ("importance.parquet", b"x", "not a readable Parquet file"),
+        ("card.json", b'{"model_version": 99}', "model version 99; this Rulescope reads version 2"),
+        ("importance_permutation.parquet", b"x", "not a readable Parquet file"),
     ],
 )
 def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -93,7 +94,7 @@ def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, co
     model = shutil.copytree(trained, tmp_path / "model")
     (model / name).write_bytes(content)
     with pytest.raises(RequestError, match=message):
-        importance(model) if name == "importance.parquet" else artifacts.load(model)
+        importance(model) if name.startswith("importance") else artifacts.load(model)
 
 
 def test_a_damaged_xgboost_model_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def test_train_predict_and_importance(traced: Path, trained: Path, tmp_path: Pat
     shown = run("importance", trained, "--by", "observable", "--json", tmp_path / "i.json")
     assert "weight" in shown.splitlines()[1]
     assert json.loads((tmp_path / "i.json").read_text())[0]["name"] == "weight"
+    shown = run("importance", tmp_path / "model", "--method", "shap", "--top", 1, "--json", tmp_path / "s.json")
+    assert "log odds" in shown.splitlines()[0]
+    found = json.loads((tmp_path / "s.json").read_text())[0]
+    assert shown.splitlines()[1].split() == [f"{found['importance']:.4f}", *found["members"].split()]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,18 @@ def test_train_predict_and_importance(traced: Path, trained: Path, tmp_path: Pat
         (["predict", "nowhere", "DATASET"], "nowhere is not a model"),
         (["predict", "MODEL", "DATASET", "--out", "p.xls"], "must end in .parquet or .csv"),
         (["importance", "MODEL", "--by", "unit"], "unknown grouping 'unit'"),
+        (
+            ["importance", "MODEL", "--method", "gain"],
+            "unknown importance method 'gain'; known: impurity, permutation, shap",
+        ),
+        (
+            ["importance", "MODEL", "--method", "shap"],
+            r"\(forest\) has no shap importances; it has: permutation, impurity",
+        ),
+        (
+            ["importance", "MODEL", "--method", "impurity", "--by", "depth"],
+            "'depth'; known: checkpoint, function, observable",
+        ),
         (["report", "nowhere"], "nowhere is not a dataset"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from synthetic import grid, write
 
 from classifier import evaluate as evaluation
-from classifier import models, plots
+from classifier import plots
 from classifier.report import BEGIN, END, PICTURES, copy_into_readme, report
 from classifier.trajectories import load
 from generator.errors import RequestError
@@ -22,9 +22,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     location = write(tmp_path_factory.mktemp("reported") / "demo", grid(architectures=["mlp3"], seeds=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("classifier.report.FEATURES", ("relative",))
-        patch.setattr("classifier.report.MODELS", {"forest": models.MODELS["forest"]})
         patch.setattr("classifier.report.N_SPLITS", 2)
-        report(location, permute_labels=2)
+        report(location, permute_labels=2, models=["forest"])
     return location
 
 

@@ -158,6 +158,11 @@ class Family:
     weight_decay: float
     stems: bool = False  # whether it comes with a small and a large stem
 
+    @property
+    def name(self) -> str:
+        """What its members have in common: mlp, knet, …"""
+        return self.build.__name__.lower()
+
     def __call__(self, shape: InputShape, form: Form, draw: Draw) -> Network:
         """A stack of networks for stimuli of `shape`. Raises RequestError if the input is too small for its kernels."""
         return self.build(shape, form, draw, **self.options)

@@ -42,7 +42,7 @@ from generator.dataset import Dataset
 from generator.errors import RequestError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-MODELS = ("svm", "logistic", "forest", "xgboost")  # without the convolution, which takes as long as all of them
+MODELS = ("svm", "logistic", "forest", "xgboost")  # the convolution would add half a minute of one core
 OTHER_SPLITS = ("network", "architecture", "task", "paper")
 N_SPLITS = 10
 OTHER_N_SPLITS = 3  # of the random ones among them

@@ -45,6 +45,8 @@ def plan(spec: SpecFile) -> None:
     console.print(
         f"about {_duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)", soft_wrap=True
     )
+    for sentence in found.missing:
+        console.print(f"before it can start: {sentence}", soft_wrap=True, markup=False)
 
 
 def _duration(seconds: float) -> str:

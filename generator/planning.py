@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.dataset import Cohort
 from generator.keys import digest
@@ -97,7 +98,10 @@ def cost(network: NetworkSpec, checkpoints: int, probe: int) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective)."""
+    """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective).
+
+    `missing` says of every task whose data is not there how to get it.
+    """
 
     name: str
     networks: int
@@ -108,6 +112,7 @@ class Plan:
     counts: dict[tuple[str, str, str, str], int]
     core_seconds: float
     bytes: int
+    missing: tuple[str, ...]
 
 
 def plan(spec: Spec) -> Plan:
@@ -124,4 +129,5 @@ def plan(spec: Spec) -> Plan:
         counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
         core_seconds=sum(cost(network, spec.checkpoints, spec.probe) for network in networks),
         bytes=examples * spec.checkpoints * BYTES_PER_ROW,
+        missing=tuple(filter(None, (tasks.info(task).missing() for task in dict.fromkeys(n.task for n in networks)))),
     )

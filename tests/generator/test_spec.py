@@ -210,6 +210,15 @@ def test_the_papers_grid_has_its_networks_examples_and_layers() -> None:
     assert len({n.configuration for n in networks}) == 1056 // 4
 
 
+def test_a_plan_says_what_data_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    imagenet, words, cifar = planning.plan(spec.read(PAPER)).missing
+    assert "load_dataset('ILSVRC/imagenet-1k')" in imagenet
+    assert "word-speaker-noise/train/<class>/" in words
+    assert "load_dataset('uoft-cs/cifar10')" in cifar
+    assert planning.plan(parse()).missing == ()
+
+
 def test_width_and_stem_are_part_of_a_network_and_the_stem_only_where_there_is_one() -> None:
     text = (
         'name = "x"\n[[grid]]\ntask = "photos"\narchitecture = ["knet4", "alexnet"]\nrule = "fa"\nwidth = [0.25, 1.0]\n'

@@ -28,7 +28,9 @@ from generator.observables import measure
 from generator.rules.contract import Pathway, Update, per_network
 from generator.spec import NetworkSpec
 
-EXPLODED = 50.0  # a training loss beyond this multiple of chance counts as divergence [ours]
+EXPLODED = (
+    50.0  # a training loss beyond this multiple of chance counts as divergence; so do weights, if it is bounded [ours]
+)
 REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
 
 
@@ -155,6 +157,12 @@ class Stack:
             self.update.step(self.parameters, lesson.gradients, self.rate if factor == 1 else self.rate * factor)
         return lesson.losses
 
+    @torch.no_grad()
+    def growth(self) -> Float[Tensor, " k"]:
+        """The largest over layers of the root mean square of the weights, as a multiple of what it was drawn with."""
+        layers = self.network.layers
+        return torch.stack([layer.weight.flatten(1).square().mean(1).sqrt() / layer.scale for layer in layers]).amax(0)
+
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that moves as the stack learns: weights, running statistics, the state of update and pathway."""
         return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in self._moving().items()}
@@ -246,6 +254,9 @@ def go_on(
         every = torch.stack([*learned, losses])  # (updates + 1, k)
         exploded = ~(every < limit)
         first = done + exploded.byte().argmax(0)
+        if stack.objective.bounded:  # what explodes unseen by the loss is dated to the checkpoint that finds it
+            grown = stack.growth() > EXPLODED
+            first, exploded = torch.where(exploded.any(0), first, until), exploded | grown
         diverged_at = torch.where(exploded.any(0) & (diverged_at < 0), first, diverged_at)
         yield Observation(
             checkpoint=index,

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -89,7 +90,7 @@ class Dataset:
 
     def remove(self, name: str) -> None:
         """Remove one file, if it is there."""
-        if self.exists(name):
+        with suppress(FileNotFoundError):
             self.fs.delete_file(self._path(name))
 
     def check_vacant(self) -> None:
@@ -100,7 +101,11 @@ class Dataset:
             raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
 
     def sweep(self) -> None:
-        """Remove what a killed run left staged."""
+        """Remove what a killed run left staged, and the state in training of cohorts that are complete."""
+        complete = self.complete()
+        for info in self.files("_inflight"):
+            if info.base_name.removesuffix(".safetensors") in complete:
+                self.remove(f"_inflight/{info.base_name}")
         for folder in ("", "observables", "networks", "snapshots", "_inflight"):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):

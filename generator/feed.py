@@ -13,8 +13,10 @@ from torch import Tensor
 
 from generator.curricula.stimuli import Part, Resident
 
-DECODERS = min(16, os.cpu_count() or 1)  # threads that read stimuli; images are decoded outside Python's lock
-AHEAD = max(4, DECODERS)  # batches being read beyond the one in use
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+DECODERS = min(16, CORES)  # threads that read stimuli; images are decoded outside Python's lock
+AHEAD = max(4, DECODERS)  # batches being read beyond the one in use, at most
+MEMORY = 1 << 30  # bytes that these may take
 
 Seen = Callable[[int], Int[np.ndarray, "k b"]]  # which stimuli each network sees in one update
 
@@ -43,16 +45,18 @@ class Streamed:
         self.part, self.seen, self.steps, self.device, self.dtype = part, seen, steps, device, dtype
         self.pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="stimuli")
         self.coming: dict[int, Future[list[Tensor]]] = {}
+        self.ahead = AHEAD
 
     def take(self, step: int) -> tuple[Float[Tensor, "k b c h w"], Int64[Tensor, "k b"]]:
         """The batch of one update, read by now if the threads keep up; those that follow are under way."""
-        wanted = range(step, min(step + 1 + AHEAD, self.steps))
+        wanted = range(step, min(step + 1 + self.ahead, self.steps))
         for unwanted in self.coming.keys() - set(wanted):
             self.coming.pop(unwanted).cancel()
         for each in wanted:
             if each not in self.coming:
                 self.coming[each] = self.pool.submit(self._read, self.seen(each))
         images, place, labels = (each.to(self.device, non_blocking=True) for each in self.coming.pop(step).result())
+        self.ahead = max(1, min(AHEAD, MEMORY // images.nbytes))
         x = images.to(self.dtype).index_select(0, place.flatten())
         return x.unflatten(0, place.shape).movedim(-1, 2), labels
 

@@ -56,9 +56,8 @@ def generate(
     if workers is not None and workers < 0:
         raise RequestError(f"workers must be 0 (this process) or more, not {workers}")
     device = resolve_device(device)
-    for task in dict.fromkeys(network.task for network in parsed.networks):
-        if sentence := tasks.info(task).missing():
-            raise RequestError(sentence)
+    for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
+        tasks.check(task, pixels)
     dataset = Dataset(out)
     cohorts = prepare(dataset, parsed, device)
     complete = dataset.complete()

@@ -47,7 +47,7 @@ NONLINEARITIES = {
 }
 
 
-# What the factors of a layer's products are rounded to; None: not at all.
+# What a layer's products are computed in: their factors and results are rounded to it. None: as the tensors are.
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -121,7 +121,7 @@ class WeightLayer(ABC):
         last: drawn with standard deviation 1/√fan-in instead of He's √(2/fan-in).
         bias: whether it has biases; they start at 0.
         penalty: the L2 penalty on its weights, where it is not that of its network.
-        precision: what the factors of its three products are rounded to; sums, weights and all else keep theirs.
+        precision: what its three products are computed in; weights, errors and updates keep theirs.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class Conv(WeightLayer):
 
     def forward(
         self, x: Float[Tensor, "k b c h w"], weight: Float[Tensor, "k o c s s"], bias: Float[Tensor, "k o"] | None
-    ) -> Float[Tensor, "k b o h w"]:
+    ) -> Float[Tensor, "k b o h2 w2"]:
         """W ∗ x + b. Raises RequestError for a kernel with taps that no input position ever reaches."""
         side, stride = min(x.shape[-2:]), self.how["stride"]
         if self.size // 2 > (side - 1) // stride * stride:  # where the last window is centred

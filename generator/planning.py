@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
     """How many networks like this one to train as one stack."""
     room, sizes = ROOM[device], network.sizes
     weights, units = sum(size.weights for size in sizes), sum(size.units for size in sizes)
-    step = 4 * (4 * weights + 2 * network.batch_size * units)  # weights, gradients, two moments; outputs and errors
+    shown = network.batch_size * OBJECTIVES[network.objective].shown
+    step = 4 * (4 * weights + 2 * shown * units)  # weights, gradients, two moments; outputs and errors
     whole = max(step, 4 * (4 * weights + room.copies * probe * units))
     return max(1, min(room.most, room.memory // whole, max(FEW, room.fast // step)))
 
@@ -77,7 +79,7 @@ def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     """The cohort of these networks."""
     first, ids = members[0], tuple(member.network_id for member in members)
     name = f"{first.rule.label}-{first.architecture}-{first.task}-{digest(' '.join(sorted(ids)), 5)}"
-    return Cohort(name.replace("+", "_"), ids), list(members)
+    return Cohort(re.sub(r"[^A-Za-z0-9.-]+", "_", name), ids), list(members)  # a task's name may be a path
 
 
 def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:

@@ -67,7 +67,7 @@ _NETWORK_RECORD = {
     "width": ("float32", "factor on the units and channels of hidden layers"),
     "stem": ("category", "first convolution: `large` as published, `small` for small images"),
     "schedule": ("category", "how the rate moves during training"),
-    "precision": ("category", "what the factors of products are rounded to"),
+    "precision": ("category", "what the layers' products are computed in"),
     "epochs": ("int32", "passes through the training part"),
     "steps": ("int32", "updates planned"),
     "rate": ("float64", "learning rate: multiplier × base rate"),

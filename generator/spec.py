@@ -163,14 +163,14 @@ class Grid(_Table):
     rule: Axis[RuleEntry]
     objective: Axis[StrictStr] = "supervised"
     nonlinearity: Axis[StrictStr] = "relu"
-    width: Axis[PositiveFloat] = 1.0
+    width: Axis[Annotated[StrictFloat, Field(gt=0, le=64)]] = 1.0
     stem: Axis[StrictStr] | None = None
     schedule: Axis[StrictStr] = "constant"
     precision: Axis[StrictStr] = "float32"
     batch_size: Axis[PositiveInt] = 128
     learning_rate: Axis[PositiveFloat] = 1.0
     epochs: Axis[PositiveInt] = 40
-    pixels: Axis[PositiveInt] | None = None
+    pixels: Axis[Annotated[StrictInt, Field(gt=0, le=4096)]] | None = None
     weight_decay: Axis[NonNegativeFloat] | None = None
     seeds: PositiveInt = 1
 
@@ -213,6 +213,7 @@ class Spec(_Table):
     def _block(self, index: int) -> list[NetworkSpec]:
         block, where = self.grid[index], f"grid block {index + 1}"
         parsed = [rules.parse(entry, where) for entry in _axis(block.rule)]
+        block = block.model_copy(update={"task": [tasks.canonical(name) for name in _axis(block.task)]})
         for name in _axis(block.task):
             tasks.info(name, where)
         for kind, names, known in (
@@ -251,6 +252,12 @@ class Spec(_Table):
         if about.sides and network.pixels not in about.sides:
             sides = " or ".join(filter(None, (", ".join(map(str, about.sides[:-1])), str(about.sides[-1]))))
             raise RequestError(f"{where}: task {network.task!r} can be had at {sides} pixels, not at {network.pixels}")
+        if about.classes < 2:
+            raise RequestError(f"{where}: task {network.task!r} has one class: there is nothing to tell apart")
+        if OBJECTIVES[network.objective].shown > 1 and min(network.batch_size, self.probe) < 2:
+            raise RequestError(
+                f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more"
+            )
         if network.batch_size > about.train:
             raise RequestError(
                 f"{where}: batch_size {network.batch_size} is larger than task {network.task!r}, "
@@ -271,9 +278,10 @@ class Spec(_Table):
             )
         try:
             measure(network.family, network.input, network.form)
-        except RequestError as error:
+        except (RequestError, RuntimeError) as error:  # the latter is PyTorch's when memory is not enough
+            found = error if isinstance(error, RequestError) else "one such network does not fit into memory"
             raise RequestError(
-                f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {error}"
+                f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {found}"
             ) from error
 
     def to_toml(self) -> str:

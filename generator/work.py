@@ -52,7 +52,7 @@ def work(assignment: Assignment) -> Receipt:
     started, failure = time.perf_counter(), ""
     keep = [i for i, member in enumerate(members) if member.network_id in assignment.snapshot_ids]
     observations: list[cohort.Observation] = []
-    about = {"networks": [member.network_id for member in members], "device": assignment.device}
+    about = {"networks": [m.network_id for m in members], "kept": keep, "device": assignment.device}
     inflight = Inflight(dataset, name, about | {"settings": dict(assignment.settings), "versions": tables.versions()})
     with process.for_training():
         settings = assignment.settings
@@ -77,6 +77,6 @@ def work(assignment: Assignment) -> Receipt:
     dataset.publish_table(f"networks/{name}.parquet", record)
     if not failure:
         dataset.publish_table(f"observables/{name}.parquet", tables.observables(members, observations))
-    inflight.remove()
+        inflight.remove()
     states = Counter(record.column("status").to_pylist())
     return Receipt(name, len(members), states, seconds, failure)

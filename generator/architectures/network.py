@@ -39,7 +39,7 @@ class Form:
         stem: "large", as published for images of 224 pixels, or "small", which keeps the input's resolution. An
             architecture without either ignores it.
         head: "classes", a linear read-out, or "projection", SimCLR's two layers.
-        precision: what the factors of products are rounded to: "float32", not at all, or "bfloat16".
+        precision: what products are computed in: "float32" or "bfloat16".
     """
 
     nonlinearity: str = "relu"

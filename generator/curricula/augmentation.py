@@ -91,7 +91,7 @@ def _rotation(angle: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
 def _blur(images: Float[Tensor, "n c h w"], sigma: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
     """A Gaussian of its own width for every image; edges are mirrored."""
     side = images.shape[-1]
-    reach = max(1, round(0.05 * side))  # half of a kernel of a tenth of the image
+    reach = min(max(1, round(0.05 * side)), side - 1)  # half of a kernel of a tenth of the image
     offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
     width = (sigma * (side / 224)).clamp(min=0.1)
     kernel = torch.exp(-0.5 * (offsets / width[:, None]) ** 2)
@@ -99,6 +99,7 @@ def _blur(images: Float[Tensor, "n c h w"], sigma: Float[Tensor, " n"]) -> Float
     for axis in (2, 3):
         pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
         padded = F.pad(images, pad, mode="reflect")
-        shifted = [padded.narrow(axis, i, side) * _column(kernel[:, i]) for i in range(len(offsets))]
-        images = torch.stack(shifted).sum(0)
+        images = torch.zeros_like(images)
+        for i in range(len(offsets)):
+            images.addcmul_(padded.narrow(axis, i, side), _column(kernel[:, i]))
     return images

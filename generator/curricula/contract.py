@@ -32,6 +32,7 @@ class Objective(ABC):
 
     head: ClassVar[str]  # the head that a network needs for it
     shown: ClassVar[int] = 1  # views of a stimulus
+    bounded: ClassVar[bool] = False  # whether the loss stays small however far the weights go
 
     @abstractmethod
     def views(self, batch: Batch) -> Tensor:

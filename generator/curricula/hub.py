@@ -113,6 +113,14 @@ def info(name: str) -> TaskInfo:
     return TaskInfo(*numbers, (), partial(_open, name, numbers[0]), partial(_missing, name))
 
 
+def canonical(name: str) -> str:
+    """The one name of `hub:…` or `folder:…`; a network's identity rests on it."""
+    source, _, address = name.partition(":")
+    if source == "folder":
+        return f"folder:{os.path.normpath(address)}"
+    return next((short for short, known in KNOWN.items() if known is _known(name)), name)
+
+
 def _known(name: str) -> Known | None:
     source, address = name.split(":", 1)
     if source == "folder":

@@ -23,7 +23,7 @@ RIDGE = 1e-2  # of the read-out, in units of the mean variance of a feature over
 class SimCLR(Objective):
     """NT-Xent between two views of a stimulus, both in one pass: batch norm sees the 2 b of them together."""
 
-    head, shown = "projection", 2
+    head, shown, bounded = "projection", 2, True
 
     def views(self, batch: Batch) -> Float[Tensor, "k twob c h w"]:
         """All first views, then all second ones."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from generator.curricula import digits, photos, words
 from generator.curricula.stimuli import Part, Resident, Standardised, TaskInfo, in_memory
-from generator.errors import unknown
+from generator.errors import RequestError, unknown
 from generator.keys import stream
 
 TASKS: dict[str, TaskInfo] = {
@@ -41,6 +41,25 @@ def info(name: str, where: str = "") -> TaskInfo:
     if name not in TASKS:
         raise unknown("task", name, [*TASKS, "hub:<dataset>", "folder:<path>"], where)
     return TASKS[name]
+
+
+def canonical(name: str) -> str:
+    """The one name of a task: the short one of a well-known data set, a folder's path without detours."""
+    if name.startswith(SOURCES):
+        from generator.curricula import hub
+
+        return hub.canonical(name)
+    return name
+
+
+def check(name: str, pixels: int) -> None:
+    """Raise RequestError, with one sentence, if a task's data is missing, or not what it should be at first sight."""
+    about = info(name)
+    if sentence := about.missing():
+        raise RequestError(sentence)
+    if name.startswith(SOURCES):
+        for part in about.open(pixels):
+            part.read(np.arange(1))
 
 
 @lru_cache(maxsize=4)

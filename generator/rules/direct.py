@@ -17,7 +17,8 @@ class DirectFeedbackAlignment(Pathway):
     Within a block (pooling, normalisation, nonlinearity, the weights themselves) differentiation is exact. B_l is drawn with
     standard deviation 1/√units, the law of the output layer's own weights; it is (k, units, outputs). [ours]
 
-    A tensor that two layers read, as at the start of a residual block, is one place: the error arrives there once.
+    A tensor that two layers read, as at the start of a residual block, is one place: the error arrives there once. An identity
+    shortcut lies inside the blocks: what arrives above it also comes down through it. [ours]
     """
 
     def __init__(self, network: Network, draw: Draw) -> None:

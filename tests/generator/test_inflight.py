@@ -123,6 +123,29 @@ def test_a_killed_worker_leaves_its_checkpoints_and_the_next_one_removes_them(
     assert a.read_bytes() == b.read_bytes()
 
 
+def test_a_failure_keeps_the_checkpoints_and_a_complete_cohort_loses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'name = "x"\ncheckpoints = 5\nprobe = 16\n[[grid]]\ntask = "photos"\narchitecture = "mlp2"\nrule = "ia"\nepochs = 3\n'
+    looked, left = cohort.observe, iter(range(3))
+
+    def failing(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise OSError("a stale file handle")
+        return looked(*arguments)
+
+    monkeypatch.setattr(cohort, "observe", failing)
+    assert generate(parse(text), tmp_path, workers=0).failures
+    (file,) = (tmp_path / "_inflight").iterdir()
+    kept = file.read_bytes()
+    monkeypatch.setattr(cohort, "observe", looked)
+    assert not generate(parse(text), tmp_path, workers=0).failures
+    assert not file.exists()
+    file.write_bytes(kept)  # as a kill leaves it that comes after the cohort's files
+    generate(parse(text), tmp_path, workers=0)
+    assert not file.exists()
+
+
 def test_short_cohorts_are_not_slowed_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inflight, "SECONDS", 20.0)
     published: list[str] = []

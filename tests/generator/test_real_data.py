@@ -76,6 +76,9 @@ def test_a_folder_of_files_becomes_a_dataset(write, architecture: str, objective
     summary = generate(parse(text(tmp_path / "data", architecture, objective)), tmp_path / "out", workers=0)
     assert summary.states == {"complete": 2}
     assert problems(Dataset(tmp_path / "out")) == []
+    assert not [path for path in (tmp_path / "out" / "networks").iterdir() if path.is_dir()]
+    again = generate(parse(text(tmp_path / "data", architecture, objective)), tmp_path / "out", workers=0)
+    assert again.done_now == 0
     rows = pd.read_parquet(tmp_path / "out" / "observables")
     last = rows[(rows["checkpoint"] == 2) & (rows["rule"] == "sgdm")]
     assert last["probe_accuracy"].iloc[0] >= 0.75
@@ -91,6 +94,29 @@ def test_streamed_and_resident_files_give_the_same_dataset(tmp_path: Path, monke
     tables = [pd.read_parquet(tmp_path / name / "observables") for name in ("resident", "streamed")]
     numbers = [table.select_dtypes("number").to_numpy(np.float64) for table in tables]
     np.testing.assert_allclose(*numbers, rtol=2e-3, atol=1e-4)
+
+
+def test_a_data_set_has_one_identity_however_it_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "data")
+    names = [f"folder:{tmp_path}/data", f"folder:{tmp_path}/data/", f"folder:{tmp_path}/other/../data"]
+    found = {
+        parse(text(tmp_path, "knet4").replace(f"folder:{tmp_path}", name)).networks[0].network_id for name in names
+    }
+    assert len(found) == 1
+    short, long = (
+        parse(text(tmp_path, "knet4").replace(f"folder:{tmp_path}", name)).networks[0].network_id
+        for name in ("hub:cifar10", "hub:uoft-cs/cifar10")
+    )
+    assert short == long
+
+
+def test_data_that_cannot_be_read_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    pictures(tmp_path / "data")
+    for file in (tmp_path / "data" / "test" / "left").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(RequestError, match=r"cannot read .*test/left/0.png"):
+        generate(parse(text(tmp_path / "data", "knet4")), tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_data_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

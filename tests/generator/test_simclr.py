@@ -81,6 +81,16 @@ def test_every_rule_learns_to_tell_views_apart(rule: str) -> None:
     assert np.mean(losses[-20:]) < np.mean(losses[:10]) - 0.03
 
 
+def test_weights_that_explode_are_divergence_though_the_loss_stays_small() -> None:
+    settings = {"objective": "simclr", "batch_size": 100, "architecture": "mlp3", "task": "photos"}
+    calm, wild = (member("sgdm", **settings, learning_rate=rate) for rate in (1.0, 1e7))
+    seen = list(cohort.train([calm, wild], checkpoints=4, probe=16))
+    assert [o.diverged_at[0] for o in seen] == [-1] * 4
+    assert seen[0].diverged_at[1] == -1
+    assert 0 < seen[-1].diverged_at[1] <= seen[-1].step
+    assert seen[-1].probe_loss[1] < cohort.EXPLODED
+
+
 def test_the_heads_own_penalty_replaces_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     built, seen = stack(member("sgdm", "knet4", objective="simclr", weight_decay=0.1)), []
     monkeypatch.setattr(built.update, "step", lambda tensors, grads, rate: seen.extend(grads))

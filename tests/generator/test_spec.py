@@ -210,6 +210,20 @@ def test_the_papers_grid_has_its_networks_examples_and_layers() -> None:
     assert len({n.configuration for n in networks}) == 1056 // 4
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ('objective = "simclr"\nbatch_size = 1\n', "compares stimuli: batch_size and probe must be 2 or more"),
+        ("width = 1000.0\n", "less than or equal to 64"),
+        ("pixels = 100000\n", "less than or equal to 4096"),
+        ("width = 0.0\n", "greater than 0"),
+    ],
+)
+def test_what_no_network_could_do_is_refused(change: str, sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        parse(change)
+
+
 def test_a_plan_says_what_data_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     imagenet, words, cifar = planning.plan(spec.read(PAPER)).missing

@@ -76,6 +76,6 @@ def _metadata(content: bytes) -> str:
     return header.get("__metadata__", {}).get("about", "")
 
 
-def _observation(row: Sequence[np.ndarray]) -> Observation:
+def _observation(row: Sequence[Any]) -> Observation:
     values: dict[str, Any] = dict(zip(_KEPT, row, strict=True))
     return Observation(**values | {name: int(values[name]) for name in ("checkpoint", "step")}, snapshots={})

@@ -143,6 +143,16 @@ def test_what_is_observed_is_the_probe_set_as_it_is() -> None:
     assert float(losses[0]) == pytest.approx(nt_xent(outputs), rel=1e-10)
 
 
+def test_every_batch_of_every_data_seed_has_keys_of_its_own() -> None:
+    built = stack(
+        *(member(objective="simclr", batch_size=200, model_seed=m, data_seed=d) for m, d in ((0, 0), (1, 0), (0, 1)))
+    )
+    keys = [built.batch(step).keys.tolist() for step in range(2 * built.first.steps_per_epoch)]  # type: ignore[union-attr]
+    assert all(a == b for a, b, _ in keys)  # model seeds do not enter
+    assert len({key for a, _, c in keys for key in (a, c)}) == 2 * len(keys)
+    assert built.batch(3).keys.tolist() == keys[3]  # type: ignore[union-attr]
+
+
 # -- views -------------------------------------------------------------------------------------------------------------
 def images(k: int = 2, b: int = 200, side: int = 16, channels: int = 3) -> torch.Tensor:
     smooth = torch.randn(k, b, channels, 4, 4, generator=torch.Generator().manual_seed(0)).flatten(0, 1)

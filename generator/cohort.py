@@ -83,6 +83,7 @@ class Stack:
             if isinstance(train, Resident)
             else Streamed(train, self.seen, first.steps, self.device, dtype)
         )
+        self.losses: list[Float[Tensor, " k"]] = []  # of the updates since the last checkpoint
         self.epoch, self.keys = -1, self._keys([])
         self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
         self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
@@ -236,9 +237,19 @@ def train(
 
 
 def go_on(
-    stack: Stack, seen: Sequence[Observation], checkpoints: int, probe: int, keep: Collection[int] = ()
+    stack: Stack,
+    seen: Sequence[Observation],
+    checkpoints: int,
+    probe: int,
+    keep: Collection[int] = (),
+    learned: Callable[[], None] = lambda: None,
 ) -> Iterator[Observation]:
-    """The observations that follow those seen, of a stack as it was at the last of them (or settled, if there is none)."""
+    """The observations that follow those seen, of a stack as it was at some update after the last of them.
+
+    Args:
+        stack: settled, if nothing was seen; `stack.losses` are those of the updates since the last observation.
+        learned: called after every update.
+    """
     stimuli = stack.probe(probe)
     reference = cache(stack.reference)
     limit = EXPLODED * stack.objective.chance(stack.first.input.classes, stack.first.batch_size)
@@ -249,9 +260,12 @@ def go_on(
     for index, until in list(enumerate(checkpoint_steps(stack.first.steps, checkpoints)))[len(seen) :]:
         if bool((diverged_at >= 0).all()):
             return
-        learned = [stack.step(stack.batch(step)) for step in range(done, until)]
+        for step in range(done + len(stack.losses), until):
+            stack.losses.append(stack.step(stack.batch(step)))
+            learned()
         losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference)
-        every = torch.stack([*learned, losses])  # (updates + 1, k)
+        every = torch.stack([*stack.losses, losses])  # (updates + 1, k)
+        stack.losses.clear()
         exploded = ~(every < limit)
         first = done + exploded.byte().argmax(0)
         if stack.objective.bounded:  # what explodes unseen by the loss is dated to the checkpoint that finds it

@@ -1,7 +1,8 @@
 """A cohort in training, kept so that it can go on after its worker has died: all that moves, and what was observed so far.
 
-One safetensors file per cohort, `_inflight/<cohort>.safetensors`, is replaced whole at a checkpoint and removed once the cohort's
-own files are there. What was learned is restored bit for bit, and every draw is keyed, so a resumed run ends in the same bytes.
+One safetensors file per cohort, `_inflight/<cohort>.safetensors`, is replaced whole from time to time, at a checkpoint or between
+two, and removed once the cohort's own files are there. What was learned is restored bit for bit, and every draw is keyed, so a
+resumed run ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+import torch
 
 from generator.cohort import Observation, Stack
 from generator.dataset import Dataset
@@ -48,9 +50,11 @@ class Inflight:
                 return []
             state = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}
             columns = [arrays[f"observed.{name}"] for name in _KEPT]
+            losses = torch.from_numpy(arrays["losses"]).to(stack.device, stack.dtype)
             stack.restore(state)
         except (ValueError, KeyError, safetensors.SafetensorError):
             return []  # damaged, or of another stack: start again
+        stack.losses = [*losses]
         return [_observation(row) for row in zip(*columns, strict=True)]
 
     def flush(self, stack: Stack, observations: Sequence[Observation]) -> None:
@@ -59,6 +63,9 @@ class Inflight:
         if start - self.flushed < max(SECONDS, self.cost / SHARE):
             return
         arrays = {f"state.{name}": array for name, array in stack.state().items()}
+        arrays["losses"] = (
+            torch.stack(stack.losses).cpu().numpy() if stack.losses else np.empty((0, len(stack.members)))
+        )
         for name in _KEPT:
             # in C order, which safetensors takes for granted
             arrays[f"observed.{name}"] = np.array([getattr(seen, name) for seen in observations], order="C")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from generator.dataset import Dataset
@@ -61,12 +62,13 @@ def work(assignment: Assignment) -> Receipt:
                 if not (observations := inflight.restore(stack)):
                     stack.settle()
                 checkpoints, probe = settings["checkpoints"], settings["probe"]
-                for seen in cohort.go_on(stack, list(observations), checkpoints, probe, keep):
+                flush = partial(inflight.flush, stack, observations)
+                for seen in cohort.go_on(stack, list(observations), checkpoints, probe, keep, flush):
                     for i, tensors in seen.snapshots.items():
                         path = f"snapshots/{members[i].network_id}/{seen.checkpoint}.safetensors"
                         dataset.publish(path, safetensors.numpy.save(dict(tensors)))
                     observations.append(replace(seen, snapshots={}))
-                    inflight.flush(stack, observations)
+                    flush()
         except DatasetError:
             raise
         except Exception as error:  # whatever a rule or an architecture raises is recorded with its networks

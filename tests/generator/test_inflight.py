@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,35 @@ def test_a_resumed_cohort_ends_in_the_same_bytes(rule: str, architecture: str, t
     members = [member(rule, architecture, **settings, model_seed=i, data_seed=i) for i in range(2)]
     undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
     assert same(interrupted(members, tmp_path, 3), undisturbed)
+
+
+@pytest.mark.parametrize("updates", [1, 7, 12])  # of 7 between checkpoints
+@pytest.mark.parametrize("rule", ["bp+momentum", "ia+adam"])
+def test_a_cohort_cut_short_between_checkpoints_goes_on_from_there(rule: str, updates: int, tmp_path: Path) -> None:
+    members = [member(rule, "knet4", batch_size=100, epochs=2, model_seed=i) for i in range(2)]
+    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+    steps = [observation.step for observation in undisturbed]
+    done: list[int] = []
+    kept, dies_at = Inflight(Dataset(tmp_path), "c", {}), updates
+
+    def learned() -> None:
+        done.append(1)
+        kept.flush(stack, seen)
+        if len(done) == dies_at:
+            raise KeyboardInterrupt
+
+    with closing(Stack(members)) as stack, suppress(KeyboardInterrupt):
+        stack.settle()
+        seen: list[Observation] = []
+        for observation in cohort.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
+            seen.append(observation)
+    with closing(Stack(members)) as stack:
+        seen = kept.restore(stack)
+        assert len(stack.losses) == updates - max(step for step in steps if step < updates)
+        for observation in cohort.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
+            seen.append(observation)
+    assert len(done) == steps[-1]  # no update was made twice
+    assert same(seen, undisturbed)
 
 
 def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:

@@ -38,13 +38,15 @@ def plan(spec: SpecFile) -> None:
     console.print(table)
     console.print(
         f"{found.networks:,} networks in {found.cohorts:,} cohorts, {found.examples:,} examples (network × layer), "
-        f"{found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",
+        f"{found.electrodes:,} electrodes, {found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",
         soft_wrap=True,
     )
     workers = cluster.default_workers()
     console.print(
         f"about {_duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)", soft_wrap=True
     )
+    for sentence in found.shortages:
+        console.print(sentence, soft_wrap=True)
     for sentence in found.missing:
         console.print(f"before it can start: {sentence}", soft_wrap=True, markup=False)
 
@@ -79,6 +81,8 @@ def generate(
         f"{summary.location}: {summary.networks:,} networks ({states}), {summary.done_now:,} of them done now",
         soft_wrap=True,
     )
+    for sentence in summary.shortages:
+        console.print(sentence, soft_wrap=True)
     for failure in summary.failures:
         console.print(f"failed: {failure}", markup=False, soft_wrap=True)
     if summary.failures:

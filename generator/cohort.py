@@ -21,10 +21,12 @@ from generator.curricula import tasks
 from generator.curricula.contract import Batch
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.stimuli import Part, Resident
+from generator.electrodes import FULL, Electrode
 from generator.feed import OnDevice, Streamed
 from generator.keys import stream
 from generator.layers import BatchNorm, Pass, WeightLayer
 from generator.observables import measure
+from generator.recording import Recorder
 from generator.rules.contract import Pathway, Update, per_network
 from generator.spec import NetworkSpec
 
@@ -46,7 +48,7 @@ class Observation:
 
     checkpoint: int
     step: int
-    statistics: Float32[np.ndarray, "k layers 45"]
+    statistics: Float32[np.ndarray, "k electrodes layers 45"]
     train_loss: Float[np.ndarray, " k"]
     probe_loss: Float[np.ndarray, " k"]
     probe_accuracy: Float[np.ndarray, " k"]
@@ -57,7 +59,13 @@ class Observation:
 class Stack:
     """The networks of a cohort as one stack, with rule and objective: everything that learns."""
 
-    def __init__(self, members: Sequence[NetworkSpec], device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        members: Sequence[NetworkSpec],
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        electrodes: Sequence[Electrode] = (FULL,),
+    ) -> None:
         """Draw the initial weights. Raises ValueError if the members cannot share a stack."""
         if len({member.stack_key for member in members}) != 1:
             raise ValueError("the networks of a stack must agree in everything but rates, weight decay and seeds")
@@ -68,6 +76,7 @@ class Stack:
         self.pathway = first.rule.build_pathway(self.network, self._draw)
         self.parameters = [tensor.requires_grad_() for tensor in self.network.parameters()]
         self.update = first.rule.build_update(self.parameters)
+        self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network.layers)
         self.rate = self._per_member([member.rate for member in members])
         self.decay = {
             id(layer.weight): self._per_member(
@@ -184,6 +193,7 @@ class Stack:
             "norms": self.network.norms,
             "update": self.update,
             "pathway": self.pathway,
+            "scales": self.recorder.scales,
         }
         for name, tensor in _tensors("stack", parts):
             found.setdefault(id(tensor), (name, tensor))
@@ -223,6 +233,7 @@ def train(
     probe: int = 256,
     device: str = "cpu",
     keep: Collection[int] = (),
+    electrodes: Sequence[Electrode] = (FULL,),
 ) -> Iterator[Observation]:
     """Train a cohort and yield its observations, one per checkpoint, until the end or until no network is alive.
 
@@ -230,8 +241,9 @@ def train(
         members: networks with equal `stack_key`.
         probe: number of probe stimuli.
         keep: positions of the networks whose raw tensors are wanted.
+        electrodes: what is recorded, and how.
     """
-    with closing(Stack(members, device)) as stack:
+    with closing(Stack(members, device, electrodes=electrodes)) as stack:
         stack.settle()
         yield from go_on(stack, [], checkpoints, probe, keep)
 
@@ -263,7 +275,7 @@ def go_on(
         for step in range(done + len(stack.losses), until):
             stack.losses.append(stack.step(stack.batch(step)))
             learned()
-        losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference)
+        losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference, index)
         every = torch.stack([*stack.losses, losses])  # (updates + 1, k)
         stack.losses.clear()
         exploded = ~(every < limit)
@@ -287,8 +299,12 @@ def go_on(
 
 @torch.no_grad()
 def observe(
-    stack: Stack, stimuli: Batch, keep: Collection[int] = (), reference: Callable[[], Batch] | None = None
-) -> tuple[Tensor, Tensor, Float[Tensor, "k layers 45"], dict[int, dict[str, np.ndarray]]]:
+    stack: Stack,
+    stimuli: Batch,
+    keep: Collection[int] = (),
+    reference: Callable[[], Batch] | None = None,
+    checkpoint: int = 0,
+) -> tuple[Tensor, Tensor, Float[Tensor, "k electrodes layers 45"], dict[int, dict[str, np.ndarray]]]:
     """Loss, accuracy, statistics and, of the networks in `keep`, raw tensors, on the probe set in evaluation mode.
 
     `reference` is `stack.reference`, perhaps remembering what it gave.
@@ -297,7 +313,8 @@ def observe(
     outputs = stack.network.forward(stimuli.x, run)
     losses, accuracy = stack.objective.assess(stack.network, stimuli, run, outputs, reference or stack.reference)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
-    statistics = measure(passed)
+    recordings = (each for one in passed for each in stack.recorder.record(*one, checkpoint))
+    statistics = measure(recordings).unflatten(1, (len(passed), -1)).transpose(1, 2)
     tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from generator.errors import RequestError
 
@@ -54,7 +54,9 @@ class Electrode:
     def name(self) -> str:
         """What differs from the full electrode, e.g. `units30_relative0.5_seed1`; or `full`."""
         parts = [
-            f"units{self.units}" if self.units is not None else f"fraction{_short(self.fraction)}" * (self.fraction < 1),
+            f"units{self.units}"
+            if self.units is not None
+            else f"fraction{_short(self.fraction)}" * (self.fraction < 1),
             f"poisson{_short(self.rate)}x{_short(self.window)}" if self.noise_mode == "poisson" else "",
             f"{self.noise_mode}{_short(self.noise)}" if self.gaussian else "",
             "between" * (self.synapses == "between"),
@@ -62,6 +64,11 @@ class Electrode:
             f"seed{self.seed}" * (self.seed > 0),
         ]
         return "_".join(filter(None, parts)) or "full"
+
+    @property
+    def quiet(self) -> Electrode:
+        """The same electrode without noise: what it records."""
+        return replace(self, noise_mode="none", noise=0.0, rate=0.0, window=0.0)
 
     @property
     def gaussian(self) -> bool:
@@ -87,7 +94,7 @@ def parse(name: str) -> Electrode:
         if found is None:
             raise ValueError
         of = found.groupdict()
-        noise = {"noise_mode": of["mode"], "noise": float(of["noise"])} if of["mode"] else {}
+        noise: dict[str, Any] = {"noise_mode": of["mode"], "noise": float(of["noise"])} if of["mode"] else {}
         if of["rate"]:
             rate, window = float(of["rate"]), float(of["window"])
             noise = {"noise_mode": "poisson", "noise": rate * window, "rate": rate, "window": window}

@@ -21,13 +21,17 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: networks per status over the whole dataset, networks done now, failures with their reasons."""
+    """What a run did: networks per status over the whole dataset, networks done now, failures with their reasons.
+
+    `shortages` says which electrodes recorded fewer units than asked, and in how many layers.
+    """
 
     location: str
     networks: int
     done_now: int
     states: dict[str, int]
     failures: tuple[str, ...]
+    shortages: tuple[str, ...] = ()
 
 
 def generate(
@@ -62,7 +66,7 @@ def generate(
     cohorts = prepare(dataset, parsed, device)
     complete = dataset.complete()
     todo = [(name, members) for name, members in cohorts if name not in complete]
-    todo.sort(key=lambda each: -sum(planning.cost(m, parsed.checkpoints, parsed.probe) for m in each[1]))
+    todo.sort(key=lambda each: -sum(planning.cost(m, parsed) for m in each[1]))
     assignments = [
         Assignment(os.fspath(out), name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
         for name, members in todo
@@ -80,7 +84,9 @@ def generate(
     for by_status in dataset.status()["states"].values():
         for status, count in by_status.items():
             states[status] = states.get(status, 0) + count
-    return Summary(str(dataset), len(parsed.networks), total, states, tuple(failures))
+    return Summary(
+        str(dataset), len(parsed.networks), total, states, tuple(failures), tuple(planning.shortages(parsed))
+    )
 
 
 def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:

@@ -7,7 +7,7 @@ those numbers into statistics, once for the rows of all layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,34 +23,63 @@ CHUNK = 1 << 17  # elements whose powers are summed at once on a CPU: few enough
 SHORT = 512  # up to this many elements sorting magnitudes once more is cheaper than finding their order in sorted x
 QUANTILES = (0.5, 0.75)
 
-Passed = tuple[WeightLayer, Tensor, Tensor]  # a layer, what it read, x (k, b, …), and what it wrote, y (k, b, …)
+
+class Recording(NamedTuple):
+    """What is recorded of one layer at one checkpoint.
+
+    Args:
+        weights: blocks (networks, synapses), in the order of the networks: one of all, or one of each.
+        units: the layer's output.
+        change: (1/n_out) Σ_i Σ_j ∂y_i/∂x_j per stimulus, or for one stimulus if it is the same for all.
+    """
+
+    weights: Sequence[Float[Tensor, "networks synapses"]]
+    units: Float[Tensor, "k b units"]
+    change: Float[Tensor, "k changes"]
 
 
-def measure(passed: Sequence[Passed]) -> Float[Tensor, "k layers 45"]:
-    """All statistics of every layer, in the catalogue's order, in float64."""
-    k, b = passed[0][1].shape[:2]
-    weights = [layer.weight.flatten(1) for layer, _, _ in passed]
-    units = [_units(y).flatten(0, 1) for _, _, y in passed]
-    table = _assemble(_joined([_reduced(tensor) for tensor in weights + units]))
-    weight = table[:, : len(passed) * k].unflatten(1, (len(passed), k))
-    activation = table[:, len(passed) * k :].unflatten(1, (len(passed), k, b)).mean(3)
-    change = torch.stack([change_statistics(*each) for each in passed], dim=1)
-    return torch.cat([weight, activation, change]).transpose(0, 2) + 0.0  # no −0, which sorts anywhere
+def measure(recordings: Iterable[Recording]) -> Float[Tensor, "k recordings 45"]:
+    """All statistics of every recording, in the catalogue's order, in float64."""
+    weights, activations, changes, stimuli = [], [], [], 1
+    for recording in recordings:
+        weights += [_reduced(block) for block in recording.weights]
+        activations.append(_reduced(recording.units.flatten(0, 1)))
+        changes.append(_of_change(recording.change))
+        stimuli = recording.units.shape[1]
+    table, n = _assemble(_joined(weights + activations)), len(changes)
+    k = table.shape[1] // (n * (1 + stimuli))
+    weight = table[:, : n * k].unflatten(1, (n, k))
+    activation = table[:, n * k :].unflatten(1, (n, k, stimuli)).mean(3)
+    return (
+        torch.cat([weight, activation, torch.stack(changes, dim=1)]).transpose(0, 2) + 0.0
+    )  # no −0: it sorts anywhere
 
 
-def _units(y: Tensor) -> Float[Tensor, "k b units"]:
-    """A layer's output, units in the order of memory: no copy, and their order does not matter."""
+def whole(layer: WeightLayer, x: Tensor, y: Tensor) -> Recording:
+    """Everything about a layer that read x (k, b, …) and wrote y (k, b, …)."""
+    outputs = units(y)
+    return Recording([layer.weight.flatten(1)], outputs, activity_change(layer, outputs, units(layer.ones_response(x))))
+
+
+def units(y: Tensor) -> Float[Tensor, "k b units"]:
+    """A layer's input or output, units in the order of memory (position by position, channels innermost): no copy."""
     return (y if y.ndim == 3 else y.movedim(2, -1)).flatten(2)
 
 
-def change_statistics(layer: WeightLayer, x: Tensor, y: Tensor) -> Float[Tensor, "3 k"]:
-    """Raw, squared and absolute value of (1/n_out) Σ_i Σ_j ∂y_i/∂x_j per stimulus, averaged over stimuli.
+def activity_change(
+    layer: WeightLayer, outputs: Float[Tensor, "k b units"], response: Float[Tensor, "k 1 units"]
+) -> Float[Tensor, "k changes"]:
+    """(1/n_out) Σ_i Σ_j ∂y_i/∂x_j, per stimulus or, if it is the same for all, once.
 
-    With W applied to an all-ones input, r, this is mean_i φ′(a_i) r_i: no backward pass, and always the forward weights.
+    With W applied to an all-ones input, the response r, this is mean_i φ′(a_i) r_i: no backward pass, and always the forward
+    weights.
     """
-    ones = _units(layer.ones_response(x))
-    slope = layer.phi.slope(_units(y[:, :1] if layer.nonlinearity == "linear" else y))  # if linear, of all stimuli
-    change = torch.bmm(slope, ones.mT)[..., 0].double() / ones.shape[-1]
+    slope = layer.phi.slope(outputs[:, :1] if layer.nonlinearity == "linear" else outputs)
+    return torch.bmm(slope, response.mT)[..., 0].double() / response.shape[-1]
+
+
+def _of_change(change: Float[Tensor, "k changes"]) -> Float[Tensor, "3 k"]:
+    """Raw, squared and absolute value, averaged over stimuli."""
     return torch.stack([change.mean(1), change.square().mean(1), change.abs().mean(1)])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.dataset import Cohort
+from generator.electrodes import Electrode
 from generator.keys import digest
 from generator.spec import NetworkSpec, Spec
 
@@ -45,6 +46,7 @@ FEW = 4  # networks that are stacked even where that is not faster: they share t
 # Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
 FLOPS_PER_SECOND = 70e9
 SECONDS_PER_ELEMENT = 12e-9  # all statistics of one measured element
+SECONDS_PER_DRAW = 8e-9  # of Gaussian noise, on one measured element; a spike count takes ten times as long
 SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
 SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
 BYTES_PER_ROW = 260
@@ -88,21 +90,40 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
     return [group[a:b] for a, b in pairwise(bounds)]
 
 
-def cost(network: NetworkSpec, checkpoints: int, probe: int) -> float:
+def cost(network: NetworkSpec, spec: Spec) -> float:
     """Estimated seconds of one core for one network: 3 products per layer and update, what lies between, the statistics."""
     macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
     shown = network.batch_size * OBJECTIVES[network.objective].shown
     layers = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in network.sizes)
     step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION) + layers
-    elements = sum(size.weights + size.units * probe for size in network.sizes)
-    return network.steps * step + checkpoints * elements * SECONDS_PER_ELEMENT
+    measured = sum(_recording(electrode, network, spec.probe) for electrode in spec.electrodes)
+    return network.steps * step + spec.checkpoints * measured
+
+
+def _recording(electrode: Electrode, network: NetworkSpec, probe: int) -> float:
+    """Estimated seconds of one core for what one electrode records at one checkpoint."""
+    units = probe * sum(electrode.count(size.units) for size in network.sizes)
+    weights = sum(electrode.count(size.weights) for size in network.sizes)
+    draws = {"none": 0, "poisson": 10 * units}.get(electrode.noise_mode, units + weights)
+    return (units + weights) * SECONDS_PER_ELEMENT + draws * SECONDS_PER_DRAW
+
+
+def shortages(spec: Spec) -> list[str]:
+    """A sentence for every electrode that asks for more units than some layers have."""
+    layers = list(dict.fromkeys((n.architecture, n.form, n.input, size) for n in spec.networks for size in n.sizes))
+    counts = {e.units: sum(size.units < e.units for *_, size in layers) for e in spec.electrodes if e.units is not None}
+    return [
+        f"{wanted} units are more than {count} of the {len(layers)} kinds of layer have: all of theirs are recorded"
+        for wanted, count in counts.items()
+        if count
+    ]
 
 
 @dataclass(frozen=True)
 class Plan:
     """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective).
 
-    `missing` says of every task whose data is not there how to get it.
+    `missing` says of every task whose data is not there how to get it, `shortages` which electrodes record less than asked.
     """
 
     name: str
@@ -115,6 +136,8 @@ class Plan:
     core_seconds: float
     bytes: int
     missing: tuple[str, ...]
+    electrodes: int
+    shortages: tuple[str, ...]
 
 
 def plan(spec: Spec) -> Plan:
@@ -126,10 +149,12 @@ def plan(spec: Spec) -> Plan:
         networks=len(networks),
         cohorts=len(form_cohorts(networks, probe=spec.probe)),
         examples=examples,
-        rows=examples * spec.checkpoints,
+        rows=examples * spec.checkpoints * len(spec.electrodes),
         layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
         counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
-        core_seconds=sum(cost(network, spec.checkpoints, spec.probe) for network in networks),
-        bytes=examples * spec.checkpoints * BYTES_PER_ROW,
+        core_seconds=sum(cost(network, spec) for network in networks),
+        bytes=examples * spec.checkpoints * len(spec.electrodes) * BYTES_PER_ROW,
         missing=tuple(filter(None, (tasks.info(task).missing() for task in dict.fromkeys(n.task for n in networks)))),
+        electrodes=len(spec.electrodes),
+        shortages=tuple(shortages(spec)),
     )

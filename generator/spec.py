@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from generator import rules
 from generator.architectures import family
 from generator.architectures.network import STEMS, Family, Form, InputShape, LayerSize, measure
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
-from generator.electrodes import FULL
+from generator.electrodes import FULL, NOISE_MODES, SYNAPSES, Electrode
 from generator.errors import RequestError, unknown
 from generator.keys import digest
 from generator.layers import NONLINEARITIES, PRECISIONS
@@ -175,6 +175,60 @@ class Grid(_Table):
     seeds: PositiveInt = 1
 
 
+class ElectrodeGrid(_Table):
+    """Measurement conditions: a product of axes, each a scalar or a list. See `electrodes.Electrode`."""
+
+    units: Axis[PositiveInt | Literal["all"]] | None = None
+    fraction: Axis[Annotated[StrictFloat, Field(gt=0, le=1)]] | None = None
+    noise: Axis[NonNegativeFloat] | None = None
+    noise_mode: Axis[StrictStr] = "relative"
+    rate: Axis[NonNegativeFloat] | None = None
+    window: Axis[PositiveFloat] | None = None
+    synapses: Axis[StrictStr] = "single"
+    redraw: Axis[StrictBool] = False
+    seeds: PositiveInt = 1
+
+    def electrodes(self, where: str) -> list[Electrode]:
+        """All of them. Raises RequestError for a combination that says nothing, or two things at once."""
+        for kind, names, known in (
+            ("noise mode", self.noise_mode, NOISE_MODES),
+            ("kind of synapses", self.synapses, SYNAPSES),
+        ):
+            for name in _axis(names):
+                if name not in known:
+                    raise unknown(kind, name, known, where)
+        modes = _axis(self.noise_mode)
+        spikes = "poisson" in modes
+        if self.units is not None and self.fraction is not None:
+            raise RequestError(f"{where}: give units or a fraction of them, not both")
+        if spikes and (len(modes) > 1 or self.noise is not None):
+            raise RequestError(
+                f'{where}: noise_mode "poisson" counts spikes at a rate in a window and takes no noise beside it; '
+                "give other modes a block of their own"
+            )
+        for key in ("rate", "window"):
+            if (getattr(self, key) is None) == spikes:
+                raise RequestError(
+                    f'{where}: noise_mode "poisson" needs a rate (Hz) and a window (s); other modes take neither'
+                )
+        sizes = [{"units": None if each == "all" else each} for each in _axis(self.units)]
+        if self.fraction is not None:
+            sizes = [{"fraction": each} for each in _axis(self.fraction)]
+        if spikes:
+            pairs = itertools.product(_axis(self.rate), _axis(self.window))
+            noises = [{"noise_mode": "poisson", "noise": r * w, "rate": r, "window": w} for r, w in pairs]
+        else:
+            levels = itertools.product(modes, _axis(0.0 if self.noise is None else self.noise))
+            noises = [
+                {"noise_mode": mode, "noise": level} if level and mode != "none" else {} for mode, level in levels
+            ]
+        others = itertools.product(_axis(self.synapses), _axis(self.redraw), range(self.seeds))
+        return [
+            Electrode(**size, **noise, synapses=synapses, redraw=redraw, seed=seed)
+            for size, noise, (synapses, redraw, seed) in itertools.product(sizes, noises, others)
+        ]
+
+
 class Spec(_Table):
     """A dataset: what every network of it shares, and the grid of networks."""
 
@@ -183,13 +237,20 @@ class Spec(_Table):
     checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
     probe: PositiveInt = 256
     snapshots: Snapshots | None = None
+    electrode: Annotated[list[ElectrodeGrid], Field(min_length=1)] | None = None
     grid: Annotated[list[Grid], Field(min_length=1)]
 
     def settings(self) -> dict[str, Any]:
         """What every run on one dataset must agree on."""
         kept = self.snapshots.networks if self.snapshots else 0
         shared = {"root_seed": self.root_seed, "checkpoints": self.checkpoints, "probe": self.probe}
-        return shared | {"electrodes": [FULL.name], "snapshots": kept}
+        return shared | {"electrodes": [electrode.name for electrode in self.electrodes], "snapshots": kept}
+
+    @cached_property
+    def electrodes(self) -> list[Electrode]:
+        """All measurement conditions, each once, the full one first. Raises RequestError for an impossible one."""
+        blocks = [each.electrodes(f"electrode block {i}") for i, each in enumerate(self.electrode or [], start=1)]
+        return list(dict.fromkeys([FULL, *itertools.chain.from_iterable(blocks)]))
 
     @cached_property
     def networks(self) -> list[NetworkSpec]:
@@ -319,7 +380,7 @@ def parse(text: str) -> Spec:
         raise RequestError(f"not valid TOML: {error}") from error
     except ValidationError as error:
         raise _sentence(error) from error
-    _ = spec.networks  # expands, and so checks, everything
+    _ = spec.networks, spec.electrodes  # expands, and so checks, everything
     return spec
 
 
@@ -335,6 +396,8 @@ def _sentence(error: ValidationError) -> RequestError:
     match place:
         case ["grid", int(index), *rest]:
             owner, where, place = Grid, f"grid block {index + 1}", rest
+        case ["electrode", int(index), *rest]:
+            owner, where, place = ElectrodeGrid, f"electrode block {index + 1}", rest
         case ["snapshots", *rest] if rest:
             owner, where, place = Snapshots, "[snapshots]", rest
     key = next((str(part) for part in place if isinstance(part, str)), "")
@@ -346,4 +409,4 @@ def _sentence(error: ValidationError) -> RequestError:
     return RequestError(f"{where}: {key or where}: {says} (found {first['input']!r})")
 
 
-_KEYS = {*Spec.model_fields, *Grid.model_fields, *Snapshots.model_fields}
+_KEYS = {*Spec.model_fields, *Grid.model_fields, *ElectrodeGrid.model_fields, *Snapshots.model_fields}

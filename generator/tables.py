@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from generator import catalogue, schema
+from generator.architectures.network import LayerSize
 from generator.cohort import Observation
-from generator.electrodes import FULL
+from generator.electrodes import FULL, Electrode
 from generator.spec import NetworkSpec
 
 VERSIONED = ("rulescope", "torch", "numpy", "pyarrow")
@@ -25,8 +26,10 @@ def depths(layers: int) -> list[str]:
     return ["early"] * third + ["middle"] * third + ["deep"] * (layers - 2 * third)
 
 
-def observables(members: Sequence[NetworkSpec], observations: Sequence[Observation]) -> pa.Table:
-    """A row per network × layer × checkpoint, up to each network's divergence."""
+def observables(
+    members: Sequence[NetworkSpec], observations: Sequence[Observation], electrodes: Sequence[Electrode] = (FULL,)
+) -> pa.Table:
+    """A row per network × layer × checkpoint × electrode, up to each network's divergence."""
     sizes, third = members[0].sizes, depths(len(members[0].sizes))
     rows: list[dict[str, Any]] = []
     values: list[np.ndarray] = []
@@ -34,29 +37,34 @@ def observables(members: Sequence[NetworkSpec], observations: Sequence[Observati
         seen = [o for o in observations if o.diverged_at[i] < 0]
         identity = _identity(member)
         for index, size in enumerate(sizes):
+            of_layer = identity | {"layer": size.name, "layer_index": index, "depth": third[index]}
+            recorded = [_condition(electrode, size) for electrode in electrodes]
             for o in seen:
-                measured = {
-                    "layer": size.name,
-                    "layer_index": index,
-                    "depth": third[index],
+                moment = of_layer | {
                     "checkpoint": o.checkpoint,
                     "step": o.step,
-                    "electrode": FULL.name,
-                    "fraction": FULL.fraction,
-                    "units": size.units,
-                    "noise": FULL.noise,
-                    "noise_mode": FULL.noise_mode,
-                    "electrode_seed": FULL.seed,
                     "train_loss": o.train_loss[i],
                     "probe_loss": o.probe_loss[i],
                     "probe_accuracy": o.probe_accuracy[i],
                 }
-                rows.append(identity | measured)
-                values.append(o.statistics[i, index])
-    statistics = np.stack(values) if values else np.empty((0, len(catalogue.NAMES)), np.float32)
+                rows += [moment | condition for condition in recorded]
+                values.append(o.statistics[i, :, index])
+    statistics = np.concatenate(values) if values else np.empty((0, len(catalogue.NAMES)), np.float32)
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in schema.IDENTITY_COLUMNS}
     columns |= {name: np.ascontiguousarray(statistics[:, j]) for j, name in enumerate(catalogue.NAMES)}
     return _table(columns, schema.OBSERVABLES)
+
+
+def _condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:
+    recorded = electrode.count(size.units)
+    return {
+        "electrode": electrode.name,
+        "fraction": recorded / size.units,
+        "units": recorded,
+        "noise": electrode.noise,
+        "noise_mode": electrode.noise_mode,
+        "electrode_seed": electrode.seed,
+    }
 
 
 def networks(

@@ -16,7 +16,8 @@ from generator.schema import SCHEMAS, DatasetError
 def problems(dataset: Dataset) -> list[str]:
     """Every problem found, a sentence each: unreadable or foreign files, networks missing, doubled or cut short."""
     cohorts = dataset.cohorts()
-    checkpoints = (dataset.settings() or {}).get("checkpoints", 0)
+    settings = dataset.settings() or {}
+    checkpoints, electrodes = settings.get("checkpoints", 0), settings.get("electrodes", [])
     found: list[str] = []
     expected = {cohort.name for cohort in cohorts}
     for kind in SCHEMAS:
@@ -41,7 +42,8 @@ def problems(dataset: Dataset) -> list[str]:
             failed = [row for row in rows if row["status"] == "failed"]
             found += [f"network {row['network_id']} failed: {row['reason']}" for row in failed]
             if "observables" in tables:
-                found += _check_rows(f"{dataset}/{names['observables']}", rows, tables["observables"], checkpoints)
+                where = f"{dataset}/{names['observables']}"
+                found += _check_rows(where, rows, tables["observables"], checkpoints, electrodes)
     for info in dataset.files("snapshots", recursive=True):
         if info.extension == "safetensors":
             with dataset.fs.open_input_file(info.path) as file:
@@ -55,7 +57,9 @@ def problems(dataset: Dataset) -> list[str]:
     return found
 
 
-def _check_rows(where: str, networks: list[dict[str, Any]], table: pa.Table, checkpoints: int) -> list[str]:
+def _check_rows(
+    where: str, networks: list[dict[str, Any]], table: pa.Table, checkpoints: int, electrodes: list[str]
+) -> list[str]:
     """Problems of one cohort's observables: every network × layer × checkpoint × electrode once, none short."""
     problems = []
     keys = ["network_id", "layer_index", "checkpoint", "electrode"]
@@ -65,7 +69,6 @@ def _check_rows(where: str, networks: list[dict[str, Any]], table: pa.Table, che
         problems.append(f"{where} is not sorted by network, layer and checkpoint")
     if len(set(rows)) != len(rows):
         problems.append(f"{where} holds {len(rows) - len(set(rows))} rows twice")
-    electrodes = {row[3] for row in rows}
     found: dict[str, set[tuple[int, int, str]]] = {}
     for name, *key in rows:
         found.setdefault(name, set()).add(tuple(key))

@@ -47,9 +47,11 @@ def work(assignment: Assignment) -> Receipt:
     import safetensors.numpy
 
     from generator import cohort, process, tables
+    from generator.electrodes import parse
     from generator.inflight import Inflight
 
     dataset, members, name = Dataset(assignment.location), assignment.members, assignment.cohort
+    electrodes = [parse(each) for each in assignment.settings["electrodes"]]
     started, failure = time.perf_counter(), ""
     keep = [i for i, member in enumerate(members) if member.network_id in assignment.snapshot_ids]
     observations: list[cohort.Observation] = []
@@ -58,7 +60,7 @@ def work(assignment: Assignment) -> Receipt:
     with process.for_training():
         settings = assignment.settings
         try:
-            with closing(cohort.Stack(members, assignment.device)) as stack:
+            with closing(cohort.Stack(members, assignment.device, electrodes=electrodes)) as stack:
                 if not (observations := inflight.restore(stack)):
                     stack.settle()
                 checkpoints, probe = settings["checkpoints"], settings["probe"]
@@ -78,7 +80,7 @@ def work(assignment: Assignment) -> Receipt:
     # This order: a record without observables is not complete, so a kill in between only means doing it again.
     dataset.publish_table(f"networks/{name}.parquet", record)
     if not failure:
-        dataset.publish_table(f"observables/{name}.parquet", tables.observables(members, observations))
+        dataset.publish_table(f"observables/{name}.parquet", tables.observables(members, observations, electrodes))
         inflight.remove()
     states = Counter(record.column("status").to_pylist())
     return Receipt(name, len(members), states, seconds, failure)

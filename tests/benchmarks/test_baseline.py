@@ -19,7 +19,7 @@ CASES += [("mlp2", "digits", "plain"), ("knet4lrn", "photos", "plain")]
 @pytest.mark.parametrize(("architecture", "task", "kind"), CASES)
 def test_engine_and_baseline_measure_the_same(architecture: str, task: str, kind: str, rule: str) -> None:
     members = spec.parse(baseline.workload(architecture, task, [rule], each=2, epochs=1, checkpoints=3)).networks
-    ours = np.stack([o.statistics for o in cohort.train(members, checkpoints=3, probe=32)], axis=1)
+    ours = np.stack([o.statistics[:, 0] for o in cohort.train(members, checkpoints=3, probe=32)], axis=1)
     theirs = baseline.train(members[1], baseline.STATISTICS[kind], probe=32, checkpoints=3)
     assert run_baseline.compare(ours[1], theirs) < 1e-3
     assert not np.allclose(ours[0, -1], theirs[-1], rtol=1e-2, equal_nan=True)  # the other network, at half the rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from oracles import member
 from generator import cohort, inflight
 from generator.cohort import Observation, Stack
 from generator.dataset import Dataset
+from generator.electrodes import FULL, Electrode
+from generator.electrodes import parse as parse_electrode
 from generator.generate import generate
 from generator.inflight import Inflight
 from generator.rules import PATHWAYS, UPDATES
@@ -39,11 +42,13 @@ def same(ours: list[Observation], theirs: list[Observation]) -> bool:
     )
 
 
-def interrupted(members: list[Any], folder: Path, after: int) -> list[Observation]:
+def interrupted(
+    members: list[Any], folder: Path, after: int, electrodes: Sequence[Electrode] = (FULL,)
+) -> list[Observation]:
     """Observations of a cohort whose first worker dies after so many checkpoints and whose second finds its file."""
     for died in (True, False):
         kept = Inflight(Dataset(folder), "c", {"a": 1})
-        with closing(Stack(members)) as stack:
+        with closing(Stack(members, electrodes=electrodes)) as stack:
             if not (seen := kept.restore(stack)):
                 assert died or not after
                 stack.settle()
@@ -103,6 +108,17 @@ def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:
             undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
             assert same(interrupted(members, tmp_path / f"{name}{after}", after), undisturbed)
     assert undisturbed[-1].diverged_at[1] >= 0
+
+
+def test_electrodes_and_what_their_noise_is_relative_to_resume_too(tmp_path: Path) -> None:
+    electrodes = [
+        FULL,
+        *map(parse_electrode, ("units9_relative0.5", "units9_poisson20x0.1", "fraction0.1_between_redraw")),
+    ]
+    members = [member("fa", "knet4", "photos", batch_size=200, data_seed=i) for i in range(2)]
+    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE, electrodes=electrodes))
+    assert undisturbed[0].statistics.shape == (2, 4, 4, 45)
+    assert same(interrupted(members, tmp_path, 2, electrodes), undisturbed)
 
 
 def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:

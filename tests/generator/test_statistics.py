@@ -12,7 +12,7 @@ from oracles import FUNCTIONS, TOLERANCE, close, floor, statistics
 
 from generator import catalogue, observables
 from generator.layers import Linear
-from generator.observables import measure, tensor_statistics
+from generator.observables import measure, tensor_statistics, whole
 
 Make = Callable[[np.random.Generator, int], np.ndarray]
 KINDS: dict[str, Make] = {
@@ -172,7 +172,7 @@ def _layer(n_in: int, n_out: int, nonlinearity: str = "linear") -> Linear:
 
 
 def _measured(layer: Linear, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
-    return dict(zip(catalogue.NAMES, measure([(layer, x, y)])[0, 0].tolist(), strict=True))
+    return dict(zip(catalogue.NAMES, measure([whole(layer, x, y)])[0, 0].tolist(), strict=True))
 
 
 def test_activation_statistics_are_means_over_stimuli() -> None:

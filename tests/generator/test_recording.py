@@ -1,0 +1,305 @@
+"""What electrodes record, recomputed in float64 from raw tensors, and the laws that samples and noise must follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from oracles import TOLERANCE, close, floor, member, statistics
+from safetensors.numpy import load_file
+
+from generator import catalogue, recording
+from generator.cohort import Stack
+from generator.electrodes import FULL, Electrode
+from generator.electrodes import parse as electrode
+from generator.generate import generate
+from generator.keys import stream
+from generator.layers import Pass
+from generator.observables import Recording, measure
+from generator.recording import Recorder, Scales
+from generator.spec import parse
+
+SPEC = """
+name = "electrodes"
+checkpoints = 3
+probe = 16
+[snapshots]
+networks = 4
+[[electrode]]
+fraction = [0.3, 1.0]
+seeds = 2
+[[electrode]]
+units = [10, 200]
+synapses = ["single", "between"]
+redraw = [false, true]
+[[grid]]
+task = "digits"
+architecture = "mlp2"
+nonlinearity = "tanh"
+rule = ["fa", "adam"]
+batch_size = 100
+epochs = 1
+learning_rate = [1.0, 2.0]
+[[grid]]
+task = "photos"
+architecture = "knet4"
+rule = "ia"
+width = 0.25
+batch_size = 100
+epochs = 1
+"""
+ELECTRODES = [e.name for e in parse(SPEC).electrodes]
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(scope="module")
+def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recording") / "dataset"
+    generate(parse(SPEC), place, workers=0)
+    return place
+
+
+# -- against raw tensors -----------------------------------------------------------------------------------------------
+def chosen(what: str, size: int, row: pd.Series) -> np.ndarray:
+    """The places recorded, from the definition: the first of a permutation keyed by what it depends on."""
+    at = electrode(row.electrode)
+    count = -(-round(at.fraction * 1000) * size // 1000) if at.units is None else min(at.units, size)
+    when = (row.checkpoint,) if at.redraw else ()
+    return stream(f"recorded {what}", at.seed, row.network_id, row.layer, *when).permutation(size)[:count]
+
+
+def apply(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    if weight.ndim == 2:
+        return x @ weight.T
+    return F.conv2d(torch.from_numpy(x), torch.from_numpy(weight), padding=weight.shape[-1] // 2).numpy()
+
+
+def by_position(x: np.ndarray) -> np.ndarray:
+    """(stimuli, units), channels innermost."""
+    return (x if x.ndim == 2 else np.moveaxis(x, 1, -1)).reshape(len(x), -1)
+
+
+def matrix(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """W as a matrix (inputs, outputs) between all units, both numbered position by position."""
+    shape = x.shape[1:] if x.ndim == 2 else (*x.shape[2:], x.shape[1])
+    basis = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+    return by_position(apply(basis if x.ndim == 2 else np.moveaxis(basis, -1, 1).copy(), weight))
+
+
+@pytest.mark.parametrize("name", ELECTRODES)
+def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: str, location: Path) -> None:
+    rows = pd.read_parquet(location / "observables").query("electrode == @name")
+    assert len(rows) == 3 * (4 * 2 + 4)
+    for _, row in rows.iterrows():
+        file = location / "snapshots" / row.network_id / f"{row.checkpoint}.safetensors"
+        raw = {key.removeprefix(f"{row.layer}."): a.astype(np.float64) for key, a in load_file(file).items()}
+        x, y, weight = raw["input"], raw["output"], raw["weight"]
+        slope = np.ones_like(y)
+        if row.layer not in ("fc", "fc2", "conv1"):
+            slope = 1 - y * y if row.architecture == "mlp2" else (y > 0) * 1.0
+        inputs = chosen("inputs", x[0].size, row)
+        outputs = chosen("outputs", y[0].size, row)
+        assert row.units == len(outputs)
+        assert row.fraction == pytest.approx(len(outputs) / y[0].size)
+        if electrode(name).synapses == "single":
+            weights = weight.ravel()[chosen("synapses", weight.size, row)]
+        else:
+            number = matrix(x, np.arange(1.0, weight.size + 1).reshape(weight.shape))[inputs][:, outputs]
+            weights = weight.ravel()[np.unique(number[number > 0]).astype(int) - 1]
+        check(row, "weight", weights[None])
+        check(row, "activation", by_position(y)[:, outputs])
+        terms = by_position(slope)[:, outputs] * matrix(x, weight)[inputs][:, outputs].sum(0)
+        change, rounding = terms.mean(1), 1e-5 * abs(terms).mean()
+        assert row.change_raw == pytest.approx(change.mean(), rel=1e-4, abs=rounding)
+        assert row.change_abs == pytest.approx(abs(change).mean(), rel=1e-4, abs=rounding)
+        assert row.change_sq == pytest.approx((change**2).mean(), rel=1e-4, abs=2 * rounding * abs(change).max())
+
+
+def check(row: pd.Series, observable: str, values: np.ndarray) -> None:
+    each = [statistics(one) for one in values]
+    for function, statistic in catalogue.TENSOR_STATISTICS:
+        expected = float(np.mean([one[function, statistic] for one in each]))
+        found = row[f"{observable}_{function}_{statistic}"]
+        least = floor(function, statistic, values) * (10 if statistic in ("skew", "kurtosis") else 1)
+        assert close(found, expected, TOLERANCE[statistic], least), (
+            f"{row.electrode} {row.layer} {function}_{statistic}"
+        )
+
+
+def test_all_units_without_noise_are_the_full_electrode_bit_for_bit(location: Path) -> None:
+    rows = pd.read_parquet(location / "observables")
+    whole, other = (rows.query("electrode == @name")[catalogue.NAMES].to_numpy() for name in ("full", "seed1"))
+    assert whole.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4lrn"])
+def test_picking_every_unit_one_by_one_gives_the_same_bits(architecture: str) -> None:
+    _, passed = run(architecture, [FULL])
+    layer, x, y = passed[1]
+    (full,) = Recorder([FULL], ["a", "b"], [layer]).record(layer, x, y, 0)
+
+    def every(t: torch.Tensor) -> torch.Tensor:
+        return torch.arange(t[0].numel()).expand(2, -1)
+
+    site = recording.Site(every(x[:, 0]), every(y[:, 0]), every(layer.weight))
+    recorder = Recorder([Electrode(seed=1)], ["a", "b"], [layer])
+    recorder._site = lambda *_: site  # type: ignore[method-assign]
+    (picked,) = recorder.record(layer, x, y, 0)
+    ours, theirs = measure([picked]).numpy(), measure([full]).numpy()
+    assert ours[..., :42].tobytes() == theirs[..., :42].tobytes()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # the change is a product of matrices, whose layout differs
+
+
+# -- stacks ------------------------------------------------------------------------------------------------------------
+def run(architecture: str, electrodes: list[Electrode], probe: int = 64, task: str = "photos") -> tuple[Stack, Any]:
+    """A stack of two networks and what its layers read and wrote on the probe set."""
+    built = Stack(
+        [member("fa", architecture, task, batch_size=50, model_seed=i) for i in range(2)], electrodes=electrodes
+    )
+    built.settle()
+    seen = Pass()
+    built.network.forward(built.probe(probe).x, seen)
+    return built, list(zip(built.network.layers, seen.received, seen.outputs, strict=True))
+
+
+def test_a_network_is_recorded_alike_whoever_shares_its_stack() -> None:
+    electrodes = [electrode(name) for name in ("units7_relative0.5", "units7_between_seed1", "fraction0.2_poisson10x1")]
+    built, passed = run("knet4", electrodes)
+    layer, x, y = passed[2]
+    alone = Stack(built.members[1:], electrodes=electrodes)
+    lone = alone.network.layers[2]
+    for ours, theirs in zip(
+        built.recorder.record(layer, x, y, 0), alone.recorder.record(lone, x[1:], y[1:], 0), strict=True
+    ):
+        np.testing.assert_allclose(measure([ours])[1], measure([theirs])[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_chronic_electrode_stays_and_an_acute_one_does_not() -> None:
+    electrodes = [Electrode(units=9), Electrode(units=9, redraw=True)]
+    built, passed = run("mlp3", electrodes)
+    layer, x, y = passed[1]
+    first, later = (list(built.recorder.record(layer, x, y, checkpoint)) for checkpoint in (0, 1))
+    assert torch.equal(first[0].units, later[0].units)
+    assert torch.equal(first[0].weights[0], later[0].weights[0])
+    assert not torch.equal(first[1].units, later[1].units)
+    assert not torch.equal(first[0].units[0], first[0].units[1])  # every network has its own
+
+
+# -- laws --------------------------------------------------------------------------------------------------------------
+def test_the_mean_over_some_units_varies_as_the_finite_population_formula_says() -> None:
+    networks, size = 3000, 40
+    _, passed = run("mlp3", [FULL])
+    layer, x, y = passed[1]
+    x, y = (t[:1, :1].expand(networks, 1, -1) for t in (x, y))
+    layer.weight = layer.weight[:1].detach().expand(networks, -1, -1)
+    y = y[..., :size]
+    layer.weight = layer.weight[:, :size]
+    for count in (5, 20, 35):
+        recorder = Recorder([Electrode(units=count)], [f"network {i}" for i in range(networks)], [layer])
+        (found,) = recorder.record(layer, x, y, 0)
+        means = found.units[:, 0].double().mean(1)
+        population = y[0, 0].double()
+        variance = population.var(correction=0) / count * (size - count) / (size - 1)
+        assert float(means.mean()) == pytest.approx(float(population.mean()), abs=5 * float(variance / networks) ** 0.5)
+        assert float(means.var()) == pytest.approx(float(variance), rel=5 * (2 / networks) ** 0.5)
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+@pytest.mark.parametrize("units", ["", "units40_"])
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4"])
+def test_noise_has_the_size_it_says_in_every_layer_and_observable(architecture: str, units: str, mode: str) -> None:
+    quiet, noisy = electrode(units[:-1] or "full"), electrode(f"{units}{mode}0.5")
+    built, passed = run(architecture, [quiet, noisy], probe=200)
+    for layer, x, y in passed:
+        for checkpoint, change in ((0, 1.0), (1, 3.0)):  # what is measured later is larger; the noise is not
+            before, after = built.recorder.record(layer, x, y * change, checkpoint)
+            terms = before.units.shape[-1] ** 0.5
+            pairs = {
+                "weight": (before.weights[0], after.weights[0], 1.0),
+                "activation": (before.units, after.units, 1.0),
+                "change": (before.change, after.change, terms),
+            }
+            scales = Scales(*built.recorder.scales[layer.name])._asdict()
+            for name, (a, b, factor) in pairs.items():
+                for i in range(2):
+                    noise = ((b[i] - a[i]) * factor).double()
+                    size = 0.5 * (float(scales[name][i]) if mode == "relative" else 1.0)
+                    assert float(noise.std()) == pytest.approx(size, rel=5 / (2 * noise.numel()) ** 0.5)
+                    assert abs(float(noise.mean())) < 5 * size / noise.numel() ** 0.5
+
+
+def test_noise_is_relative_to_pooled_standard_deviations_at_the_first_checkpoint() -> None:
+    built, passed = run("knet4", [Electrode(units=5, noise_mode="relative", noise=1.0)])
+    layer, x, y = passed[1]
+    list(built.recorder.record(layer, x, y, 0))
+    found = Scales(*built.recorder.scales[layer.name].numpy())
+    weight = layer.weight.detach().double().numpy()
+    terms = (y.numpy() > 0) * apply(np.ones_like(x[0, :1].double()), weight[0])
+    assert found.weight[0] == pytest.approx(weight[0].std(), rel=1e-6)
+    assert found.activation[0] == pytest.approx(y[0].double().numpy().std(), rel=1e-6)
+    assert found.change[0] == pytest.approx(terms[0].std(), rel=1e-5)
+    assert found.drive[0] == pytest.approx(np.maximum(y[0].double().numpy(), 0).mean(), rel=1e-6)
+
+
+def test_noise_is_drawn_anew_for_every_network_layer_checkpoint_and_seed() -> None:
+    pair = [Electrode(noise_mode="absolute", noise=1.0, seed=seed) for seed in (0, 1)]
+    built, passed = run("mlp3", [FULL, *pair])
+    drawn = []
+    for layer, x, y in passed[:2]:
+        y = y[..., :128]
+        for checkpoint in (0, 1):
+            quiet, *noisy = built.recorder.record(layer, x, y, checkpoint)
+            drawn += [(each.units - quiet.units)[i].flatten() for each in noisy for i in range(2)]
+    correlation = torch.corrcoef(torch.stack(drawn))
+    assert float((correlation - torch.eye(len(drawn))).abs().max()) < 0.06  # of 8192 numbers each
+
+
+def spikes(name: str, scale: float = 1.0) -> tuple[Recording, Recording]:
+    built, passed = run("mlp3", [FULL, electrode(name)], probe=200)
+    layer, x, y = passed[1]
+    list(built.recorder.record(layer, x, y, 0))
+    quiet, counted = built.recorder.record(layer, x, y * scale, 1)
+    return quiet, counted
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+def test_spike_counts_have_variance_equal_to_their_mean(scale: float) -> None:
+    quiet, counted = spikes("poisson8x0.5", scale)
+    for before, counts in zip(quiet.units.double() / scale, counted.units.double(), strict=True):
+        expected = 4 * scale * before / before.mean()  # relu: nothing is below 0
+        fires = expected > 0
+        z = (counts - expected)[fires] / expected[fires].sqrt()
+        assert torch.equal(counts, counts.round())
+        assert float(counts[~fires].abs().max()) == 0
+        assert float(z.mean()) == pytest.approx(0, abs=5 / z.numel() ** 0.5)
+        assert float(z.square().mean()) == pytest.approx(1, rel=0.03)
+    assert torch.equal(counted.weights[0], quiet.weights[0])
+
+
+def test_a_rate_of_zero_gives_zeros_and_flagged_statistics() -> None:
+    _, counted = spikes("units20_poisson0x1")
+    found = dict(zip(catalogue.NAMES, measure([counted])[0, 0].tolist(), strict=True))
+    assert float(counted.units.abs().max()) == 0
+    for function, statistic in catalogue.TENSOR_STATISTICS:
+        value = found[f"activation_{function}_{statistic}"]
+        assert np.isnan(value) if statistic in ("skew", "kurtosis") else value == 0
+    assert np.isfinite([found[name] for name in catalogue.NAMES if not name.startswith("activation")]).all()
+
+
+def test_a_layer_that_is_silent_at_first_never_spikes() -> None:
+    built, passed = run("mlp3", [electrode("poisson10x1")])
+    layer, x, y = passed[1]
+    list(built.recorder.record(layer, x, y * 0, 0))
+    (counted,) = built.recorder.record(layer, x, y, 1)
+    assert float(counted.units.abs().max()) == 0

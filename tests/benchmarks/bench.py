@@ -20,6 +20,7 @@ import machine
 from measure_floors import floors
 from measure_pipeline import pipeline
 from measure_reading import classifier, cli
+from measure_recording import electrodes
 from measure_statistics import observables
 from measure_training import everywhere, training
 from row import Row
@@ -30,11 +31,12 @@ SECTIONS: dict[str, Callable[[str], Iterator[Row]]] = {
     "statistics": observables,
     "training": training,
     "everywhere": everywhere,
+    "electrodes": electrodes,
     "classifier": classifier,
     "cli": cli,
     "pipeline": pipeline,
 }
-ON_GPU = ("floors", "statistics", "pipeline")
+ON_GPU = ("floors", "statistics", "electrodes", "pipeline")
 
 
 def main() -> None:

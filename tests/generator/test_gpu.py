@@ -8,6 +8,7 @@ import torch
 
 from generator import cohort, counters, spec
 from generator.curricula.augmentation import augment
+from generator.electrodes import FULL, parse
 from generator.layers import Conv
 from generator.observables import tensor_statistics
 
@@ -23,6 +24,19 @@ def test_statistics_agree_with_the_cpu(rule: str, architecture: str) -> None:
     runs = [list(cohort.train(networks, checkpoints=3, probe=64, device=device)) for device in ("cpu", "cuda")]
     for ours, theirs in zip(*runs, strict=True):
         np.testing.assert_allclose(theirs.statistics, ours.statistics, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4"])
+def test_electrodes_agree_with_the_cpu(architecture: str) -> None:
+    text = f'name = "x"\ncheckpoints = 2\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "fa"\n'
+    networks = spec.parse(text + "epochs = 1\nbatch_size = 256\nseeds = 2\n").networks
+    names = ["units30_relative0.5", "fraction0.2_absolute0.1", "units50_between_redraw", "relative1_seed1"]
+    electrodes = [FULL, *map(parse, names)]
+    runs = [
+        next(cohort.train(networks, checkpoints=2, probe=64, device=device, electrodes=electrodes))
+        for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(runs[1].statistics, runs[0].statistics, rtol=2e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 10), (300, 128), (64, 8192), (2, 300_001)])

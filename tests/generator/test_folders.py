@@ -1,0 +1,291 @@
+"""Folders of images and sounds: how they are found, decoded, resampled and mixed with noise. Nothing may ask the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from real_sets import picture, tone, write
+
+from generator.curricula import decoding, hub
+from generator.curricula.cochleagram import cochleagram, image
+from generator.curricula.decoding import Sounds, decode_image, decode_sound
+from generator.curricula.hub import info
+from generator.curricula.noise import RATE
+from generator.errors import RequestError
+from generator.keys import stream
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+def test_a_folder_of_images_is_described(birds: Path) -> None:
+    found = info(f"folder:{birds}")
+    assert (found.channels, found.classes, found.train, found.test, found.sides) == (3, 2, 5, 2, ())
+    assert found.missing() == ""
+    train, test = found.open(8)
+    assert train.labels.dtype == np.int64
+    np.testing.assert_array_equal(train.labels, [0, 0, 0, 1, 1])  # auk before owl
+    np.testing.assert_array_equal(test.labels, [0, 1])
+
+
+def test_images_are_what_pillow_makes_of_them_in_the_order_of_their_names(birds: Path) -> None:
+    train, test = info(f"folder:{birds}").open(20)
+    read = train.read(np.arange(5))
+    assert (read.dtype, read.shape) == (np.float32, (5, 3, 20, 20))
+    files = ["auk/alpha.webp", "auk/grey.png", "auk/z.PNG", "owl/a.png", "owl/b.jpg"]
+    for got, file in zip(read, files, strict=True):
+        scan = Image.open(birds / "train" / file).convert("RGB")
+        width, height = scan.size
+        if file == "owl/a.png":  # 40 high and 60 wide: halved, and five columns cut off at either side
+            scan = scan.resize((30, 20), Image.Resampling.BICUBIC).crop((5, 0, 25, 20))
+        elif file == "owl/b.jpg":
+            scan = scan.resize((20, 30), Image.Resampling.BICUBIC).crop((0, 5, 20, 25))
+        elif file == "auk/grey.png":  # 21 wide and 90 high
+            scan = scan.resize((20, 20), Image.Resampling.BICUBIC, box=(0, 34.5, 21, 55.5))
+        else:
+            scan = scan.resize((20, 20), Image.Resampling.BICUBIC)
+        expected = np.asarray(scan).astype("f4").transpose(2, 0, 1) / 255
+        np.testing.assert_array_equal(got, expected, err_msg=f"{file} of {width}×{height}")
+    np.testing.assert_array_equal(read[2], np.asarray(picture(20, 20, 2), "f4").transpose(2, 0, 1) / 255)
+    np.testing.assert_array_equal(test.read(np.array([1]))[0, :, 0, 0], test.read(np.array([0, 1]))[1, :, 0, 0])
+
+
+def test_what_is_read_depends_on_the_index_alone(birds: Path, tones: Path) -> None:
+    for root in (birds, tones):
+        train, _ = info(f"folder:{root}").open(16)
+        n = len(train.labels)
+        once = train.read(np.arange(n))
+        assert len(np.unique(once.reshape(n, -1), axis=0)) == n
+        order = np.array([n - 1, 0, 1, 1, n - 1])
+        np.testing.assert_array_equal(train.read(order), once[order])
+        hub._find.cache_clear()
+        np.testing.assert_array_equal(info(f"folder:{root}").open(16)[0].read(np.arange(n)), once)
+        assert train.read(np.array([], np.int64)).shape == (0, *once.shape[1:])
+
+
+def test_a_sound_does_not_depend_on_those_it_is_read_with(tmp_path: Path) -> None:
+    """Not in its last bit, however many there are."""
+    files = [write(tmp_path / f"{i}.wav", tone(100 + 30 * i, 0.2, RATE), RATE) for i in range(40)]
+    part = Sounds(lambda i: ("tone", files[i]), np.zeros(40, int), "train", 0.2, (), 16)
+    together = part.read(np.arange(40))
+    for order in (np.arange(40)[::-1], np.arange(3, 37), np.array([39]), np.random.default_rng(0).permutation(40)):
+        np.testing.assert_array_equal(part.read(order), together[order])
+
+
+def test_several_threads_read_the_same(birds: Path, tones: Path, tiny: Callable[..., str]) -> None:
+    for name in (f"folder:{birds}", f"folder:{tones}", tiny()):
+        train, _ = info(name).open(16)
+        alone = [train.read(np.array([i])) for i in range(len(train.labels))]
+        with ThreadPoolExecutor(8) as pool:
+            order = list(range(len(alone))) * 8
+            for which, together in zip(order, pool.map(train.read, [np.array([i]) for i in order]), strict=True):
+                np.testing.assert_array_equal(together, alone[which])
+
+
+def test_a_folder_without_colour_has_one_channel(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        for label in "ab":
+            (tmp_path / "g" / part / label).mkdir(parents=True)
+            picture(9, 9, 0, "L").save(tmp_path / "g" / part / label / "x.png")
+    grey = info(f"folder:{tmp_path / 'g'}")
+    assert grey.channels == 1
+    expected = np.asarray(picture(9, 9, 0, "L"), "f4")[None, None] / 255
+    np.testing.assert_array_equal(grey.open(9)[1].read(np.array([0])), expected)
+    picture(9, 9, 0).save(tmp_path / "g/train/b/y.png")
+    hub._find.cache_clear()
+    assert info(f"folder:{tmp_path / 'g'}").channels == 3
+
+
+def test_images_are_turned_as_the_camera_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    picture(8, 8, 0).save(tmp_path / "turned.png", exif=exif)
+    straight = np.asarray(picture(8, 8, 0), "f4") / 255
+    got = decode_image("x", tmp_path / "turned.png", 3, 8)
+    np.testing.assert_array_equal(got.transpose(1, 2, 0), np.rot90(straight, -1))
+
+
+def test_palettes_with_transparency_are_read_in_quiet(tmp_path: Path) -> None:
+    """Pillow warns of them."""
+    palette = picture(8, 8, 0).quantize(16)
+    palette.save(tmp_path / "p.png", transparency=bytes(range(16)))
+    expected = np.asarray(palette.convert("RGB"), "f4").transpose(2, 0, 1) / 255
+    np.testing.assert_array_equal(decode_image("x", tmp_path / "p.png", 3, 8), expected)
+
+
+@pytest.mark.parametrize(("rate", "suffix"), [(8_000, "wav"), (16_000, "flac"), (20_000, "wav"), (44_100, "wav")])
+def test_a_tone_is_the_same_tone_at_20_khz(tmp_path: Path, rate: int, suffix: str) -> None:
+    file = write(tmp_path / f"tone.{suffix}", tone(440, 0.5, rate), rate)
+    wave = decode_sound("tone", file, 1.0, 0.5)
+    assert len(wave) == 10_000
+    np.testing.assert_allclose(wave[500:-500], tone(440, 0.5, RATE)[500:-500], atol=2e-3)
+
+
+def test_channels_are_averaged_and_excerpts_begin_where_they_should(tmp_path: Path) -> None:
+    steps = (np.arange(20_000) / 20_000) ** 2  # of which no two excerpts are alike
+    file = write(tmp_path / "stereo.wav", np.stack([steps, np.zeros(20_000)], 1), RATE)
+    for place, begin in ((0.0, 0), (0.5, 7_500), (1.0, 15_000)):
+        excerpt = steps[begin : begin + 5_000] / 2
+        np.testing.assert_allclose(decode_sound("x", file, 0.25, place), excerpt - excerpt.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
+def test_the_middle_of_a_sound_stays_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    click = np.zeros(round(seconds * RATE))
+    click[len(click) // 2] = 1
+    monkeypatch.setattr(decoding, "SNR_DB", (200.0, 200.0))
+    file = write(tmp_path / "click.wav", click, RATE)
+    part = Sounds(lambda i: ("click", file), np.array([0]), "train", 0.5, (), 8)
+    mixture = part.mixture(0)
+    assert len(mixture) == 10_000
+    assert abs(int(mixture.argmax()) - 5_000) <= 1
+
+
+def test_sounds_become_images_of_cochleagrams(tones: Path) -> None:
+    found = info(f"folder:{tones}")
+    assert (found.channels, found.classes, found.train, found.test) == (1, 2, 3, 2)
+    train, test = found.open(32)
+    assert isinstance(test, Sounds)
+    assert test.seconds == 0.5  # the median of 0.5, 0.3 and 0.9
+    np.testing.assert_array_equal(train.labels, [0, 1, 1])  # high before low
+    read = test.read(np.arange(2))
+    assert (read.dtype, read.shape) == (np.float32, (2, 1, 32, 32))
+    for index in range(2):
+        wave = torch.from_numpy(test.mixture(index))[None]
+        np.testing.assert_allclose(read[index], image(cochleagram(wave, RATE), 32)[0], atol=1e-5)
+
+
+def test_noise_stands_at_the_drawn_ratio(tones: Path) -> None:
+    """A tone in the noise of another: what projects onto either has the powers of the drawn ratio."""
+    write(tones / "noise/hum.wav", tone(1000, 3.0, 16_000), 16_000)
+    train, _ = info(f"folder:{tones}").open(16)
+    assert isinstance(train, Sounds)
+    basis = np.exp(2j * np.pi * np.outer([3000, 1000], np.arange(10_000)) / RATE)
+    mixture = train.mixture(0)
+    powers = 2 * np.abs(basis @ mixture / 10_000) ** 2
+    ratio = stream("background", "recordings", "train", 0).uniform(-10, 10)
+    np.testing.assert_allclose(10 * np.log10(powers[0] / powers[1]), ratio, atol=0.05)
+    np.testing.assert_allclose(np.square(mixture).mean(), 1, rtol=1e-4)
+
+
+def test_excerpts_of_noise_come_from_everywhere_and_short_noise_is_repeated(tmp_path: Path) -> None:
+    times = np.arange(40_000) / RATE
+    noise = write(tmp_path / "sweep.wav", np.sin(2 * np.pi * (1000 + 1000 * times) * times), RATE)
+    sound = write(tmp_path / "silent.wav", np.zeros(4_000), RATE)
+    part = Sounds(lambda i: ("silent", sound), np.zeros(40, int), "train", 0.2, (noise,), 8)
+    middle = np.array([np.abs(np.fft.rfft(part.mixture(i))).argmax() / 0.2 for i in range(40)])
+    assert middle.min() < 1600  # the sweep's frequency rises from 1 to 5 kHz
+    assert middle.max() > 4400
+    short = write(tmp_path / "short.wav", tone(1000, 0.05, RATE), RATE)
+    part = Sounds(lambda i: ("silent", sound), np.zeros(1, int), "train", 0.2, (short,), 8)
+    np.testing.assert_allclose(part.mixture(0), np.tile(part.mixture(0)[:1000], 4), atol=1e-5)
+
+
+def test_parts_and_indices_have_noise_of_their_own(tmp_path: Path) -> None:
+    sound = write(tmp_path / "silent.wav", np.zeros(4_000), RATE)
+    heard = [
+        Sounds(lambda i: ("silent", sound), np.zeros(9, int), part, 0.2, (), 8).mixture(index)
+        for part, index in (("train", 0), ("train", 1), ("test", 0), ("train", 0))
+    ]
+    np.testing.assert_array_equal(heard[0], heard[3])
+    for other in heard[1:3]:
+        assert abs(np.corrcoef(heard[0], other)[0, 1]) < 0.2
+
+
+def test_silence_is_no_trouble(tmp_path: Path) -> None:
+    silent = write(tmp_path / "silent.wav", np.full(4_000, 0.3), RATE)  # an offset cannot be heard
+    loud = write(tmp_path / "loud.wav", tone(500, 0.2, RATE), RATE)
+    both = Sounds(lambda i: ("silent", silent), np.zeros(1, int), "train", 0.2, (silent,), 8)
+    assert not both.mixture(0).any()
+    assert np.isfinite(both.read(np.array([0]))).all()
+    alone = Sounds(lambda i: ("loud", loud), np.zeros(1, int), "train", 0.2, (silent,), 8)
+    np.testing.assert_allclose(
+        alone.mixture(0), np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(4_000) / RATE), atol=1e-4
+    )
+
+
+def spoil(root: Path, change: str) -> None:
+    """What can be wrong with a folder."""
+    if change == "no train":
+        (root / "train").rename(root / "training")
+    elif change == "no test":
+        (root / "test").rename(root / "held out")
+    elif change == "empty part":
+        for file in (root / "test").rglob("*.*"):
+            file.unlink()
+        for folder in (root / "test").iterdir():
+            folder.rmdir()
+    elif change == "empty class":
+        (root / "train/emu").mkdir()
+    elif change == "no classes":
+        picture(8, 8, 0).save(root / "train/loose.png")
+    elif change == "other classes":
+        (root / "test/owl").rename(root / "test/emu")
+    elif change == "text":
+        (root / "train/owl/notes.txt").write_text("")
+    elif change == "sound":
+        write(root / "test/owl/hoot.wav", tone(500, 0.1, 8_000), 8_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("no train", "has to hold the folders train and test"),
+        ("no test", "has to hold the folders train and test"),
+        ("empty part", "test is empty"),
+        ("empty class", "class .*train/emu is empty"),
+        ("no classes", "train/loose.png has to be a folder"),
+        ("other classes", "differ between train and test: only one of them has emu, owl"),
+        ("text", "train/owl/notes.txt is neither image nor sound"),
+        ("sound", "birds mixes images and sounds"),
+    ],
+)
+def test_odd_folders(birds: Path, change: str, sentence: str) -> None:
+    spoil(birds, change)
+    with pytest.raises(RequestError, match=sentence):
+        info(f"folder:{birds}")
+
+
+@pytest.mark.parametrize("name", ["hub:", "folder:", "hub:a/b/c/d", "hub:a b", "hub:/a", "zip:a", "cifar10"])
+def test_malformed_names(name: str) -> None:
+    with pytest.raises(RequestError, match="is not of the form"):
+        info(name)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"nowhere is not there: put its files at .*/nowhere/train/<class>/"):
+        info(f"folder:{tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("a.png", b"no image"), ("a.wav", b"no sound"), ("a.png", None), ("a.wav", None)]
+)
+def test_a_broken_file_is_named(tmp_path: Path, file: str, content: bytes | None) -> None:
+    """Anything in a name's clothes, or cut off in the middle."""
+    for part in ("train", "test"):
+        for label in "ab":
+            path = tmp_path / "set" / part / label / file
+            path.parent.mkdir(parents=True)
+            if file == "a.png":
+                picture(64, 64, 0).save(path)
+            else:
+                write(path, tone(500, 0.2, RATE), RATE)
+    train, _ = info(f"folder:{tmp_path / 'set'}").open(8)
+    broken = tmp_path / "set/train/b" / file
+    broken.write_bytes(broken.read_bytes()[:40] if content is None else content)
+    with pytest.raises(RequestError, match=f"train/b/{file}"):
+        train.read(np.array([1]))
+    assert np.isfinite(train.read(np.array([0]))).all()
+
+
+def test_more_than_8_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(RequestError, match=r"deep.png has more than 8 bits"):
+        decode_image("deep.png", tmp_path / "deep.png", 1, 8)

@@ -24,7 +24,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="w
 
 def register(app: typer.Typer) -> None:
     """Add the classifier's commands to a command line."""
-    for command in (evaluate, train, predict, importance, report):
+    for command in (evaluate, train, predict, importance, report, power):
         app.command()(command)
 
 
@@ -162,3 +162,41 @@ def report(
     from classifier import report as reporting
 
     reporting.report(dataset, permute_labels, seed, _list(models))
+
+
+def power(
+    dataset: DatasetPath,
+    units: Annotated[int | None, typer.Option(min=1, help="units recorded in each layer; by default all")] = None,
+    noise: Annotated[float, typer.Option(min=0, help="as the dataset's electrodes count it; 0: none")] = 0.0,
+    sessions: Annotated[int | None, typer.Option(min=1, help="checkpoints recorded; by default all")] = None,
+    noise_mode: Annotated[
+        str | None,
+        typer.Option(help="relative (the default), absolute, or poisson: noise is the mean number of spikes"),
+    ] = None,
+    observable: Annotated[str, typer.Option(help="all, weight, activation or change")] = "all",
+    layers: Annotated[int | None, typer.Option(min=1, help="layers recorded in each network; by default all")] = None,
+    rules: Annotated[str | None, typer.Option(help="those to tell apart, comma-separated; by default all")] = None,
+    target_accuracy: Annotated[float | None, typer.Option(help="what would reach this balanced accuracy?")] = None,
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    seed: Seed = 0,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="how well simulated conditions are predicted from the others, instead")
+    ] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """How well a planned recording would name the rule, and what would reach a target accuracy."""
+    _check_writable(json_file)
+    from classifier import power as planning
+    from classifier.tables import print_power, print_validation
+
+    chosen = None if rules is None else _list(rules)
+    if validate:
+        found = planning.power_validation(dataset, noise_mode, observable, layers, chosen, model, seed)
+        print_validation(found)
+    else:
+        found = planning.power(
+            dataset, units, noise, sessions, noise_mode, observable, layers, chosen, target_accuracy, model, seed
+        )
+        print_power(found)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")

@@ -116,3 +116,92 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     if evaluation["split"] not in splitting.UNITS:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
     console.print(sentence(evaluation), highlight=False)
+
+
+def recording_sentence(asked: dict[str, Any]) -> str:
+    """A planned recording, and what is to be told apart, in words."""
+    units = "all units" if asked["units"] is None else f"{asked['units']} units"
+    unit = " spikes per stimulus" if asked["noise_mode"] == "poisson" else ""
+    noise = f"noise {asked['noise']:g}{unit} ({asked['noise_mode']})" if asked["noise"] else "no noise"
+    layers = "all layers" if asked["layers"] is None else f"layers {asked['layers']}"
+    rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
+    what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
+    return f"{units}, {noise}, {asked['sessions']} sessions; {what}"
+
+
+def confusion_rows(confusion: dict[str, Any]) -> Rows:
+    """Header and a row per true class: the shares of its networks that are taken for each."""
+    labels = confusion["labels"]
+    shares = ([f"{share:.2f}" for share in row] for row in confusion["shares"])
+    return [["true, taken for", *labels], *([label, *row] for label, row in zip(labels, shares, strict=True))]
+
+
+def _bound(axis: str, at: float | None, noise_mode: str) -> str:
+    """The least of an axis that is enough, in words; None: nothing is."""
+    if at is None:
+        return "–"
+    if axis != "noise":
+        return f"≥ {at:g} {axis}"
+    if at == 0:
+        return "no noise"
+    return f"≥ {at:.3g} spikes per stimulus" if noise_mode == "poisson" else f"noise ≤ {at:.3g}"
+
+
+def way_rows(target: dict[str, Any], noise_mode: str) -> Rows:
+    """Header and a row per thing that can be changed alone to reach a target accuracy."""
+    rows = [["changed alone", "expected to reach it", "low end of the interval, too", "best within what was simulated"]]
+    for axis, way in target["ways"].items():
+        best = f"{way['best']['expected']:.3f}: {_bound(axis, way['best']['at'], noise_mode)}"
+        rows.append([axis, *(_bound(axis, way[key], noise_mode) for key in ("expected", "assured")), best])
+    return rows
+
+
+def target_sentence(target: dict[str, Any], noise_mode: str) -> str:
+    """What would reach the target, each thing changed alone."""
+    ways = {axis: way["expected"] for axis, way in target["ways"].items()}
+    reached = [_bound(axis, at, noise_mode) for axis, at in ways.items() if at is not None]
+    lacking = [axis for axis, at in ways.items() if at is None]
+    start = "Enough for" if target["expected"] else "Needed for"
+    parts = [f"{start} {target['accuracy']:g}, the rest as asked: {', or '.join(reached)}"] if reached else []
+    if lacking:
+        parts.append(f"{target['accuracy']:g} is not reached by {' or '.join(lacking)} alone within what was simulated")
+    return "; ".join(parts) + "."
+
+
+def print_power(found: dict[str, Any]) -> None:
+    """Print the answer to a power analysis."""
+    console, accuracy = Console(), found["accuracy"]
+    console.print(recording_sentence(found["asked"]), highlight=False)
+    interval = f"{accuracy['low']:.3f} – {accuracy['high']:.3f}"
+    rows = [
+        ["expected", f"{accuracy['level']:.0%} interval", "chance"],
+        [f"{accuracy['expected']:.3f}", interval, f"{found['chance']:.3f}"],
+    ]
+    show(console, "Balanced accuracy per network", rows)
+    show(console, "Share of networks by rule (interpolated)", confusion_rows(found["confusion"]))
+    if found["target"] is not None:
+        show(
+            console,
+            f"What reaches {found['target']['accuracy']:g}",
+            way_rows(found["target"], found["asked"]["noise_mode"]),
+        )
+        console.print(target_sentence(found["target"], found["asked"]["noise_mode"]), highlight=False)
+    simulated = found["simulated"]
+    console.print(
+        f"Interpolated between {simulated['conditions']} simulated conditions, whose own s.e.m. is {simulated['sem']:.3f} on "
+        "average; --validate says how well.",
+        highlight=False,
+    )
+
+
+def print_validation(found: dict[str, Any]) -> None:
+    """Print how well simulated conditions are predicted from others."""
+    rows = [
+        ["held out", "predictions", "mean absolute error", "their own s.e.m.", f"in the {found['level']:.0%} interval"]
+    ]
+    for kind in ("conditions", "electrodes"):
+        if kind in found:
+            one = found[kind]
+            cells = [f"{one['held_out']}", f"{one['error']:.3f}", f"{one['sem']:.3f}", f"{one['coverage']:.1%}"]
+            rows.append([f"{kind}", *cells])
+    show(Console(), "Simulated conditions predicted from the others (balanced accuracy per network)", rows)

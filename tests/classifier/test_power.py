@@ -28,6 +28,7 @@ from surfaces import (
 from synthetic import RULES, grid, write
 from typer.testing import CliRunner
 
+from classifier import surface
 from classifier.cli import register
 from classifier.design import Design, Recording
 from classifier.power import Question, answer, confusion, power, power_validation, validate
@@ -87,6 +88,24 @@ def test_what_is_held_out_is_predicted_as_well_as_simulated_and_covered(truth: T
         assert found[kind]["error"] <= found[kind]["sem"] + 0.02
     assert 0.8 <= found["conditions"]["coverage"] <= 0.97
     assert found["electrodes"]["coverage"] >= 0.7  # few are held out, and their errors go together
+
+
+def test_validation_never_extrapolates(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[np.ndarray] = []
+
+    def fit(known: np.ndarray, truth: np.ndarray) -> Any:
+        def predict(points: np.ndarray) -> np.ndarray:
+            for point in points:
+                assert any(all(one <= point) for one in known)
+                assert any(all(one >= point) for one in known)
+            held.append(points)
+            return np.tile([0.5, 0.4, 0.6], (len(points), 1))
+
+        return predict
+
+    monkeypatch.setattr(surface, "fit", fit)
+    found = validate(table(smooth), rounds=6)
+    assert sum(map(len, held)) == found["conditions"]["held_out"] + found["electrodes"]["held_out"]
 
 
 def test_validation_needs_something_to_hold_out() -> None:
@@ -152,6 +171,8 @@ def test_a_target_that_is_reached_says_with_how_little_and_one_out_of_reach_what
     assert easy["ways"]["units"]["expected"] < 100
     assert easy["ways"]["sessions"]["expected"] < 8
     assert easy["ways"]["noise"]["expected"] > 0.5
+    least = asked(target=0.26)["target"]["ways"]
+    assert [way["assured"] for way in least.values()] == [10, 2, 1]  # nothing less was simulated
     out_of_reach = asked(target=0.99)["target"]["ways"]
     assert [way["expected"] for way in out_of_reach.values()] == [None] * 3
     best = out_of_reach["units"]["best"]

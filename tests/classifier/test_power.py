@@ -31,7 +31,8 @@ from typer.testing import CliRunner
 from classifier import surface
 from classifier.cli import register
 from classifier.design import Design, Recording
-from classifier.power import Question, answer, confusion, power, power_validation, validate
+from classifier.power import answer, confusion, power, power_validation, validate
+from classifier.simulated import Question
 from generator.dataset import Cohort, Dataset
 from generator.electrodes import Electrode
 from generator.errors import RequestError
@@ -79,8 +80,9 @@ def conditions(layered: Path, monkeypatch: pytest.MonkeyPatch) -> Conditions:
     return stand_in
 
 
-@pytest.mark.parametrize("truth", [smooth, cliff, bump, flat, saturated])
-@pytest.mark.parametrize("sem", [0.01, 0.03])
+@pytest.mark.parametrize(
+    ("truth", "sem"), [(smooth, 0.01), (smooth, 0.03), (cliff, 0.01), (bump, 0.02), (flat, 0.03), (saturated, 0.03)]
+)
 def test_what_is_held_out_is_predicted_as_well_as_simulated_and_covered(truth: Truth, sem: float) -> None:
     found = validate(table(truth, sem), rounds=4)
     assert found["conditions"]["held_out"] >= 100

@@ -16,7 +16,7 @@ DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.
 
 def register(app: typer.Typer) -> None:
     """Add the generator's commands to the command line."""
-    for command in (plan, generate, status, verify):
+    for command in (plan, generate, status, verify, rerun, merge):
         app.command(rich_help_panel="From a spec to a dataset")(command)
 
 
@@ -123,6 +123,36 @@ def verify(dataset: DatasetFolder) -> None:
         typer.echo(f"{len(problems)} problems found")
         raise typer.Exit(1)
     typer.echo(f"{opened}: {opened.status()['networks']:,} networks, no problem found")
+
+
+def rerun(
+    dataset: DatasetFolder,
+    network: Annotated[str, typer.Argument(help="Its network_id, or the beginning of it.", metavar="NETWORK_ID")],
+    out: Annotated[str | None, typer.Option(help="Where to; by default DATASET/reruns/NETWORK_ID.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train one network of a dataset again and keep its raw tensors at every checkpoint."""
+    from generator.rerun import rerun as run
+
+    found = run(dataset, network, out, device)
+    about = found.network
+    typer.echo(
+        f"{found.folder}: {about.network_id}, {about.rule.label} in {about.architecture} on {about.task}, "
+        f"{found.checkpoints} checkpoints"
+    )
+    if found.difference == found.difference:  # else the dataset has no numbers of it
+        typer.echo(f"largest difference from the dataset's statistics: {found.difference:.1e} of a statistic's size")
+
+
+def merge(
+    out: Annotated[str, typer.Argument(help="The new dataset's folder or URI.", metavar="OUT")],
+    datasets: Annotated[list[str], typer.Argument(help="Two or more datasets.", metavar="DATASET...")],
+) -> None:
+    """Put datasets that agree in everything but their grids together into a new one."""
+    from generator.merge import merge as run
+
+    merged = run(out, datasets)
+    typer.echo(f"{merged}: {merged.status()['networks']:,} networks from {len(datasets)} datasets")
 
 
 class _Progress:

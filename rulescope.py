@@ -10,6 +10,8 @@ import classifier.cli
 import generator.cli
 from generator.errors import RequestError, unknown
 
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+
 app = typer.Typer(
     add_completion=False,
     help="Which learning rule produced this neural data? Simulate, measure, identify, rank.",
@@ -19,13 +21,14 @@ classifier.cli.register(app)
 
 
 def main() -> None:
-    """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence."""
+    """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence;
+    130: interrupted."""
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
         status = typer.main.get_command(app).main(prog_name="rulescope", standalone_mode=False)
     except typer.Abort:
-        sys.exit("interrupted; the same command goes on where it stopped")
+        status = INTERRUPTED
     except RequestError as error:
         _refuse(str(error))
     except Exception as error:
@@ -33,6 +36,8 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         _refuse(_usage(error))
+    if status == INTERRUPTED:
+        print("rulescope: interrupted", file=sys.stderr)
     sys.exit(status or 0)
 
 

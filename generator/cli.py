@@ -74,8 +74,13 @@ def generate(
     from generator.generate import generate as run
 
     console = Console()
-    with _Progress(console) as progress:
-        summary = run(spec, out, workers, device, progress.watch)
+    progress = _Progress(console)
+    try:
+        with progress:
+            summary = run(spec, out, workers, device, progress.watch)
+    except KeyboardInterrupt:
+        console.print(f"{progress.done()}; the same command goes on where it stopped", soft_wrap=True)
+        raise
     states = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.states.items()))
     console.print(
         f"{summary.location}: {summary.networks:,} networks ({states}), {summary.done_now:,} of them done now",
@@ -180,6 +185,13 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         if self.bar.live.is_started:
             self.bar.stop()
+
+    def done(self) -> str:
+        """How far it is."""
+        entry = self.bar.tasks[0]
+        if entry.total is None:
+            return "nothing was begun"
+        return f"{entry.completed:,.0f} of the {entry.total:,.0f} networks left to do are done"
 
     def watch(self, total: int, receipt: Receipt | None) -> None:
         """Show a receipt; begin with none, once the request has been found good."""

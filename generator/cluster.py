@@ -6,8 +6,11 @@ The driver keeps a bounded number of cohorts in flight, so its memory and the sc
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 from generator import process
@@ -31,6 +34,20 @@ def run(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
         yield from _on_local_workers(assignments, min(workers, len(assignments)))
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Threads and processes started inside never see Ctrl-C, which a terminal sends to all; this one sees it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would lift the block when the first process starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
     import dask
     from dask.distributed import Client, LocalCluster, as_completed
@@ -40,18 +57,18 @@ def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterat
         "distributed.comm.timeouts.connect": "60s",
         "distributed.worker.profile.enabled": False,  # sampling every 10 ms takes the GIL and grows without end
     }
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address=None,
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with ExitStack() as opened:
+        opened.enter_context(dask.config.set(quiet))
+        with _deaf_to_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                dashboard_address=":0",  # any free port: several runs share a machine
+                silence_logs=50,
+            )
+            client = opened.enter_context(Client(opened.enter_context(cluster)))
         waiting = iter(assignments)
         first = [client.submit(work, each, pure=False) for each in islice(waiting, workers * IN_FLIGHT)]
         owner = dict(zip((future.key for future in first), assignments, strict=False))

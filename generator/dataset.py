@@ -68,23 +68,39 @@ class Dataset:
 
     def publish(self, name: str, content: bytes) -> None:
         """Make `content` appear at `name`, whole or not at all: staged, fsynced and renamed locally, one put elsewhere."""
+        self._put(name, content, os.replace)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """The same, unless there is a file already: whether it was made. On an object store two may make it at once."""
+        if self.exists(name):
+            return False
+        try:
+            self._put(name, content, os.link)
+        except FileExistsError:
+            return False
+        return True
+
+    def _put(self, name: str, content: bytes, move: Callable[[str, str], None]) -> None:
         path = self._path(name)
         try:
             if not isinstance(self.fs, pafs.LocalFileSystem):
                 with self.fs.open_output_stream(path) as stream:
                     stream.write(content)
                 return
-            self.fs.create_dir(os.path.dirname(path), recursive=True)
+            with suppress(FileExistsError):  # no folder: what is written next says so
+                os.makedirs(os.path.dirname(path), exist_ok=True)
             staged = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{uuid.uuid4().hex}.staged"
             try:
                 with open(staged, "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(staged, path)
+                move(staged, path)
             finally:
                 if os.path.exists(staged):
                     os.remove(staged)
+        except FileExistsError:
+            raise
         except OSError as error:
             raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -13,6 +13,7 @@ from generator import spec as specs
 from generator.curricula import tasks
 from generator.dataset import Dataset
 from generator.errors import RequestError, unknown
+from generator.hold import Hold
 from generator.spec import NetworkSpec, Spec
 from generator.work import Assignment, Receipt
 
@@ -50,7 +51,8 @@ def generate(
         watch: called with the number of networks to do and each receipt; first with None.
 
     Raises:
-        RequestError: the spec is not valid, or does not fit the dataset that is already there, or its data is missing.
+        RequestError: the spec is not valid, or does not fit the dataset that is already there, its data is missing, or another
+            run is making the same dataset.
     """
     parsed = spec if isinstance(spec, Spec) else specs.read(spec)
     if out is None:
@@ -63,23 +65,25 @@ def generate(
     for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
         tasks.check(task, pixels)
     dataset = Dataset(out)
-    cohorts = prepare(dataset, parsed, device)
-    complete = dataset.complete()
-    todo = [(name, members) for name, members in cohorts if name not in complete]
-    todo.sort(key=lambda each: -sum(planning.cost(m, parsed) for m in each[1]))
-    assignments = [
-        Assignment(os.fspath(out), name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
-        for name, members in todo
-    ]
-    total = sum(len(members) for _, members in todo)
-    watch(total, None)
-    failures = []
-    for receipt in cluster.run(assignments, cluster.default_workers(device) if workers is None else workers):
-        watch(total, receipt)
-        if receipt.failure:
-            failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
-    dataset.fold()
-    dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
+    with Hold(dataset) as hold:
+        cohorts = prepare(dataset, parsed, device)
+        complete = dataset.complete()
+        todo = [(name, members) for name, members in cohorts if name not in complete]
+        todo.sort(key=lambda each: -sum(planning.cost(m, parsed) for m in each[1]))
+        assignments = [
+            Assignment(os.fspath(out), name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
+            for name, members in todo
+        ]
+        total = sum(len(members) for _, members in todo)
+        watch(total, None)
+        failures = []
+        for receipt in cluster.run(assignments, cluster.default_workers(device) if workers is None else workers):
+            watch(total, receipt)
+            hold.check()
+            if receipt.failure:
+                failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
+        dataset.fold()
+        dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
     states: dict[str, int] = {}
     for by_status in dataset.status()["states"].values():
         for status, count in by_status.items():

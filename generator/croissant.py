@@ -72,7 +72,8 @@ def card(spec: Spec, published: str, licence: str = "https://opensource.org/lice
             f"{sum(len(network.sizes) for network in networks):,} layers in all, at {spec.checkpoints} checkpoints of learning. "
             f"Rules: {_list(network.rule.label for network in networks)}. "
             f"Architectures: {_list(network.architecture for network in networks)}. "
-            f"Tasks: {_list(network.task for network in networks)} ({_list(network.objective for network in networks)})."
+            f"Tasks: {_list(network.task for network in networks)} ({_list(network.objective for network in networks)}). "
+            f"Electrodes: {_list(electrode.name for electrode in spec.electrodes)}."
         ),
         "version": version("rulescope"),
         "datePublished": published,

@@ -101,6 +101,11 @@ def split_name(features: str) -> list[str]:
     return names
 
 
+def suited(features: str, checkpoints: int) -> str:
+    """The features to make of trajectories of that length: `levels` where a single checkpoint has no change and no shape."""
+    return features if checkpoints > 1 else levels.__name__
+
+
 def inputs(examples: Examples) -> NDArray[np.float32]:
     """(examples, checkpoints · statistics + 3): what `TrajectoryFeatures` reads, flattened, with the depth one-hot."""
     return np.hstack([examples.values.reshape(len(examples), -1), examples.depth])

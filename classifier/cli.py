@@ -19,6 +19,13 @@ Features = Annotated[
 Split = Annotated[str, typer.Option(help="configuration, network, paper, or a property of the networks to hold out")]
 Target = Annotated[str, typer.Option(help="the property to name: rule, pathway, update, …")]
 Seed = Annotated[int, typer.Option(min=0, help="seed of splits and classifiers")]
+Electrode = Annotated[
+    str, typer.Option(help="what is measured with, e.g. units30_relative0.5 (of those in the dataset)")
+]
+Sampling = Annotated[
+    str,
+    typer.Option(help="checkpoints seen: all, sessions8 (evenly spread), every3, first5, last5, only7 or jittered8"),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the answer as JSON")]
 
 
@@ -55,6 +62,8 @@ def evaluate(
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations, of the selected model")] = 0,
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     seed: Seed = 0,
+    electrode: Electrode = "full",
+    sampling: Sampling = "all",
     json_file: JsonFile = None,
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
@@ -73,6 +82,8 @@ def evaluate(
         permute_labels,
         n_splits,
         seed,
+        electrode,
+        sampling,
     )
     print_evaluation(found)
     if json_file is not None:
@@ -87,13 +98,16 @@ def train(
     split: Split = "configuration",
     target: Target = "rule",
     seed: Seed = 0,
+    electrode: Electrode = "full",
+    sampling: Sampling = "all",
+    observables: Annotated[str, typer.Option(help="comma-separated: what the model reads")] = "all",
 ) -> None:
     """Train a model on the training part of one split, score and rank it on the test part, and store it."""
     from classifier import training
     from classifier.models import FEATURES
 
     chosen = FEATURES if features is None else _list(features)
-    card = training.train(dataset, out, model, chosen, split, target, seed)
+    card = training.train(dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables))
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
     typer.echo(f"balanced accuracy on {card.split}s it has not seen: {scores}")
@@ -104,6 +118,8 @@ def predict(
     dataset: DatasetPath,
     level: Annotated[str, typer.Option(help="network (the layers' votes) or layer")] = "network",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="a .parquet or .csv file; printed otherwise")] = None,
+    electrode: Annotated[str | None, typer.Option(help="what is measured with; by default the model's own")] = None,
+    sampling: Annotated[str | None, typer.Option(help="checkpoints seen; by default the model's own")] = None,
 ) -> None:
     """Scores of every class for each network, or layer, of a dataset: scores, not calibrated probabilities."""
     if out is not None and out.suffix not in (".parquet", ".csv"):
@@ -111,7 +127,7 @@ def predict(
     _check_writable(out)
     from classifier import training
 
-    table = training.predict(model, dataset, level)
+    table = training.predict(model, dataset, level, electrode, sampling)
     try:
         if out is None:
             typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)

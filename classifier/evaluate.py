@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from classifier import features as feature_names
 from classifier import splits as splitting
-from classifier.features import TrajectoryFeatures, inputs, split_name
+from classifier.features import TrajectoryFeatures, inputs, split_name, suited
 from classifier.models import (
     CURVE_FEATURES,
     FEATURES,
@@ -37,8 +37,9 @@ from classifier.models import (
     nested,
     vote,
 )
+from classifier.sampling import ALL, measured
 from classifier.splits import Rows, Split
-from classifier.trajectories import CURVES, Examples, load
+from classifier.trajectories import CURVES, Examples
 from generator.errors import RequestError, unknown
 
 CURVE = "accuracy"  # the classifier that sees the loss and accuracy curves alone: the confound
@@ -293,6 +294,8 @@ def evaluate(
     permute_labels: int = 0,
     n_splits: int = 10,
     seed: int = 0,
+    electrode: str = "full",
+    sampling: str = ALL,
 ) -> dict[str, Any]:
     """How well each model names `target` in networks it has not seen, from each set of observables.
 
@@ -305,21 +308,24 @@ def evaluate(
         target: the property to name: rule, pathway, update, …
         permute_labels: how many times to repeat with permuted labels, with the selected model and settings.
         n_splits: random splits; held-out properties have one per value.
+        electrode: what is measured with; examples stay as they were measured.
+        sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
 
     Returns:
         The report as it is written to JSON. Scores are balanced accuracies, mean and s.e.m. over splits:
-        {split, target, chance, selected: {model, features, parameters},
+        {split, target, electrode, sampling, chance, selected: {model, features, parameters},
         models: {name: {observables: {layer: {mean, sem}, network: {mean, sem}}}},
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
         folds: {split: {layer, network}} and confusion: {labels, counts} of the selected model on all observables
         (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
 
     Raises:
-        RequestError: an unknown name, or too few networks for the split.
+        RequestError: an unknown name, too few networks for the split, or more sessions than checkpoints.
     """
-    models, features = list(dict.fromkeys(models)), list(dict.fromkeys(features))
+    models = list(dict.fromkeys(models))
     check(models, features)
-    examples = dataset if isinstance(dataset, Examples) else load(dataset)
+    examples = measured(dataset, electrode, sampling)
+    features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
     known = ["all", *examples.observables()]
     for name in observables:
         if name not in known:
@@ -338,6 +344,8 @@ def evaluate(
     return {
         "split": split,
         "target": target,
+        "electrode": examples.electrode,
+        "sampling": sampling,
         "chance": 1 / len(problem.labels),
         "selected": {"model": model, "features": setting.features, "parameters": dict(setting.parameters)},
         "models": {name: {o: summarize([one.scores[o] for one in of[name]]) for o in shown} for name in models},

@@ -30,6 +30,7 @@ class Card:
             part.
         training_data: hash of the trajectories and classes that it was fitted on.
         scores: balanced accuracy per layer and per network on the test part, and chance.
+        electrode, sampling: how what it was fitted on was measured; models that do not say saw everything.
     """
 
     model: str
@@ -45,6 +46,8 @@ class Card:
     scores: dict[str, float]
     versions: dict[str, str]
     model_version: int = MODEL_VERSION
+    electrode: str = "full"
+    sampling: str = "all"
 
 
 def load_card(location: str | os.PathLike[str]) -> Card:

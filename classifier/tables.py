@@ -111,7 +111,8 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     """Print an evaluation's tables, per network and per layer."""
     console = Console()
     for level in ("network", "layer"):
-        title = f"Accuracy per {level} ({evaluation['split']} split, target {evaluation['target']})"
+        condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
+        title = f"Accuracy per {level} ({evaluation['split']} split, {condition})"
         show(console, title, accuracy_rows(evaluation, level))
     if evaluation["split"] not in splitting.UNITS:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))

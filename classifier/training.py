@@ -13,10 +13,11 @@ from classifier import attribution
 from classifier import splits as splitting
 from classifier.artifacts import Card, Model, digest, load, save, versions
 from classifier.evaluate import Problem, check, choose, score
+from classifier.features import suited
 from classifier.importance import clusters, measure
 from classifier.models import FEATURES, build, vote
+from classifier.sampling import ALL, apply, measured
 from classifier.trajectories import Examples
-from classifier.trajectories import load as load_examples
 from generator.errors import RequestError, unknown
 
 LEVELS = ("network", "layer")
@@ -30,6 +31,9 @@ def train(
     split: str = "configuration",
     target: str = "rule",
     seed: int = 0,
+    electrode: str = "full",
+    sampling: str = ALL,
+    observables: Sequence[str] = ("all",),
 ) -> Card:
     """Train one model on the training part of one split, score it and rank its inputs on the test part, and store it.
 
@@ -43,9 +47,12 @@ def train(
         features: feature sets to choose among, inside the training part.
         split: as in `evaluate`; the first of the splits is used.
         target: the property to name.
+        electrode: what is measured with; examples stay as they were measured.
+        sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
+        observables: those whose statistics the model reads.
 
     Raises:
-        RequestError: an unknown name, too few networks for the split, or `out` cannot be written.
+        RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or `out` cannot be written.
     """
     check([model], features)
     if (
@@ -57,7 +64,8 @@ def train(
     place = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RequestError(f"cannot write the model to {out}: {place} is not a directory that may be written to")
-    examples = dataset if isinstance(dataset, Examples) else load_examples(dataset)
+    examples = measured(dataset, electrode, sampling).of(observables)
+    features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
     classes = splitting.labels(examples.identity, target)
     part = splitting.make(examples.identity, classes, split, 1, seed)[0]
     problem = Problem.of(examples, classes, features)
@@ -80,6 +88,8 @@ def train(
         networks=int(training.identity["network_id"].nunique()),
         scores={},
         versions=versions(),
+        electrode=examples.electrode,
+        sampling=sampling,
     )
     fitted = Model(card, classifier)
     found = score(problem, part.test, fitted.log_scores(test))
@@ -91,14 +101,21 @@ def train(
 
 
 def predict(
-    model: str | os.PathLike[str], dataset: str | os.PathLike[str] | Examples, level: str = "network"
+    model: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | Examples,
+    level: str = "network",
+    electrode: str | None = None,
+    sampling: str | None = None,
 ) -> pd.DataFrame:
     """The scores that a stored model gives to each class, for every network, or every layer, of a dataset.
 
     Args:
         model: directory of a model.
-        dataset: any dataset with the statistics and the number of checkpoints that the model reads.
+        dataset: any dataset, or examples, with the statistics and the checkpoints that the model reads.
         level: "network" (the layers' votes: geometric mean of their scores, scaled to sum to 1) or "layer".
+        electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured.
+        sampling: the checkpoints that are seen, if not those that the model was fitted on. By default what has just as many
+            checkpoints as the model reads is taken whole: the sessions are the experimenter's own.
 
     Returns:
         A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, (layer,) `called`
@@ -112,7 +129,9 @@ def predict(
     stored = load(model)
     if stored.card.target not in splitting.PROPERTIES:
         raise RequestError(f"{model} names {stored.card.target!r}, which is not a property of networks here")
-    examples = dataset if isinstance(dataset, Examples) else load_examples(dataset)
+    examples = measured(dataset, electrode or stored.card.electrode)
+    if sampling is not None or examples.checkpoints != stored.card.checkpoints:
+        examples = apply(examples, sampling or stored.card.sampling)
     scores = stored.log_scores(examples)
     identity = examples.identity
     table = pd.DataFrame({"network_id": identity["network_id"], "labelled": identity[stored.card.target].astype(str)})

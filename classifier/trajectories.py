@@ -88,6 +88,22 @@ class Examples:
         """The observables that the statistics belong to, in order."""
         return list(dict.fromkeys(parts.observable for parts in self.statistics.values()))
 
+    def of(self, observables: Sequence[str]) -> Examples:
+        """The same examples with only the statistics of these observables. Raises RequestError for an unknown one."""
+        known = ["all", *self.observables()]
+        for name in observables:
+            if name not in known:
+                raise unknown("observable", name, known)
+        if not observables:
+            raise RequestError(f"name at least one observable; known: {', '.join(known)}")
+        wanted = [name for name, parts in self.statistics.items() if parts.observable in observables]
+        return self if "all" in observables else self.select(wanted)
+
+    @property
+    def electrode(self) -> str:
+        """What they were measured with."""
+        return str(self.identity["electrode"].iloc[0])
+
 
 def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic import grid, write
+from synthetic import grid, later, write
 
 from classifier.training import train
 
@@ -14,6 +14,13 @@ from classifier.training import train
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 networks, four rules, three layers: only TRACE knows the rule, and it knows it exactly."""
     return write(tmp_path_factory.mktemp("traced") / "dataset", grid())
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with three more electrodes: nearly deaf, one that shows everything a checkpoint later, one as good as full."""
+    electrodes = {"units4_relative0.5": 1e3, "units2": later, "fraction0.5": 0.0}
+    return write(tmp_path_factory.mktemp("measured") / "dataset", grid(), measure=electrodes)
 
 
 @pytest.fixture(scope="session")

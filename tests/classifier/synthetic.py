@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from generator import catalogue, schema
+from generator import catalogue, electrodes, schema
 from generator.dataset import Cohort, Dataset
 
+Distort = Callable[[np.ndarray], np.ndarray]
 Observe = Callable[[Mapping[str, Any], int], np.ndarray]
 LAYERS = 3
 CHECKPOINTS = 6
 RULES = {"sgdm": ("bp", "momentum"), "adam": ("bp", "adam"), "fa": ("fa", "momentum"), "ia": ("ia", "momentum")}
+UNITS = 8  # of every layer
 TRACE = "weight_abs_mean"  # the one statistic that knows the rule
 
 
@@ -62,6 +64,27 @@ def noise_with_trace(network: Mapping[str, Any], layer_index: int) -> np.ndarray
     return values
 
 
+def later(values: np.ndarray) -> np.ndarray:
+    """(checkpoints, statistics), everything one checkpoint later: the trace of a rule becomes that of the next."""
+    return np.roll(values, 1, axis=0)
+
+
+def _description(name: str) -> dict[str, Any]:
+    """The columns of one electrode."""
+    electrode = electrodes.parse(name)
+    units = electrode.count(UNITS)
+    described = {"electrode": name, "fraction": units / UNITS, "units": units, "noise": electrode.noise}
+    return {**described, "noise_mode": electrode.noise_mode, "electrode_seed": electrode.seed}
+
+
+def _distorted(values: np.ndarray, how: float | Distort, key: str) -> np.ndarray:
+    """What an electrode makes of (checkpoints, statistics)."""
+    if not isinstance(how, float):
+        return how(values).astype(np.float32)
+    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little"))
+    return (values + how * rng.normal(size=values.shape)).astype(np.float32)
+
+
 def write(
     location: Path,
     networks: list[dict[str, Any]],
@@ -70,15 +93,22 @@ def write(
     layers: int = LAYERS,
     statuses: Mapping[str, str] | None = None,
     curve: Callable[[Mapping[str, Any]], np.ndarray] = lambda network: np.zeros((3,)),
+    measure: Mapping[str, float | Distort] | None = None,
 ) -> Path:
-    """Publish a dataset of two cohorts. `statuses` names the networks that are not complete; they stop half-way."""
+    """Publish a dataset of two cohorts. `statuses` names the networks that are not complete; they stop half-way.
+
+    `measure` names the electrodes beside the full one, and what each does to all values: Gaussian noise of that standard
+    deviation is added to them, or they are mapped, (checkpoints, statistics) each.
+    """
+    measured = {"full": 0.0, **(measure or {})}
+    described = {name: _description(name) for name in measured}
     statuses = statuses or {}
-    names = list(schema.OBSERVABLES.names)[-len(catalogue.NAMES) :]
+    columns = list(schema.OBSERVABLES.names)[-len(catalogue.NAMES) :]
     half = (len(networks) + 1) // 2
     cohorts = {"a": networks[:half], "b": networks[half:]}
     published = Dataset(location)
     published.record_cohorts(
-        {"root_seed": 0, "checkpoints": checkpoints},
+        {"root_seed": 0, "checkpoints": checkpoints, "electrodes": list(measured)},
         [Cohort(name, tuple(n["network_id"] for n in members)) for name, members in cohorts.items()],
     )
     for cohort, members in cohorts.items():
@@ -88,19 +118,19 @@ def write(
             seen = checkpoints if status == "complete" else checkpoints // 2
             curves = np.broadcast_to(curve(network), (checkpoints, 3))
             for index in range(layers):
-                values = observe(network, index).astype(np.float32)
-                for t in range(seen):
+                true, who = observe(network, index), f"{network['network_id']}{index}"
+                values = {name: _distorted(true, how, f"{who}{name}") for name, how in measured.items()}
+                for t, name in itertools.product(range(seen), measured):
                     measurement = {
                         **{
                             "layer": f"fc{index + 1}",
                             "layer_index": index,
                             "depth": ("early", "middle", "deep")[index % 3],
                         },
-                        **{"checkpoint": t, "step": 10 * t, "electrode": "full", "fraction": 1.0, "units": 8},
-                        **{"noise": 0.0, "noise_mode": "none", "electrode_seed": 0},
+                        **{"checkpoint": t, "step": 10 * t, **described[name]},
                         **dict(zip(("train_loss", "probe_loss", "probe_accuracy"), curves[t].tolist(), strict=True)),
                     }
-                    rows.append({**network, **measurement, **dict(zip(names, values[t].tolist(), strict=True))})
+                    rows.append({**network, **measurement, **dict(zip(columns, values[name][t].tolist(), strict=True))})
             record = {
                 **{"status": status, "reason": "", "checkpoints": seen, "layers": layers, "final_probe_accuracy": 0.9},
                 **{"final_probe_loss": 0.1, "pixels": 8, "epochs": 1.0, "steps": 10, "rate": 0.1, "weight_decay": 0.0},

@@ -21,6 +21,7 @@ from classifier.artifacts import Model
 from classifier.evaluate import Problem
 from classifier.models import MODELS, build
 from classifier.models import grid as model_grid
+from classifier.sampling import apply
 from classifier.stored import load_card
 from classifier.training import predict, train
 from classifier.trajectories import load
@@ -137,6 +138,45 @@ def test_predict_on_a_dataset_without_the_statistics_or_checkpoints_is_a_sentenc
     lacking = write(tmp_path / "lacking", grid(seeds=1))
     with pytest.raises(RequestError, match="lacks 2 of the 45 statistics needed: weight_abs_mean, change_sq"):
         predict(trained, lacking)
+
+
+def test_a_model_of_what_an_experimenter_has_reads_that_by_itself(measured: Path, tmp_path: Path) -> None:
+    """The trace is in the weights at checkpoints 1 to 4; one checkpoint later under the electrode units2."""
+    experimenter = {"electrode": "units2", "sampling": "last5", "observables": ["weight"]}
+    card = train(measured, tmp_path / "m", "forest", ["shape"], **experimenter)  # type: ignore[arg-type]
+    assert load_card(tmp_path / "m") == card
+    assert (card.electrode, card.sampling, card.checkpoints) == ("units2", "last5", 5)
+    assert {name.split("_")[0] for name in card.statistics} == {"weight"}
+    assert card.scores["network"] == 1.0
+    own = predict(tmp_path / "m", measured)
+    assert (own["called"] == own["labelled"]).all()
+    full = predict(tmp_path / "m", measured, electrode="full", sampling="first5")  # the same, a checkpoint earlier
+    assert (full["called"] == full["labelled"]).all()
+    other = predict(tmp_path / "m", measured, electrode="full")
+    before = {"adam": "sgdm", "fa": "adam", "ia": "fa"}  # what each looks like a checkpoint too early
+    seen = other[other["labelled"].isin(list(before))]
+    assert (seen["called"] == seen["labelled"].map(before)).all()
+    five = apply(load(measured, "units2"), "last5")
+    assert predict(tmp_path / "m", five).equals(own)  # the sessions are the experimenter's own
+    with pytest.raises(RequestError, match="reads 5 checkpoints per trajectory; these have 6"):
+        predict(tmp_path / "m", measured, sampling="all")
+    with pytest.raises(RequestError, match="unknown electrode 'units9'"):
+        predict(tmp_path / "m", measured, electrode="units9")
+
+
+def test_a_model_of_a_single_session(measured: Path, tmp_path: Path) -> None:
+    for model in ("forest", "xgboost", "svm"):
+        card = train(measured, tmp_path / model, model, sampling="only1")
+        assert (card.features, card.checkpoints) == ("levels", 1)
+        assert len(predict(tmp_path / model, measured)) == 96
+
+
+def test_a_card_that_does_not_say_saw_everything(trained: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(trained, tmp_path / "old")
+    card = json.loads((old / "card.json").read_text())
+    del card["electrode"], card["sampling"]
+    (old / "card.json").write_text(json.dumps(card))
+    assert load_card(old) == load_card(trained)
 
 
 def test_train_does_not_write_into_a_foreign_directory(traced: Path, tmp_path: Path) -> None:

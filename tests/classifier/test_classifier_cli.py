@@ -50,6 +50,18 @@ def test_train_predict_and_importance(traced: Path, trained: Path, tmp_path: Pat
     assert shown.splitlines()[1].split() == [f"{found['importance']:.4f}", *found["members"].split()]
 
 
+def test_a_model_of_what_an_experimenter_has(measured: Path, tmp_path: Path) -> None:
+    seen = ["--electrode", "units2", "--sampling", "last5"]
+    run("train", measured, "--features", "shape", *seen, "--observables", "weight", "--out", tmp_path / "m")
+    own = run("predict", tmp_path / "m", measured)
+    assert own == run("predict", tmp_path / "m", measured, *seen)
+    assert own != run("predict", tmp_path / "m", measured, "--electrode", "full")
+    options = ["--models", "forest", "--features", "shape", "--observables", "weight", "--n-splits", 1]
+    run("evaluate", measured, *options, *seen, "--json", tmp_path / "r.json")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert (found["electrode"], found["sampling"]) == ("units2", "last5")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -109,6 +109,25 @@ def test_the_accuracy_curve_alone_is_seen_when_it_gives_the_rule_away(tmp_path: 
     assert "all" not in found["models"]["forest"]
 
 
+def test_what_is_measured_and_when_decides_what_is_found(measured: Path) -> None:
+    options: dict[str, Any] = {"models": ["forest"], "features": ["shape"], "observables": ["weight"], "n_splits": 4}
+    deaf = evaluate(measured, electrode="units4_relative0.5", **options)
+    assert (deaf["electrode"], deaf["sampling"]) == ("units4_relative0.5", "all")
+    assert deaf["models"]["forest"]["weight"]["network"]["mean"] < 0.6
+    late = evaluate(measured, electrode="units2", sampling="last5", **options)
+    assert late["models"]["forest"]["weight"]["network"]["mean"] == 1.0
+    early = evaluate(measured, electrode="units2", sampling="first3", **options)  # only sgdm's peak is there to see
+    assert (early["sampling"], early["confusion"]["labels"][3]) == ("first3", "sgdm")
+    assert np.array(early["confusion"]["counts"])[3].tolist() == [0, 0, 0, 4 * 6]
+    assert early["models"]["forest"]["weight"]["network"]["mean"] == pytest.approx((1 + 3 * 1 / 3) / 4, abs=0.12)
+
+
+def test_a_single_checkpoint_is_seen_as_its_levels_by_every_model(measured: Path) -> None:
+    found = evaluate(measured, observables=["all"], n_splits=1, sampling="only1")
+    assert found["selected"]["features"] == "levels"
+    assert all(set(chosen) == {"levels"} for chosen in found["chosen"].values())
+
+
 def test_balanced_accuracy_averages_recall_over_the_classes_there() -> None:
     truth, called = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 2])
     assert balanced_accuracy(truth, called) == pytest.approx((2 / 3 + 0) / 2)
@@ -123,6 +142,9 @@ def test_balanced_accuracy_averages_recall_over_the_classes_there() -> None:
         ({"split": "layer"}, "unknown split 'layer'"),
         ({"target": "colour"}, "unknown target 'colour'"),
         ({"models": []}, "at least one model"),
+        ({"electrode": "units30"}, "unknown electrode 'units30'"),
+        ({"sampling": "sessions9"}, "of 6 checkpoints, sessions1 to sessions6"),
+        ({"sampling": "nine"}, "'nine' is not the name of a sampling"),
     ],
 )
 def test_wrong_names_are_a_sentence(traced: Path, wrong: dict[str, Any], message: str) -> None:

@@ -47,6 +47,29 @@ def test_unknown_electrode_lists_the_known_ones(traced: Path) -> None:
         load(traced, "half")
 
 
+def test_each_electrode_has_its_own_values_of_the_same_examples(measured: Path) -> None:
+    full, late = load(measured), load(measured, "units2")
+    np.testing.assert_array_equal(late.values, np.roll(full.values, 1, axis=1))
+    assert (late.identity["units"] == 2).all()
+    assert (full.electrode, late.electrode) == ("full", "units2")
+    same = ["network_id", "layer", "rule"]
+    assert late.identity[same].equals(full.identity[same])
+    with pytest.raises(RequestError, match=r"known: fraction0\.5, full, units2, units4_relative0\.5"):
+        load(measured, "units3")
+
+
+def test_statistics_of_some_observables(traced: Path) -> None:
+    examples = load(traced)
+    found = examples.of(["change", "activation"])
+    assert found.observables() == ["activation", "change"]
+    assert list(found.statistics) == [name for name in catalogue.NAMES if not name.startswith("weight")]
+    assert examples.of(["all", "change"]) is examples
+    with pytest.raises(RequestError, match="unknown observable 'weights'"):
+        examples.of(["weights"])
+    with pytest.raises(RequestError, match="name at least one observable; known: all, weight, activation, change"):
+        examples.of([])
+
+
 def test_no_complete_network_is_a_sentence(tmp_path: Path) -> None:
     networks = grid(seeds=1)
     location = write(tmp_path / "d", networks, statuses={n["network_id"]: "diverged" for n in networks})

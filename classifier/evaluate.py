@@ -143,6 +143,22 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
     )
 
 
+def fit(
+    problem: Problem,
+    model: str,
+    settings: Sequence[Setting],
+    observable: str,
+    train: Rows,
+    seed: int,
+    quick: bool = False,
+) -> list[Any]:
+    """A classifier per setting, trained on the rows `train`. The settings have the same features."""
+    features = settings[0].features
+    table, columns = problem.table(features, observable), problem.columns(features, observable)
+    points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
+    return fit_all(model, points, columns, known, problem.codes[train], seed, quick)
+
+
 def fit_and_score(
     problem: Problem,
     model: str,
@@ -167,11 +183,9 @@ def fit_and_score_all(
     quick: bool = False,
 ) -> list[Score]:
     """The same for several settings with the same features, which share what they can of the training."""
-    features = settings[0].features
-    table, columns = problem.table(features, observable), problem.columns(features, observable)
-    points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
-    fitted = fit_all(model, points, columns, known, problem.codes[train], seed, quick)
-    return [score(problem, test, log_scores(classifier, table[test])) for classifier in fitted]
+    fitted = fit(problem, model, settings, observable, train, seed, quick)
+    seen = problem.table(settings[0].features, observable)[test]
+    return [score(problem, test, log_scores(classifier, seen)) for classifier in fitted]
 
 
 def choose(

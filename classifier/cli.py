@@ -31,7 +31,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="w
 
 def register(app: typer.Typer) -> None:
     """Add the classifier's commands to a command line."""
-    for command in (evaluate, train, predict, importance, report, power):
+    for command in (evaluate, train, predict, importance, robustness, report, power):
         app.command()(command)
 
 
@@ -166,6 +166,22 @@ def _line(row: dict[Any, Any], by: str) -> str:
     if "accuracy_drop" not in row:
         return f"{row['importance']:>21.4f}  {names}"
     return f"{row['importance']:>12.4f} ± {row['sem']:.4f}  {row['accuracy_drop']:>13.3f}  {names}"
+
+
+def robustness(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset with several electrodes")],
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
+    _check_writable(json_file)
+    from classifier import robustness as study
+
+    table = study.robustness(dataset, model, n_splits, seed)
+    if json_file is not None:
+        _write(json_file, json.dumps(study.as_json(table), indent=1) + "\n")
 
 
 def report(

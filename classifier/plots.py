@@ -26,7 +26,8 @@ OBSERVABLE_NAMES = {
 }
 
 
-def _style(figure: Figure) -> None:
+def style(figure: Figure) -> None:
+    """What all pictures have in common."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
@@ -100,7 +101,7 @@ def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequ
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=9)
     figure.suptitle(f"{condition}: median and interquartile range over networks (cut where wide)", fontsize=9)
-    _style(figure)
+    style(figure)
     return figure
 
 
@@ -127,7 +128,7 @@ def confusion(counts: NDArray[np.intp], labels: Sequence[str], title: str) -> Fi
     axes.set_ylabel("true", fontsize=9)
     axes.set_title(title, fontsize=9)
     figure.colorbar(image, ax=axes, label="networks of a true class (%)", shrink=0.8)
-    _style(figure)
+    style(figure)
     return figure
 
 
@@ -146,7 +147,7 @@ def accuracy(models: Mapping[str, Mapping[str, Any]], chance: float, level: str 
     axes.set_ylabel(f"balanced accuracy per {level}", fontsize=9)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    _style(figure)
+    style(figure)
     return figure
 
 
@@ -179,5 +180,5 @@ def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -
     axes.set_xlabel("loss of log score when its trajectories are permuted (nats)", fontsize=9)
     axes.set_title(title, fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _style(figure)
+    style(figure)
     return figure

@@ -31,7 +31,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="w
 
 def register(app: typer.Typer) -> None:
     """Add the classifier's commands to a command line."""
-    for command in (evaluate, train, predict, importance, robustness, report, power):
+    for command in (evaluate, train, predict, importance, robustness, controls, report, power):
         app.command()(command)
 
 
@@ -182,6 +182,23 @@ def robustness(
     table = study.robustness(dataset, model, n_splits, seed)
     if json_file is not None:
         _write(json_file, json.dumps(study.as_json(table), indent=1) + "\n")
+
+
+def controls(
+    dataset: DatasetPath,
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """The controls of the headline: curves alone, matched performance, permuted labels, untrained networks, and others."""
+    _check_writable(json_file)
+    from classifier import controls as study
+
+    found = study.controls(dataset, model, n_splits=n_splits, seed=seed)
+    study.print_controls(found)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
 
 
 def report(

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from classifier import plots, robustness_plots
 from classifier.conditions import N_SPLITS, Condition, accuracies, known_electrodes
+from classifier.models import grid
 from classifier.robustness_plots import ALL_UNITS, compared
 from classifier.sampling import ALL
 from classifier.tables import Rows, show
@@ -125,6 +126,7 @@ def robustness(
     Raises:
         RequestError: no dataset there, or too few networks.
     """
+    grid(model)
     asked = conditions(dataset)
     folder, console = Path(dataset) / "report" / "robustness", Console()
     try:

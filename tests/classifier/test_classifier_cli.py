@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer
+from synthetic import grid, write
 from typer.testing import CliRunner
 
 from classifier.cli import register
@@ -62,6 +63,16 @@ def test_a_model_of_what_an_experimenter_has(measured: Path, tmp_path: Path) -> 
     assert (found["electrode"], found["sampling"]) == ("units2", "last5")
 
 
+def test_robustness_and_controls_write_json(tmp_path: Path) -> None:
+    data = write(tmp_path / "d", grid(architectures=["mlp2"], seeds=1), layers=1)
+    shown = run("robustness", data, "--n-splits", 1, "--json", tmp_path / "r.json")
+    assert "units.png is left out" in shown
+    assert json.loads((tmp_path / "r.json").read_text())["conditions"][0]["electrode"] == "full"
+    shown = run("controls", data, "--n-splits", 1, "--json", tmp_path / "c.json")
+    assert "left out: architecture instead of rule" in shown
+    assert json.loads((tmp_path / "c.json").read_text())["controls"][0]["control"] == "headline"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -85,6 +96,13 @@ def test_a_model_of_what_an_experimenter_has(measured: Path, tmp_path: Path) -> 
             "'depth'; known: checkpoint, function, observable",
         ),
         (["report", "nowhere"], "nowhere is not a dataset"),
+        (["robustness", "nowhere"], "nowhere is not a dataset"),
+        (["robustness", "DATASET", "--model", "forst"], "unknown model 'forst'"),
+        (["controls", "nowhere"], "nowhere is not a dataset"),
+        (["controls", "DATASET", "--json", "no/where/c.json"], "cannot write"),
+        (["evaluate", "DATASET", "--electrode", "units30"], "unknown electrode 'units30'.*known: full"),
+        (["train", "DATASET", "--out", "m", "--sampling", "sessions9"], "sessions1 to sessions6 can be taken"),
+        (["train", "DATASET", "--out", "m", "--observables", "weights"], "unknown observable 'weights'"),
     ],
 )
 def test_bad_requests_are_a_sentence(traced: Path, trained: Path, arguments: list[str], message: str) -> None:

@@ -114,9 +114,9 @@ def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[dic
         raise RequestError(f"{len(ids)} of {total} networks match within {caliper:g}: {error}") from error
     what = f"{len(ids)} of {total} networks, final accuracies within {caliper:g}"
     return [
-        fixed.row("performance-matched", f"{what}: above the curves, more than performance", problem, parts, "all"),
+        fixed.row("matched performance", f"{what}: above the curves, more than performance", problem, parts, "all"),
         fixed.row(
-            f"performance-matched, {CURVES_ALONE}",
+            f"matched performance, {CURVES_ALONE}",
             "what the course of learning still gives away",
             problem,
             parts,
@@ -183,7 +183,7 @@ def controls(
     try:
         rows += _matched_rows(fixed, examples, caliper)
     except RequestError as error:
-        skipped.append(f"performance-matched: {error}")
+        skipped.append(f"matched performance: {error}")
     shuffled = permuted_scores(problem, "configuration", model, fixed.setting(examples), permutations, seed)
     rows.append(_row("permuted labels", "must be chance", problem, shuffled))
     start = fixed.problem(samplings.apply(examples, "only0"))

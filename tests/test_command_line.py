@@ -44,7 +44,9 @@ def test_from_a_spec_to_a_verified_dataset(command: Command, spec: Path) -> None
 
 
 def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(command: Command, spec: Path) -> None:
-    refused(command("generat", spec), "unknown command 'generat'", "did you mean 'generate'", "known: evaluate, ")
+    refused(
+        command("generat", spec), "unknown command 'generat'", "did you mean 'generate'", "known: controls, evaluate, "
+    )
     refused(command("--foo"), "unknown option '--foo' in rulescope;", "--help")
     assert command().returncode == 0
     refused(command("generate", spec, "--worker", 2), "'--worker'", "known: ", "--workers")
@@ -78,6 +80,6 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
     assert not imported_by("classifier.stored") & {"torch", "sklearn", "scipy"}
-    modules = "classifier.evaluate, classifier.training, classifier.report, classifier.importance"
+    modules = "classifier.evaluate, classifier.training, classifier.report, classifier.robustness, classifier.controls"
     assert "torch" not in imported_by(modules)
     assert "classifier" not in imported_by("generator.generate, generator.work, generator.cohort, generator.cli")

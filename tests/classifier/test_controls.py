@@ -45,10 +45,10 @@ def known_to_the_curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 def test_what_the_weights_know_performance_does_not(known_to_the_weights: dict[str, Any]) -> None:
     found = by_name(known_to_the_weights)
-    for name in ("headline", "performance-matched", "early layers only", "middle layers only", "deep layers only"):
+    for name in ("headline", "matched performance", "early layers only", "middle layers only", "deep layers only"):
         assert found[name]["mean"] > 0.9
         assert (found[name]["chance"], found[name]["networks"]) == (0.25, 96)
-    for name in (CURVES_ALONE, f"performance-matched, {CURVES_ALONE}"):
+    for name in (CURVES_ALONE, f"matched performance, {CURVES_ALONE}"):
         assert found[name]["mean"] == 0.25  # all curves are equal
     for name in ("permuted labels", "untrained networks"):
         assert found[name]["mean"] < 0.5
@@ -67,10 +67,10 @@ def test_other_properties_are_named_by_their_own_classes(known_to_the_weights: d
 def test_what_only_performance_knows_is_gone_once_it_is_matched(known_to_the_curves: dict[str, Any]) -> None:
     found = by_name(known_to_the_curves)
     assert found[CURVES_ALONE]["mean"] == pytest.approx((1 + 1 / 4) / 2)  # seed 1 tells, seed 0 is guessed
-    alone = found[f"performance-matched, {CURVES_ALONE}"]
+    alone = found[f"matched performance, {CURVES_ALONE}"]
     assert (alone["mean"], alone["networks"]) == (0.25, 48)
-    assert "48 of 96 networks" in found["performance-matched"]["meaning"]
-    assert found["performance-matched"]["mean"] < 0.5
+    assert "48 of 96 networks" in found["matched performance"]["meaning"]
+    assert found["matched performance"]["mean"] < 0.5
     assert "deep layers only: not every class" in " ".join(known_to_the_curves["skipped"])  # there are two layers
 
 
@@ -80,7 +80,7 @@ def test_a_dataset_that_allows_little_says_so(tmp_path: Path) -> None:
 
     networks = grid(architectures=["mlp2"], seeds=1)
     none = controls(write(tmp_path / "none", networks, curve=curve, layers=1), **OPTIONS)
-    assert none["skipped"][0] == "performance-matched: no networks of all rules end within 0.02 of the same accuracy"
+    assert none["skipped"][0] == "matched performance: no networks of all rules end within 0.02 of the same accuracy"
     assert "architecture instead of rule: nothing to tell apart" in " ".join(none["skipped"])
 
     def rarely(network: Mapping[str, Any]) -> np.ndarray:
@@ -88,9 +88,9 @@ def test_a_dataset_that_allows_little_says_so(tmp_path: Path) -> None:
 
     few = controls(write(tmp_path / "few", networks, curve=rarely, layers=1), **OPTIONS)
     assert few["skipped"][0].startswith(
-        "performance-matched: 8 of 24 networks match within 0.02: too few configurations"
+        "matched performance: 8 of 24 networks match within 0.02: too few configurations"
     )
-    assert not any(name.startswith("performance-matched") for name in by_name(few))
+    assert not any(name.startswith("matched performance") for name in by_name(few))
 
 
 def networks(accuracies: Mapping[str, list[float]], architecture: str = "mlp2") -> pd.DataFrame:

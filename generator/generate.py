@@ -65,6 +65,8 @@ def generate(
     for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
         tasks.check(task, pixels)
     dataset = Dataset(out)
+    if dataset.settings() is None:
+        dataset.check_vacant()
     with Hold(dataset) as hold:
         cohorts = prepare(dataset, parsed, device)
         complete = dataset.complete()
@@ -117,8 +119,6 @@ def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str
                 f"{dataset} holds {len(dropped)} networks that the spec no longer has (such as {dropped[0]}); "
                 "a dataset's grid may grow but not change: give this spec a name, or --out, of its own"
             )
-    else:
-        dataset.check_vacant()
     dataset.sweep()
     known = {name for cohort in recorded for name in cohort.network_ids}
     unseen = (network for name, network in networks.items() if name not in known)

@@ -135,7 +135,7 @@ def test_what_is_observed_is_the_probe_set_as_it_is() -> None:
     np.testing.assert_array_equal(tensors[0]["conv1.input"], probe.x[0])
     assert tensors[0]["head2.output"].shape == (20, 128)
     assert "head2.bias" not in tensors[0]
-    assert statistics.shape == (1, 5, 45)
+    assert statistics.shape == (1, 1, 5, 45)
     again = cohort.observe(built, probe)
     assert torch.equal(losses, again[0])
     assert torch.equal(accuracy, again[1])

@@ -230,7 +230,8 @@ def test_noise_has_the_size_it_says_in_every_layer_and_observable(architecture: 
                 "activation": (before.units, after.units, 1.0),
                 "change": (before.change, after.change, terms),
             }
-            scales = Scales(*built.recorder.scales[layer.name])._asdict()
+            if checkpoint == 0:
+                scales = Scales(*built.recorder.scales[layer.name].clone())._asdict()
             for name, (a, b, factor) in pairs.items():
                 for i in range(2):
                     noise = ((b[i] - a[i]) * factor).double()

@@ -30,9 +30,7 @@ from generator.recording import Recorder
 from generator.rules.contract import Pathway, Update, per_network
 from generator.spec import NetworkSpec
 
-EXPLODED = (
-    50.0  # a training loss beyond this multiple of chance counts as divergence; so do weights, if it is bounded [ours]
-)
+EXPLODED = 50.0  # a loss beyond this multiple of chance counts as divergence; so do weights, if it is bounded [ours]
 REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
 
 

@@ -50,9 +50,8 @@ def measure(recordings: Iterable[Recording]) -> Float[Tensor, "k recordings 45"]
     k = table.shape[1] // (n * (1 + stimuli))
     weight = table[:, : n * k].unflatten(1, (n, k))
     activation = table[:, n * k :].unflatten(1, (n, k, stimuli)).mean(3)
-    return (
-        torch.cat([weight, activation, torch.stack(changes, dim=1)]).transpose(0, 2) + 0.0
-    )  # no −0: it sorts anywhere
+    found = torch.cat([weight, activation, torch.stack(changes, dim=1)]).transpose(0, 2)
+    return found + 0.0  # no −0, which sorts anywhere
 
 
 def whole(layer: WeightLayer, x: Tensor, y: Tensor) -> Recording:

@@ -274,9 +274,10 @@ def go_on(
             stack.losses.append(stack.step(stack.batch(step)))
             learned()
         losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference, index)
-        every = torch.stack([*stack.losses, losses])  # (updates + 1, k)
+        learning = torch.stack([*stack.losses, losses])[:-1]  # (updates, k)
         stack.losses.clear()
-        exploded = ~(every < limit)
+        # In evaluation mode the running averages of batch norm lag behind: a large probe loss is no divergence.
+        exploded = torch.cat([~(learning < limit), ~losses.isfinite()[None]])  # (updates + 1, k)
         first = done + exploded.byte().argmax(0)
         if stack.objective.bounded:  # what explodes unseen by the loss is dated to the checkpoint that finds it
             grown = stack.growth() > EXPLODED
@@ -286,7 +287,7 @@ def go_on(
             checkpoint=index,
             step=until,
             statistics=statistics.float().cpu().numpy(),
-            train_loss=every[:-1].double().mean(0).cpu().numpy(),  # of nothing: NaN
+            train_loss=learning.double().mean(0).cpu().numpy(),  # of nothing: NaN
             probe_loss=losses.cpu().numpy(),
             probe_accuracy=accuracy.cpu().numpy(),
             diverged_at=diverged_at.cpu().numpy(),

@@ -10,27 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from generator import rules
+from generator import rules, toml
 from generator.architectures import family
 from generator.architectures.network import STEMS, Family, Form, InputShape, LayerSize, measure
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
-from generator.electrodes import FULL, NOISE_MODES, SYNAPSES, Electrode
+from generator.electrode_blocks import ElectrodeGrid
+from generator.electrodes import FULL, Electrode
 from generator.errors import RequestError, unknown
 from generator.keys import digest
 from generator.layers import NONLINEARITIES, PRECISIONS
 from generator.schedules import SCHEDULES
+from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
 IDENTITY_VERSION = 1  # raised when an old network's numbers would change, so that its name changes with them
-
-PositiveInt = Annotated[StrictInt, Field(gt=0)]
-PositiveFloat = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -138,15 +136,7 @@ def default_pixels(task: str, architecture: str) -> int:
     return next(iter((*enough, *sides)), 0)
 
 
-T = TypeVar("T")
-Axis: TypeAlias = T | Annotated[list[T], Field(min_length=1)]  # a scalar or a list
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Snapshots(_Table):
+class Snapshots(Table):
     """Raw tensors of the first `networks` networks of every rule × architecture of each block."""
 
     networks: PositiveInt = 1
@@ -155,7 +145,7 @@ class Snapshots(_Table):
 RuleEntry = StrictStr | dict[str, Any]
 
 
-class Grid(_Table):
+class Grid(Table):
     """A cartesian product of axes; every axis takes a scalar or a list."""
 
     task: Axis[StrictStr]
@@ -175,61 +165,7 @@ class Grid(_Table):
     seeds: PositiveInt = 1
 
 
-class ElectrodeGrid(_Table):
-    """Measurement conditions: a product of axes, each a scalar or a list. See `electrodes.Electrode`."""
-
-    units: Axis[PositiveInt | Literal["all"]] | None = None
-    fraction: Axis[Annotated[StrictFloat, Field(gt=0, le=1)]] | None = None
-    noise: Axis[NonNegativeFloat] | None = None
-    noise_mode: Axis[StrictStr] = "relative"
-    rate: Axis[NonNegativeFloat] | None = None
-    window: Axis[PositiveFloat] | None = None
-    synapses: Axis[StrictStr] = "single"
-    redraw: Axis[StrictBool] = False
-    seeds: PositiveInt = 1
-
-    def electrodes(self, where: str) -> list[Electrode]:
-        """All of them. Raises RequestError for a combination that says nothing, or two things at once."""
-        for kind, names, known in (
-            ("noise mode", self.noise_mode, NOISE_MODES),
-            ("kind of synapses", self.synapses, SYNAPSES),
-        ):
-            for name in _axis(names):
-                if name not in known:
-                    raise unknown(kind, name, known, where)
-        modes = _axis(self.noise_mode)
-        spikes = "poisson" in modes
-        if self.units is not None and self.fraction is not None:
-            raise RequestError(f"{where}: give units or a fraction of them, not both")
-        if spikes and (len(modes) > 1 or self.noise is not None):
-            raise RequestError(
-                f'{where}: noise_mode "poisson" counts spikes at a rate in a window and takes no noise beside it; '
-                "give other modes a block of their own"
-            )
-        for key in ("rate", "window"):
-            if (getattr(self, key) is None) == spikes:
-                raise RequestError(
-                    f'{where}: noise_mode "poisson" needs a rate (Hz) and a window (s); other modes take neither'
-                )
-        sizes = [{"units": None if each == "all" else each} for each in _axis(self.units)]
-        if self.fraction is not None:
-            sizes = [{"fraction": each} for each in _axis(self.fraction)]
-        if spikes:
-            pairs = itertools.product(_axis(self.rate), _axis(self.window))
-            noises = [{"noise_mode": "poisson", "noise": r * w, "rate": r, "window": w} for r, w in pairs]
-        else:
-            levels = itertools.product(modes, _axis(0.0 if self.noise is None else self.noise))
-            noises = [
-                {"noise_mode": mode, "noise": level} if level and mode != "none" else {} for mode, level in levels
-            ]
-        others = itertools.product(_axis(self.synapses), _axis(self.redraw), range(self.seeds))
-        return [
-            Electrode(**size, **noise, synapses=synapses, redraw=redraw, seed=seed)
-            for size, noise, (synapses, redraw, seed) in itertools.product(sizes, noises, others)
-        ]
-
-
-class Spec(_Table):
+class Spec(Table):
     """A dataset: what every network of it shares, and the grid of networks."""
 
     name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -273,9 +209,9 @@ class Spec(_Table):
 
     def _block(self, index: int) -> list[NetworkSpec]:
         block, where = self.grid[index], f"grid block {index + 1}"
-        parsed = [rules.parse(entry, where) for entry in _axis(block.rule)]
-        block = block.model_copy(update={"task": [tasks.canonical(name) for name in _axis(block.task)]})
-        for name in _axis(block.task):
+        parsed = [rules.parse(entry, where) for entry in axis(block.rule)]
+        block = block.model_copy(update={"task": [tasks.canonical(name) for name in axis(block.task)]})
+        for name in axis(block.task):
             tasks.info(name, where)
         for kind, names, known in (
             ("objective", block.objective, OBJECTIVES),
@@ -284,14 +220,14 @@ class Spec(_Table):
             ("stem", block.stem, STEMS),
             ("precision", block.precision, PRECISIONS),
         ):
-            for name in _axis(names):
+            for name in axis(names):
                 if name is not None and name not in known:
                     raise unknown(kind, name, known, where)
         seeds = list(range(block.seeds))
         axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
         axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
         networks = []
-        for combination in itertools.product(*map(_axis, axes.values())):
+        for combination in itertools.product(*map(axis, axes.values())):
             chosen: dict[str, Any] = dict(zip(axes, combination, strict=True))
             if chosen["pixels"] is None:
                 chosen["pixels"] = default_pixels(chosen["task"], chosen["architecture"])
@@ -350,10 +286,6 @@ class Spec(_Table):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def _axis(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def read(path: str | os.PathLike[str]) -> Spec:
     """Read and validate a spec file.
 
@@ -400,13 +332,7 @@ def _sentence(error: ValidationError) -> RequestError:
             owner, where, place = ElectrodeGrid, f"electrode block {index + 1}", rest
         case ["snapshots", *rest] if rest:
             owner, where, place = Snapshots, "[snapshots]", rest
-    key = next((str(part) for part in place if isinstance(part, str)), "")
-    if first["type"] == "extra_forbidden":
-        return unknown("key", key, owner.model_fields, where)
-    if first["type"] == "missing":
-        return RequestError(f"{where} needs a value for {key!r}")
-    says = first["msg"][0].lower() + first["msg"][1:]
-    return RequestError(f"{where}: {key or where}: {says} (found {first['input']!r})")
+    return toml.sentence(first, owner, where, place)
 
 
 _KEYS = {*Spec.model_fields, *Grid.model_fields, *ElectrodeGrid.model_fields, *Snapshots.model_fields}

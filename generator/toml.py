@@ -1,0 +1,44 @@
+"""What the tables of a TOML file are made of: typed values, axes, and the sentence for a value that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+
+from generator.errors import RequestError, unknown
+
+PositiveInt = Annotated[StrictInt, Field(gt=0)]
+PositiveFloat = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+
+T = TypeVar("T")
+Axis: TypeAlias = T | Annotated[list[T], Field(min_length=1)]  # a scalar or a list
+
+
+class Table(BaseModel):
+    """A table whose keys are all known; values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def axis(value: Any) -> list[Any]:
+    """The values of an axis, one or several."""
+    return value if isinstance(value, list) else [value]
+
+
+def sentence(problem: Mapping[str, Any], owner: type[BaseModel], where: str, place: Sequence[Any]) -> RequestError:
+    """A problem that pydantic found in a table, as one sentence.
+
+    Args:
+        problem: one of `ValidationError.errors()`.
+        owner: the table's model; `where`: the table, as a user knows it; `place`: what of it, keys and positions.
+    """
+    key = next((str(part) for part in place if isinstance(part, str)), "")
+    if problem["type"] == "extra_forbidden":
+        return unknown("key", key, owner.model_fields, where)
+    if problem["type"] == "missing":
+        return RequestError(f"{where} needs a value for {key!r}")
+    says = problem["msg"][0].lower() + problem["msg"][1:]
+    return RequestError(f"{where}: {key or where}: {says} (found {problem['input']!r})")

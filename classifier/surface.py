@@ -4,7 +4,8 @@ The accuracies of the simulated conditions are taken as a smooth surface, plus w
 (the units it happened to draw), plus what each has of its own. All three are learned from their scatter, by Gaussian-process
 regression: the standard errors over splits say less, since there are few splits, and the same ones for every condition.
 It is done on arcsin √accuracy, where a proportion's scatter is the same at chance as near 1 (Anscombe, Biometrika 1948).
-Intervals are as wide as leaving each condition out, and each electrode, shows that they must be.
+Intervals are as wide as leaving out parts of the conditions, and of the electrodes, shows that they must be: the surface is
+monotone, and not every accuracy is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 LEVEL = 0.9
 GRID = 21  # points along an axis on which the surface is made monotone
-FEWEST_ELECTRODES = 4  # from which on leaving one out says something
+FOLDS = 4  # of the conditions, and of the electrodes, each left out once
 
 Points = NDArray[np.float64]
 
@@ -66,14 +67,11 @@ def fit(coordinates: ArrayLike, accuracies: ArrayLike) -> Surface:
     x = np.asarray(coordinates, dtype=float)
     low, span = x.min(axis=0), np.ptp(x, axis=0)
     varied = span > 0
-    scaled = (x - low)[:, varied] / span[varied]
-    axes = [np.linspace(0, 1, GRID)] * varied.sum()
-    grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
-    middle, deviation = _regress(scaled, np.arcsin(np.sqrt(accuracies)), grid, int(varied[:-1].sum()))
-    half = norm.ppf((1 + LEVEL) / 2) * deviation
+    found = _Regression((x - low)[:, varied] / span[varied], np.arcsin(np.sqrt(accuracies)), int(varied[:-1].sum()))
+    middle, deviation = found.at(found.grid)
+    half = norm.ppf((1 + LEVEL) / 2) * found.widening() * deviation
     angles = np.stack([middle, middle - half, middle + half], axis=1).clip(0, np.pi / 2)
-    values = np.sin(angles.reshape(*(len(axis) for axis in axes), 3)) ** 2
-    return Surface(low, span, RegularGridInterpolator(axes, rearranged(values, range(len(axes)))))
+    return Surface(low, span, found.monotone(angles))
 
 
 def rearranged(values: Points, axes: Sequence[int]) -> Points:
@@ -93,45 +91,61 @@ def rearranged(values: Points, axes: Sequence[int]) -> Points:
     return total / len(orders)
 
 
-def _regress(x: Points, y: Points, at: Points, apart: int) -> tuple[Points, Points]:
-    """(points,) mean of the smooth part at `at`, and standard deviation of a new observation there.
+class _Regression:
+    """Gaussian-process regression of angles on coordinates in 0 … 1, with hyperparameters learned from all observations.
 
-    Observations that agree in the first `apart` axes are of one electrode.
+    Args:
+        x: (observations, axes); `y`: (observations,) angles.
+        apart: observations that agree in so many axes are of one electrode.
     """
-    varied = x.shape[1]
-    smooth = ConstantKernel(0.1, (1e-4, 10)) * Matern(np.full(varied, 0.5), (0.1, 20), nu=1.5)
-    noise = WhiteKernel(1e-3, (1e-5, 1e-1))
-    if 0 < apart < varied:
-        of_electrode = RBF([1e-3] * apart + [1e6] * (varied - apart), "fixed")  # 1 within an electrode, 0 between
-        noise = ConstantKernel(1e-4, (1e-6, 1e-1)) * of_electrode + noise
-    process = GaussianProcessRegressor(smooth + noise, alpha=1e-10, n_restarts_optimizer=1, random_state=0)
-    with threadpool_limits(1), warnings.catch_warnings():  # the matrices are small
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at its bound: no such scatter, or a flat axis
-        process.fit(x, y - y.mean())
-    smooth, noise = process.kernel_.k1, process.kernel_.k2
-    cross = smooth(at, x)
-    reduction = solve_triangular(process.L_, cross.T, lower=True)
-    variance = smooth.diag(at) - (reduction**2).sum(axis=0) + noise.diag(at)
-    electrode = np.unique(x[:, :apart], axis=0, return_inverse=True)[1] if apart else np.zeros(len(x), dtype=int)
-    return y.mean() + cross @ process.alpha_, _widening(process, electrode) * np.sqrt(variance)
 
+    def __init__(self, x: Points, y: Points, apart: int) -> None:
+        self.x, self.y = x, y
+        varied = x.shape[1]
+        self.axes = [np.linspace(0, 1, GRID)] * varied
+        self.grid = np.stack([axis.ravel() for axis in np.meshgrid(*self.axes, indexing="ij")], axis=1)
+        self.electrode = (
+            np.unique(x[:, :apart], axis=0, return_inverse=True)[1] if apart else np.zeros(len(x), dtype=int)
+        )
+        smooth = ConstantKernel(0.1, (1e-4, 10)) * Matern(np.full(varied, 0.5), (0.1, 20), nu=1.5)
+        noise = WhiteKernel(1e-3, (1e-5, 1e-1))
+        if 0 < apart < varied:
+            of_electrode = RBF([1e-3] * apart + [1e6] * (varied - apart), "fixed")  # 1 within an electrode, 0 between
+            noise = ConstantKernel(1e-4, (1e-6, 1e-1)) * of_electrode + noise
+        process = GaussianProcessRegressor(smooth + noise, alpha=1e-10, n_restarts_optimizer=1, random_state=0)
+        with threadpool_limits(1), warnings.catch_warnings():  # the matrices are small
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # a parameter at its bound: no such scatter, or a flat axis
+            process.fit(x, y - y.mean())
+        self.kernel = process.kernel_
 
-def _widening(process: GaussianProcessRegressor, electrode: NDArray[np.intp]) -> float:
-    """Factor on standard deviations, at least 1, with which the intervals hold their share of what is left out.
+    def at(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> tuple[Points, Points]:
+        """(points,) mean of the smooth part, and standard deviation of a new observation, from the observations known."""
+        x, y = self.x[known], self.y[known]
+        smooth, noise = self.kernel.k1, self.kernel.k2
+        factor = np.linalg.cholesky(self.kernel(x) + 1e-10 * np.eye(len(x)))
+        cross = smooth(points, x)
+        reduction = solve_triangular(factor, cross.T, lower=True)
+        variance = smooth.diag(points) - (reduction**2).sum(axis=0) + noise.diag(points)
+        return y.mean() + cross @ cho_solve((factor, True), y - y.mean()), np.sqrt(variance)
 
-    Of left-out observations i the residuals are (K⁻¹)ᵢᵢ⁻¹ (K⁻¹y)ᵢ and their covariance is (K⁻¹)ᵢᵢ⁻¹ (Rasmussen & Williams,
-    Gaussian Processes for Machine Learning, 2006, section 5.4.2, here in blocks).
-    """
-    inverse = cho_solve((process.L_, True), np.eye(len(electrode)))
-    groups = [np.arange(len(electrode))]  # every condition a group of its own
-    if electrode.max() + 1 >= FEWEST_ELECTRODES:
-        groups.append(electrode)
-    needed = [1.0]
-    for group in groups:
-        residuals = []
-        for one in range(group.max() + 1):
-            left_out = np.flatnonzero(group == one)
-            covariance = np.linalg.inv(inverse[np.ix_(left_out, left_out)])
-            residuals += list(np.abs(covariance @ process.alpha_[left_out]) / np.sqrt(np.diag(covariance)))
-        needed.append(float(np.quantile(residuals, LEVEL)) / norm.ppf((1 + LEVEL) / 2))
-    return max(needed)
+    def monotone(self, angles: Points) -> RegularGridInterpolator:
+        """Accuracies between those of the grid's points, falling along no axis. `angles`: (grid points, …)."""
+        values = np.sin(angles.reshape(*(len(axis) for axis in self.axes), -1)) ** 2
+        return RegularGridInterpolator(self.axes, rearranged(values, range(len(self.axes))))
+
+    def widening(self) -> float:
+        """Factor on standard deviations, at least 1, with which the intervals hold their share of what is left out."""
+        rng, needed = np.random.default_rng(0), [1.0]
+        for group in (np.arange(len(self.y)), self.electrode):
+            if group.max() + 1 < FOLDS:
+                continue
+            fold, residuals = rng.permutation(np.arange(group.max() + 1) % FOLDS)[group], []
+            for number in range(FOLDS):
+                known = fold != number
+                surface = self.monotone(self.at(self.grid, known)[0].clip(0, np.pi / 2))
+                expected = np.arcsin(np.sqrt(surface(self.x[~known])[:, 0]))
+                residuals += list(np.abs(expected - self.y[~known]) / self.at(self.x[~known], known)[1])
+            needed.append(float(np.quantile(residuals, LEVEL)) / norm.ppf((1 + LEVEL) / 2))
+        return max(needed)

@@ -41,9 +41,10 @@ def plan(spec: SpecFile) -> None:
         f"{found.electrodes:,} electrodes, {found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",
         soft_wrap=True,
     )
-    workers = cluster.default_workers()
+    workers = cluster.cores()
     console.print(
-        f"about {_duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)", soft_wrap=True
+        f"about {planning.duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)",
+        soft_wrap=True,
     )
     for sentence in found.shortages:
         console.print(sentence, soft_wrap=True)
@@ -51,33 +52,38 @@ def plan(spec: SpecFile) -> None:
         console.print(f"before it can start: {sentence}", soft_wrap=True, markup=False)
 
 
-def _duration(seconds: float) -> str:
-    """In the largest unit of which there are at least two."""
-    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds / 60:.1f} minutes"
-
-
 def generate(
     spec: SpecFile,
     out: Annotated[str | None, typer.Option(help="Where to; by default a folder of the spec's name beside it.")] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Local worker processes; 0 runs in this one; by default one per core, or one for a GPU."),
+        typer.Option(help="Local worker processes; 0 runs in this one; by default one per core, or one per GPU."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="local, slurm, a Dask scheduler's address or file (.json), or a site file (.toml); "
+            "by default the spec's [cluster], or local."
+        ),
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and with what, instead.")] = False,
 ) -> None:
     """Make the dataset of a spec, or go on where it was left."""
     from rich.console import Console
 
+    from generator.generate import dry_run
     from generator.generate import generate as run
 
     console = Console()
+    if dry:
+        for line in dry_run(spec, out, workers, device, cluster):
+            typer.echo(line)
+        return
     progress = _Progress(console)
     try:
         with progress:
-            summary = run(spec, out, workers, device, progress.watch)
+            summary = run(spec, out, workers, device, progress.watch, cluster, progress.say)
     except KeyboardInterrupt:
         console.print(f"{progress.done()}; the same command goes on where it stopped", soft_wrap=True)
         raise
@@ -192,6 +198,10 @@ class _Progress:
         if entry.total is None:
             return "nothing was begun"
         return f"{entry.completed:,.0f} of the {entry.total:,.0f} networks left to do are done"
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self.bar.console.print(text, soft_wrap=True, highlight=False)
 
     def watch(self, total: int, receipt: Receipt | None) -> None:
         """Show a receipt; begin with none, once the request has been found good."""

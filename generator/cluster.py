@@ -1,37 +1,92 @@
-"""Where cohorts run: in this process, or on local Dask workers, one per core with one thread each.
-
-The driver keeps a bounded number of cohorts in flight, so its memory and the scheduler's do not grow with the dataset.
-"""
+"""Workers, through Dask: processes here, jobs of a Slurm queue, or what a running scheduler has. One cohort each at a time."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import islice
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from generator import process
-from generator.work import Assignment, Receipt, work
+from generator import pinning, process
+from generator.errors import RequestError
+from generator.site import Local, Scheduler, Site, Slurm
 
-IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
+TASK = "cohort"  # the name of its tasks to Dask
+CONNECT_SECONDS = 30.0
+RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
+
+CONFIG: dict[str, Any] = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:g}s",
+    "distributed.scheduler.allowed-failures": 0,  # every death of a worker is the driver's to judge
+    "distributed.scheduler.default-task-durations": {TASK: "1h"},  # a worker for each, from the beginning
+    "distributed.worker.profile.enabled": False,  # sampling every 10 ms takes the GIL and grows without end
+}
 
 
-def default_workers(device: str = "cpu") -> int:
-    """One per core this process may use; a GPU has one, which its stacks are sized for."""
-    if device == "cuda":
-        return 1
+@dataclass(frozen=True)
+class Pool:
+    """Workers to submit to. `workers`: how many there are, or may be."""
+
+    client: Client
+    workers: Callable[[], int]
+
+    @property
+    def dashboard(self) -> str:
+        """Where Dask shows what they do; empty if it cannot (that takes the package bokeh)."""
+        try:
+            import bokeh  # noqa: F401
+        except ImportError:
+            return ""
+        return str(self.client.dashboard_link or "")
+
+
+def cores() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
-    """Do the work and yield receipts as they come. `workers` 0 is this process."""
-    if workers == 0 or not assignments:
-        yield from map(work, assignments)
-    else:
-        yield from _on_local_workers(assignments, min(workers, len(assignments)))
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Does not start CUDA."""
+    if visible := os.environ.get(pinning.VISIBLE, "").strip():
+        return [device.strip() for device in visible.split(",")]
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def local_workers(site: Local, device: str = "cpu") -> int:
+    """How many processes a local site means: one per core, or `workers_per_gpu` for each GPU."""
+    if site.workers is not None:
+        return site.workers
+    return len(gpus()) * site.workers_per_gpu if device == "cuda" else cores()
+
+
+@contextmanager
+def opened(site: Site, device: str, most: int) -> Iterator[Pool]:
+    """A site's workers.
+
+    Args:
+        device: "cpu" or "cuda".
+        most: workers that there is work for.
+
+    Raises:
+        RequestError: they cannot be had.
+    """
+    import dask
+    import distributed  # noqa: F401  (its defaults come before what is set here)
+
+    opener: Any = {Local: _local, Slurm: _slurm, Scheduler: _scheduler}[type(site)]
+    with dask.config.set(CONFIG), ExitStack() as stack:
+        yield opener(site, device, most, stack)
 
 
 @contextmanager
@@ -48,44 +103,194 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _on_local_workers(assignments: Sequence[Assignment], workers: int) -> Iterator[Receipt]:
+# -- here --------------------------------------------------------------------------------------------------------------
+def _local(site: Local, device: str, most: int, stack: ExitStack) -> Pool:
     import dask
-    from dask.distributed import Client, LocalCluster, as_completed
+    from dask.distributed import Client, LocalCluster
 
-    quiet: dict[str, Any] = {
-        "distributed.nanny.pre-spawn-environ": process.environment(),
-        "distributed.comm.timeouts.connect": "60s",
-        "distributed.worker.profile.enabled": False,  # sampling every 10 ms takes the GIL and grows without end
+    count = min(local_workers(site, device), most)
+    environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment}))
+    with _deaf_to_interrupts():
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=":0",  # any free port: several runs share a machine
+            silence_logs=50,
+            preload=[pinning.__name__],
+        )
+        client = stack.enter_context(Client(stack.enter_context(cluster)))
+    return Pool(client, lambda: count)
+
+
+# -- a Slurm queue -----------------------------------------------------------------------------------------------------
+def slurm_options(site: Slurm) -> dict[str, Any]:
+    """What dask-jobqueue is told about each job.
+
+    Workers end by themselves some time before the walltime, not all at once, so that Slurm kills none of them at work.
+    """
+    margin = min(300, site.seconds // 5)
+    lifetime = ["--lifetime", f"{site.seconds - margin}s", "--lifetime-stagger", f"{margin // 2}s"]
+    gres = [f"--gres=gpu:{site.gpus}"] if site.gpus else []
+    return {
+        "queue": site.partition,
+        "account": site.account,
+        "walltime": site.walltime,
+        "cores": site.workers_per_job,
+        "processes": site.workers_per_job,
+        "job_cpu": site.cores,
+        "memory": site.memory,
+        "job_name": "rulescope",
+        "job_extra_directives": [*gres, *site.directives],
+        "job_script_prologue": [*site.setup, f'eval "$({site.python or sys.executable} -m {process.__name__})"'],
+        "worker_extra_args": [*lifetime, "--preload", pinning.__name__],
+        "python": site.python,
+        "local_directory": site.scratch,
+        "log_directory": os.path.abspath(site.logs),
     }
-    with ExitStack() as opened:
-        opened.enter_context(dask.config.set(quiet))
+
+
+def job_script(site: Slurm) -> str:
+    """What would be submitted for each job."""
+    from dask_jobqueue.slurm import SLURMJob
+
+    options = slurm_options(site) | {"log_directory": None}  # whose folder it would make
+    script = SLURMJob(scheduler="<scheduler>", name="<worker>", interface=site.interface, **options).job_script()
+    logs = os.path.abspath(site.logs)
+    return str(script).replace(
+        "#SBATCH -n 1", f"#SBATCH -e {logs}/rulescope-%J.err\n#SBATCH -o {logs}/rulescope-%J.out\n#SBATCH -n 1"
+    )
+
+
+def _slurm(site: Slurm, device: str, most: int, stack: ExitStack) -> Pool:
+    import dask
+    from dask.distributed import Client, Security
+
+    cluster_class = slurm_cluster()
+    jobs = min(site.jobs, -(-most // site.workers_per_job))
+    security, shared = None, str(Path(site.logs).absolute().parent)
+    if site.tls:
+        security = Security.temporary()
+        os.makedirs(shared, exist_ok=True)
+    stack.enter_context(dask.config.set({"distributed.adaptive.interval": "5s"}))
+    try:
         with _deaf_to_interrupts():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,
-                dashboard_address=":0",  # any free port: several runs share a machine
+            cluster = cluster_class(
+                interface=site.interface,
+                scheduler_options={"dashboard_address": ":0"},
                 silence_logs=50,
+                security=security,
+                shared_temp_directory=shared,
+                **slurm_options(site),
             )
-            client = opened.enter_context(Client(opened.enter_context(cluster)))
-        waiting = iter(assignments)
-        first = [client.submit(work, each, pure=False) for each in islice(waiting, workers * IN_FLIGHT)]
-        owner = dict(zip((future.key for future in first), assignments, strict=False))
-        flying = as_completed(first)
-        for future in flying:
-            assignment = owner.pop(future.key)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif type(error).__name__ == "KilledWorker":
-                yield Receipt(
-                    assignment.cohort, len(assignment.members), {}, 0.0, "the worker process died, repeatedly"
-                )
-            else:
-                raise error
-            future.release()
-            if (following := next(waiting, None)) is not None:
-                successor = client.submit(work, following, pure=False)
-                owner[successor.key] = following
-                flying.add(successor)
+            stack.enter_context(cluster)
+            cluster.adapt(minimum_jobs=1, maximum_jobs=jobs)
+            client = stack.enter_context(Client(cluster))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RequestError(f"the Slurm cluster cannot be started: {error}") from error
+    return Pool(client, lambda: jobs * site.workers_per_job)
+
+
+def slurm_cluster() -> Any:
+    """dask-jobqueue's cluster. Raises RequestError if it is not installed, or if there is no Slurm here."""
+    import shutil
+
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise RequestError("a Slurm cluster needs dask-jobqueue: pip install 'rulescope[cluster]'") from error
+    if shutil.which("sbatch") is None:
+        raise RequestError("there is no sbatch on this machine: run this where Slurm jobs can be submitted")
+    return SLURMCluster
+
+
+# -- a scheduler that runs already -------------------------------------------------------------------------------------
+def _scheduler(site: Scheduler, device: str, most: int, stack: ExitStack) -> Pool:
+    return Pool(client := stack.enter_context(connected(site)), _Recount(client))
+
+
+def connected(site: Scheduler) -> Client:
+    """A client of a running scheduler. Raises RequestError if it does not answer."""
+    from dask.distributed import Client
+
+    where: dict[str, Any] = (
+        {"scheduler_file": site.address} if site.address.endswith(".json") else {"address": site.address}
+    )
+    try:
+        with _deaf_to_interrupts():
+            return Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # the latter for a TLS address without TLS settings
+        raise RequestError(f"no Dask scheduler answers at {site.address}: {error}") from error
+
+
+class _Recount:
+    """How many workers a scheduler has, counted now and then."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.found, self.at = client, 0, -RECOUNT_SECONDS
+
+    def __call__(self) -> int:
+        if time.monotonic() - self.at > RECOUNT_SECONDS:
+            with suppress(OSError):  # the scheduler is gone: its futures say so
+                self.found, self.at = len(self.client.nthreads()), time.monotonic()
+        return self.found
+
+
+def devices(site: Scheduler) -> set[str]:
+    """The devices, "cuda" or "cpu", that the workers of a scheduler have; waits for the first of them.
+
+    Raises:
+        RequestError: the scheduler does not answer, or Rulescope is not installed where the workers run.
+    """
+    with connected(site) as client:
+        client.wait_for_workers(1)
+        try:
+            return set(client.run(_device).values())
+        except (ImportError, AttributeError) as error:
+            raise RequestError(
+                f"the workers of {site.address} cannot import Rulescope: {error}; install it there"
+            ) from error
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def described(site: Site, device: str) -> list[str]:
+    """A site in words, and the job script if it has one."""
+    match site:
+        case Local(workers=0):
+            return ["cluster: none, cohorts are trained in this process"]
+        case Local():
+            each = f", {site.workers_per_gpu} per GPU" if device == "cuda" else ""
+            return [f"cluster: {local_workers(site, device)} local worker processes on {device}{each}"]
+        case Slurm():
+            have = f"{site.gpus} GPUs" if site.gpus else f"{site.cores} cores"
+            what = f"cluster: up to {site.jobs} Slurm jobs of {site.workers_per_job} workers on {have}, {site.walltime} each"
+            slurm_cluster()
+            return [what, job_script(site)]
+        case Scheduler():
+            with connected(site) as client:
+                threads = client.nthreads()
+            several = [
+                f"; {n} of them have several threads, of which one is used"
+                for n in [sum(t > 1 for t in threads.values())]
+                if n
+            ]
+            return [f"cluster: the scheduler {site.address}, which has {len(threads)} workers{''.join(several)}"]
+
+
+def workers(site: Site, device: str) -> int:
+    """How many cohorts would be trained at once."""
+    match site:
+        case Local():
+            return max(1, local_workers(site, device))
+        case Slurm():
+            return site.jobs * site.workers_per_job
+        case Scheduler():
+            with connected(site) as client:
+                return max(1, len(client.nthreads()))

@@ -27,6 +27,8 @@ from generator.schema import SCHEMA_VERSION, SCHEMAS, DatasetError, checked, dec
 
 T = TypeVar("T")
 
+INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -65,6 +67,18 @@ class Dataset:
         """The bytes of one file."""
         with self.fs.open_input_stream(self._path(name)) as stream:
             return stream.read()
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The object in one JSON file; empty if it is not there, or damaged."""
+        try:
+            return dict(json.loads(self.read(name)))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """When a file was written last (ns), and its size in bytes; None if there is none."""
+        info = self.fs.get_file_info(self._path(name))
+        return (info.mtime_ns, info.size) if info.type == pafs.FileType.File else None
 
     def publish(self, name: str, content: bytes) -> None:
         """Make `content` appear at `name`, whole or not at all: staged, fsynced and renamed locally, one put elsewhere."""
@@ -119,10 +133,10 @@ class Dataset:
     def sweep(self) -> None:
         """Remove what a killed run left staged, and the state in training of cohorts that are complete."""
         complete = self.complete()
-        for info in self.files("_inflight"):
-            if info.base_name.removesuffix(".safetensors") in complete:
-                self.remove(f"_inflight/{info.base_name}")
-        for folder in ("", "observables", "networks", "snapshots", "_inflight"):
+        for info in self.files(INFLIGHT):
+            if info.base_name.rpartition(".")[0].partition("~")[0] in complete:
+                self.remove(f"{INFLIGHT}/{info.base_name}")
+        for folder in ("", "observables", "networks", "snapshots", "log", INFLIGHT):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.fs.delete_file(info.path)

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from generator import cluster, croissant, planning
+from generator import cluster as clusters
+from generator import croissant, driver, planning
+from generator import site as sites
 from generator import spec as specs
 from generator.curricula import tasks
-from generator.dataset import Dataset
+from generator.dataset import Cohort, Dataset
 from generator.errors import RequestError, unknown
 from generator.hold import Hold
+from generator.journal import Journal
+from generator.site import Scheduler, Site, Slurm
 from generator.spec import NetworkSpec, Spec
 from generator.work import Assignment, Receipt
 
@@ -41,49 +45,50 @@ def generate(
     workers: int | None = None,
     device: str = "auto",
     watch: Callable[[int, Receipt | None], None] = lambda total, receipt: None,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
     """Make the dataset of a spec, or go on with it. Cohorts whose files are there are left alone.
 
     Args:
         spec: a spec file, or a validated spec.
         out: where to; by default a folder of the spec's name beside the spec file.
-        workers: local worker processes; 0 runs in this process; by default one per core, or one for a GPU.
+        workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
+        device: auto, cpu or cuda.
         watch: called with the number of networks to do and each receipt; first with None.
+        cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml); by default what the spec's
+            `[cluster]` says, or local.
+        say: told what else a person would like to know.
 
     Raises:
-        RequestError: the spec is not valid, or does not fit the dataset that is already there, its data is missing, or another
-            run is making the same dataset.
+        RequestError: the spec is not valid, or does not fit the dataset that is already there, its data is missing, another
+            run is making the same dataset, or the workers cannot be had, or are lost.
     """
-    parsed = spec if isinstance(spec, Spec) else specs.read(spec)
-    if out is None:
-        if isinstance(spec, Spec):
-            raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
-        out = Path(spec).parent / parsed.name
-    if workers is not None and workers < 0:
-        raise RequestError(f"workers must be 0 (this process) or more, not {workers}")
-    device = resolve_device(device)
-    for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
-        tasks.check(task, pixels)
-    dataset = Dataset(out)
+    parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
+    dataset = Dataset(place)
     if dataset.settings() is None:
         dataset.check_vacant()
     with Hold(dataset) as hold:
         cohorts = prepare(dataset, parsed, device)
         complete = dataset.complete()
-        todo = [(name, members) for name, members in cohorts if name not in complete]
-        todo.sort(key=lambda each: -sum(planning.cost(m, parsed) for m in each[1]))
+        todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
         assignments = [
-            Assignment(os.fspath(out), name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
+            Assignment(place, name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
             for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)
         watch(total, None)
         failures = []
-        for receipt in cluster.run(assignments, cluster.default_workers(device) if workers is None else workers):
-            watch(total, receipt)
-            hold.check()
-            if receipt.failure:
-                failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
+        with Journal(dataset) as journal:
+            journal.write(
+                "begun", cohorts=len(todo), networks=total, site=site.model_dump(exclude_none=True), device=device
+            )
+            for receipt in driver.run(assignments, site, device, journal, say):
+                watch(total, receipt)
+                hold.check()
+                if receipt.failure:
+                    failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
+            journal.write("ended")
         dataset.fold()
         dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
     states: dict[str, int] = {}
@@ -95,6 +100,82 @@ def generate(
     )
 
 
+def dry_run(
+    spec: str | os.PathLike[str] | Spec,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    cluster: str | None = None,
+) -> list[str]:
+    """What `generate` would do with the same arguments, in words: the workers, the job script, the cohorts, the time.
+
+    Raises:
+        RequestError: as `generate` does before it begins.
+    """
+    parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
+    dataset = Dataset(place)
+    complete = dataset.complete() if dataset.settings() is not None else set()
+    cohorts = _cohorts(dataset, parsed, device)[0]
+    todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
+    seconds = sum(planning.cost(member, parsed) for _, members in todo for member in members)
+    at_once = clusters.workers(site, device)
+    if device == "cuda":
+        time = "how long a GPU takes for them is not estimated"
+    else:
+        time = f"about {planning.duration(seconds / at_once)} with {at_once} CPU workers (an estimate)"
+    return [
+        f"dataset: {dataset}, {len(cohorts) - len(todo):,} of {len(cohorts):,} cohorts complete",
+        *clusters.described(site, device),
+        f"to do: {sum(len(members) for _, members in todo):,} networks in {len(todo):,} cohorts, {time}",
+        *(f"  {name}: {len(members)} networks" for name, members in todo),
+    ]
+
+
+def _resolved(
+    spec: str | os.PathLike[str] | Spec,
+    out: str | os.PathLike[str] | None,
+    workers: int | None,
+    device: str,
+    cluster: str | None,
+) -> tuple[Spec, str, Site, str]:
+    """What was asked for, checked: the spec, where its dataset is, where it is made, and on what."""
+    parsed = spec if isinstance(spec, Spec) else specs.read(spec)
+    if out is None:
+        if isinstance(spec, Spec):
+            raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
+        out = Path(spec).parent / parsed.name
+    site = sites.choose(cluster, parsed.cluster, workers)
+    for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
+        tasks.check(task, pixels)
+    text = os.fspath(out)
+    # workers elsewhere have other working directories
+    return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site)
+
+
+def _device(asked: str, site: Site) -> str:
+    """The device of a site's workers."""
+    if asked not in DEVICES:
+        raise unknown("device", asked, DEVICES)
+    if isinstance(site, Slurm):
+        has = "cuda" if site.gpus else "cpu"
+        if asked == "cuda" and not site.gpus:
+            raise RequestError(
+                "device 'cuda' was asked for, but the [cluster] table asks Slurm for no GPUs: give it gpus = 1"
+            )
+    elif isinstance(site, Scheduler):
+        found = clusters.devices(site)
+        if len(found) > 1 and asked == "auto":
+            raise RequestError(
+                f"some workers of {site.address} have a GPU and some have none: say --device cpu, or remove the latter"
+            )
+        has = "cuda" if found == {"cuda"} else "cpu"
+        if asked == "cuda" and has == "cpu":
+            raise RequestError(f"device 'cuda' was asked for, but not every worker of {site.address} has a GPU")
+    else:
+        return resolve_device(asked)
+    return has if asked == "auto" else asked
+
+
 def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:
     """Record the spec and its cohorts in the dataset; networks new to it form new cohorts, recorded ones stay as they are.
 
@@ -103,6 +184,16 @@ def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str
     Raises:
         RequestError: the dataset was made with other settings, or holds networks that the spec no longer has.
     """
+    begun, (cohorts, new) = dataset.settings() is not None, _cohorts(dataset, spec, device)
+    dataset.sweep()
+    dataset.publish("spec.toml", spec.to_toml().encode())
+    if new or not begun:
+        dataset.record_cohorts(spec.settings(), [*(dataset.cohorts() if begun else []), *new])
+    return cohorts
+
+
+def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str, list[NetworkSpec]]], list[Cohort]]:
+    """All cohorts with their networks, recorded ones first, and the new ones. Changes nothing; raises as `prepare` does."""
     networks = {network.network_id: network for network in spec.networks}
     settings, recorded = dataset.settings(), []
     if settings is not None:
@@ -119,15 +210,10 @@ def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str
                 f"{dataset} holds {len(dropped)} networks that the spec no longer has (such as {dropped[0]}); "
                 "a dataset's grid may grow but not change: give this spec a name, or --out, of its own"
             )
-    dataset.sweep()
     known = {name for cohort in recorded for name in cohort.network_ids}
-    unseen = (network for name, network in networks.items() if name not in known)
-    new = planning.form_cohorts(unseen, device, spec.probe)
-    dataset.publish("spec.toml", spec.to_toml().encode())
-    if new or settings is None:
-        dataset.record_cohorts(spec.settings(), [*recorded, *(cohort for cohort, _ in new)])
+    new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
     old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
-    return old + [(cohort.name, members) for cohort, members in new]
+    return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]
 
 
 def resolve_device(device: str) -> str:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -38,8 +39,8 @@ class Hold:
 
     def __enter__(self) -> Hold:
         while not self.dataset.create(FILE, self._sign()):
-            held = self._held()
-            if _alive(held):
+            held = self.dataset.read_json(FILE)
+            if alive(held):
                 raise RequestError(
                     f"{self.dataset} is being made by process {held['pid']} on {held['host']}, alive "
                     f"{max(0.0, time.time() - held['at']):.0f} s ago: wait for it, stop it, or give this run another --out"
@@ -74,16 +75,11 @@ class Hold:
         return json.dumps(about).encode()
 
     def _mine(self) -> bool:
-        return self._held().get("token") == self.token
-
-    def _held(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self.dataset.read(FILE)))
-        except (OSError, ValueError, TypeError):  # gone, or damaged
-            return {}
+        return self.dataset.read_json(FILE).get("token") == self.token
 
 
-def _alive(held: dict[str, Any]) -> bool:
+def alive(held: Mapping[str, Any]) -> bool:
+    """Whether the driver that left this sign lives, as far as can be seen from here."""
     if not {"token", "host", "pid", "at"} <= held.keys() or time.time() - held["at"] > STALE:
         return False
     if held["host"] != socket.gethostname():

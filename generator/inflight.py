@@ -1,6 +1,6 @@
 """A cohort in training, kept so that it can go on after its worker has died: all that moves, and what was observed so far.
 
-One safetensors file per cohort, `_inflight/<cohort>.safetensors`, is replaced whole from time to time, at a checkpoint or between
+One safetensors file in `_inflight/`, per cohort or part of one, is replaced whole from time to time, at a checkpoint or between
 two, and removed once the cohort's own files are there. What was learned is restored bit for bit, and every draw is keyed, so a
 resumed run ends in the same bytes.
 """
@@ -28,14 +28,15 @@ _KEPT = [field.name for field in fields(Observation) if field.name != "snapshots
 
 
 class Inflight:
-    """The file of one cohort in training.
+    """The file of one cohort, or part of one, in training.
 
     Args:
+        name: of the file in the dataset.
         about: what a file must agree on to be gone on with: networks, settings, device, versions.
     """
 
-    def __init__(self, dataset: Dataset, cohort: str, about: Mapping[str, Any]) -> None:
-        self.dataset, self.name = dataset, f"_inflight/{cohort}.safetensors"
+    def __init__(self, dataset: Dataset, name: str, about: Mapping[str, Any]) -> None:
+        self.dataset, self.name = dataset, name
         self.about = json.dumps(about, sort_keys=True)
         self.flushed, self.cost = time.perf_counter(), 0.0
 
@@ -72,10 +73,6 @@ class Inflight:
         self.dataset.publish(self.name, safetensors.numpy.save(arrays, {"about": self.about}))
         self.flushed = time.perf_counter()
         self.cost = self.flushed - start
-
-    def remove(self) -> None:
-        """Remove the file, if there is one."""
-        self.dataset.remove(self.name)
 
 
 def _metadata(content: bytes) -> str:

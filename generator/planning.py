@@ -100,6 +100,24 @@ def cost(network: NetworkSpec, spec: Spec) -> float:
     return network.steps * step + spec.checkpoints * measured
 
 
+def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> list[tuple[str, list[NetworkSpec]]]:
+    """Cohorts in the order in which they are trained: the longest of each rule first, the rules in step.
+
+    So the end does not wait for one long cohort, and a dataset cut short has about the same share of every rule's work.
+    """
+    costs = {name: sum(cost(member, spec) for member in members) for name, members in cohorts}
+    rules: dict[str, list[tuple[str, list[NetworkSpec]]]] = {}
+    for name, members in sorted(cohorts, key=lambda each: -costs[each[0]]):
+        rules.setdefault(members[0].rule.label, []).append((name, members))
+    when: dict[str, float] = {}  # the share of its rule's work that is done by its middle
+    for queue in rules.values():
+        total, done = sum(costs[name] for name, _ in queue), 0.0
+        for name, _ in queue:
+            when[name] = (done + costs[name] / 2) / total if total else 0.0
+            done += costs[name]
+    return sorted((each for queue in rules.values() for each in queue), key=lambda each: when[each[0]])
+
+
 def _recording(electrode: Electrode, network: NetworkSpec, probe: int) -> float:
     """Estimated seconds of one core for what one electrode records at one checkpoint."""
     units = probe * sum(electrode.count(size.units) for size in network.sizes)
@@ -158,3 +176,11 @@ def plan(spec: Spec) -> Plan:
         electrodes=len(spec.electrodes),
         shortages=tuple(shortages(spec)),
     )
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there are at least two."""
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds / 60:.1f} minutes"

@@ -1,8 +1,12 @@
-"""How a process that trains is set up: one thread per library, memory that stays with it, numpy's faster sort."""
+"""How a process that trains is set up: one thread per library, memory that stays with it, numpy's faster sort.
+
+`eval "$(python -m generator.process)"` sets up a shell whose workers are started by hand.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +67,12 @@ def _faster_sort() -> dict[str, str]:
     features = [name for name in ("X86_V4", "AVX512_SKX") if name in __cpu_dispatch__]
     slow = "AuthenticAMD" in cpu and "cpu family\t: 25" in cpu and "avx512f" in cpu
     return {"NPY_DISABLE_CPU_FEATURES": features[0]} if slow and features else {}
+
+
+def exports() -> str:
+    """The same as lines of shell."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment().items())
+
+
+if __name__ == "__main__":
+    print(exports())

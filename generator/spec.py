@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 import tomli_w
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from generator import rules, toml
+from generator import rules, site, toml
 from generator.architectures import family
 from generator.architectures.network import STEMS, Family, Form, InputShape, LayerSize, measure
 from generator.curricula import tasks
@@ -175,6 +175,7 @@ class Spec(Table):
     snapshots: Snapshots | None = None
     electrode: Annotated[list[ElectrodeGrid], Field(min_length=1)] | None = None
     grid: Annotated[list[Grid], Field(min_length=1)]
+    cluster: dict[str, Any] | None = Field(default=None, exclude=True)  # where it is made is no part of a dataset
 
     def settings(self) -> dict[str, Any]:
         """What every run on one dataset must agree on."""
@@ -312,7 +313,7 @@ def parse(text: str) -> Spec:
         raise RequestError(f"not valid TOML: {error}") from error
     except ValidationError as error:
         raise _sentence(error) from error
-    _ = spec.networks, spec.electrodes  # expands, and so checks, everything
+    _ = spec.networks, spec.electrodes, site.choose(None, spec.cluster)  # expands, and so checks, everything
     return spec
 
 

@@ -47,7 +47,7 @@ def interrupted(
 ) -> list[Observation]:
     """Observations of a cohort whose first worker dies after so many checkpoints and whose second finds its file."""
     for died in (True, False):
-        kept = Inflight(Dataset(folder), "c", {"a": 1})
+        kept = Inflight(Dataset(folder), "c.safetensors", {"a": 1})
         with closing(Stack(members, electrodes=electrodes)) as stack:
             if not (seen := kept.restore(stack)):
                 assert died or not after
@@ -78,7 +78,7 @@ def test_a_cohort_cut_short_between_checkpoints_goes_on_from_there(rule: str, up
     undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
     steps = [observation.step for observation in undisturbed]
     done: list[int] = []
-    kept, dies_at = Inflight(Dataset(tmp_path), "c", {}), updates
+    kept, dies_at = Inflight(Dataset(tmp_path), "c.safetensors", {}), updates
 
     def learned() -> None:
         done.append(1)
@@ -126,16 +126,16 @@ def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
     with closing(Stack(members)) as stack:
         stack.settle()
         seen = [next(cohort.go_on(stack, [], CHECKPOINTS, PROBE))]
-        Inflight(dataset, "c", {"versions": 1}).flush(stack, seen)
-    file = tmp_path / "_inflight" / "c.safetensors"
+        Inflight(dataset, "c.safetensors", {"versions": 1}).flush(stack, seen)
+    file = tmp_path / "c.safetensors"
     whole = file.read_bytes()
     with closing(Stack([member("adam", batch_size=100)])) as other:
         before = other.state()
-        assert Inflight(dataset, "c", {"versions": 2}).restore(other) == []
-        assert Inflight(dataset, "c", {"versions": 1}).restore(other) == []
+        assert Inflight(dataset, "c.safetensors", {"versions": 2}).restore(other) == []
+        assert Inflight(dataset, "c.safetensors", {"versions": 1}).restore(other) == []
         for damaged in (b"", whole[:5], whole[:-9], b"\xff" * 40):
             file.write_bytes(damaged)
-            assert Inflight(dataset, "c", {"versions": 1}).restore(other) == []
+            assert Inflight(dataset, "c.safetensors", {"versions": 1}).restore(other) == []
         assert all(np.array_equal(before[name], value) for name, value in other.state().items())
 
 
@@ -197,7 +197,7 @@ def test_short_cohorts_are_not_slowed_down(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Dataset, "publish", lambda self, name, content: published.append(name))
     with closing(Stack([member(batch_size=100)])) as stack:
         stack.settle()
-        kept, seen = Inflight(Dataset(tmp_path), "c", {}), []
+        kept, seen = Inflight(Dataset(tmp_path), "c.safetensors", {}), []
         for observation in cohort.go_on(stack, [], CHECKPOINTS, PROBE):
             seen.append(observation)
             kept.flush(stack, seen)

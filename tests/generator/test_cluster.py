@@ -1,0 +1,283 @@
+"""Workers that die, are stopped or are pinned to a GPU; a scheduler of somebody else's. Real processes and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import Worker
+
+from generator import cluster, driver, inflight, pinning, planning, spec
+from generator import work as units
+from generator.dataset import INFLIGHT, Dataset
+from generator.errors import RequestError
+from generator.generate import generate, prepare
+from generator.journal import Journal
+from generator.site import Local
+from generator.verify import problems
+from generator.work import Assignment, Receipt, work
+
+SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = {}\n'
+SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\n'
+TEXT = SPEC.format('["mlp2", "knet4lrn"]')
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What must not depend on how it was made: observables and snapshots, by name."""
+    files = [path for kind in ("observables", "snapshots") for path in (folder / kind).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The dataset made in this process, in one go."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "x"
+    assert generate(spec.parse(TEXT), folder, workers=0).states == {"complete": 30}
+    return contents(folder)
+
+
+def assignments(folder: Path, text: str = TEXT) -> list[Assignment]:
+    parsed = spec.parse(text)
+    made = prepare(Dataset(folder), parsed)
+    return [Assignment(str(folder), n, tuple(m), parsed.settings(), parsed.snapshot_ids, "cpu") for n, m in made]
+
+
+def collected(
+    todo: list[Assignment], train: object, workers: int = 2
+) -> tuple[dict[str, Receipt], list[dict[str, object]]]:
+    """Receipts by cohort, and the journal's lines."""
+    journal = Journal(Dataset(todo[0].location))
+    with cluster.opened(Local(workers=workers), "cpu", len(todo)) as pool:
+        receipts = {receipt.cohort: receipt for receipt in driver.collect(pool, todo, journal, train)}  # type: ignore[arg-type]
+    return receipts, [json.loads(line) for line in journal.lines]
+
+
+# -- a cohort in parts -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_cohort_in_parts_has_the_same_bytes(parts: int, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    for assignment in assignments(tmp_path / "x"):
+        assert work(replace(assignment, parts=parts)).states == {"complete": 3}
+    assert contents(tmp_path / "x") == undisturbed
+    assert not list((tmp_path / "x" / INFLIGHT).iterdir())
+    assert problems(Dataset(tmp_path / "x")) == []
+
+
+# -- workers that die --------------------------------------------------------------------------------------------------
+def _dies(assignment: Assignment, whom: str, when: str) -> Receipt:
+    """Work, but the process is killed as it begins to train a cohort of the rule `whom`, if `when` (a file) is not there."""
+    train = units._train
+
+    def deadly(dataset: Dataset, one: Assignment, number: int) -> object:
+        if one.cohort.startswith(whom) and not Path(when).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return train(dataset, one, number)
+
+    units._train = deadly  # type: ignore[assignment]
+    try:
+        return work(assignment)
+    finally:
+        units._train = train
+
+
+def dies_of_fa(assignment: Assignment) -> Receipt:
+    return _dies(assignment, "fa-mlp2", "/nonexistent")
+
+
+def dies_of_large_stacks(assignment: Assignment) -> Receipt:
+    """As if memory were too small for three networks at once."""
+    return _dies(assignment, "fa-mlp2" if assignment.parts == 1 else "nobody", "/nonexistent")
+
+
+def test_a_cohort_that_kills_its_workers_is_recorded_and_the_rest_goes_on(
+    undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    todo = assignments(tmp_path / "x")
+    receipts, events = collected(todo, dies_of_fa)
+    (bad,) = [name for name, receipt in receipts.items() if receipt.failure]
+    assert bad.startswith("fa-mlp2")
+    assert receipts[bad].failure == "the worker process died, 6 times (out of memory, or killed)"
+    assert [e["event"] for e in events if e["cohort"] == bad] == ["died"] * 3 + ["halved"] + ["died"] * 3
+    assert set(receipts) == {each.cohort for each in todo}
+    rest = {name: content for name, content in undisturbed.items() if bad not in name}
+    networks = {network.network_id for each in todo if each.cohort == bad for network in each.members}
+    rest = {name: content for name, content in rest.items() if not any(network in name for network in networks)}
+    assert contents(tmp_path / "x") == rest
+    assert any("6 times" in problem for problem in problems(Dataset(tmp_path / "x")))
+    assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).states == {"complete": 30}
+    assert contents(tmp_path / "x") == undisturbed
+
+
+def test_a_cohort_too_large_for_its_workers_is_made_in_halves(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    receipts, events = collected(assignments(tmp_path / "x"), dies_of_large_stacks)
+    assert [receipt.failure for receipt in receipts.values()] == [""] * 10
+    assert [e["event"] for e in events].count("halved") == 1
+    assert contents(tmp_path / "x") == undisturbed
+
+
+def flushes_often(assignment: Assignment) -> Receipt:
+    inflight.SECONDS = 0.2
+    return work(assignment)
+
+
+def test_workers_taken_away_are_not_the_cohorts_fault(tmp_path: Path) -> None:
+    text = SPEC.format('"mlp2"').replace("epochs = 2", "epochs = 400").replace('"adam", "fa", "ia", ', "")
+    todo = assignments(tmp_path / "x", text)
+    journal = Journal(Dataset(tmp_path / "x"))
+    with cluster.opened(Local(workers=1), "cpu", len(todo)) as pool:
+        received = driver.collect(pool, todo, journal, flushes_often)
+        states = [receipt.failure for receipt in _while_killing(received, tmp_path / "x", 5)]
+    deaths = [json.loads(line) for line in journal.lines if '"died"' in line]
+    assert states == ["", ""]
+    assert len(deaths) >= 5
+    assert max(each["strikes"] for each in deaths) < driver.STRIKES
+    assert problems(Dataset(tmp_path / "x")) == []
+
+
+def _while_killing(received: Iterator[Receipt], folder: Path, times: int) -> Iterator[Receipt]:
+    """Receipts, while one worker after another is killed once it has written its cohort's state in training."""
+
+    def written() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (folder / INFLIGHT).glob("*.safetensors")}
+
+    def kill() -> None:
+        killed: set[int] = set()
+        for _ in range(times):
+            seen, deadline = written(), time.monotonic() + 60
+            while time.monotonic() < deadline:
+                alive = {json.loads(sign.read_text())["pid"] for sign in (folder / INFLIGHT).glob("*.json")} - killed
+                if alive and written() != seen:
+                    killed |= alive
+                    os.kill(alive.pop(), signal.SIGKILL)
+                    break
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield from received
+    thread.join()
+
+
+def test_a_stopped_worker_is_replaced(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(TEXT)
+    command = [sys.executable, "-m", "rulescope", "generate", "x.toml", "--workers", "2", "--device", "cpu"]
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
+    run = subprocess.Popen(command, cwd=tmp_path, env=os.environ | patience, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (signs := list((tmp_path / "x" / INFLIGHT).glob("*.json"))) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(json.loads(signs[0].read_text())["pid"], signal.SIGSTOP)
+    assert run.wait(timeout=180) == 0
+    assert contents(tmp_path / "x") == undisturbed
+
+
+# -- somebody else's scheduler -----------------------------------------------------------------------------------------
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The file of a scheduler with two workers, and their processes, the scheduler's first."""
+    file = str(tmp_path / "scheduler.json")
+    dask = [sys.executable, "-m"]
+    commands = [
+        [*dask, "distributed.cli.dask_scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", file],
+        [
+            *dask,
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            file,
+            "--nworkers",
+            "2",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+        ],
+    ]
+    with open(tmp_path / "dask.log", "w") as log:
+        running = [subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) for command in commands]
+    deadline = time.monotonic() + 60
+    while not Path(file).exists():
+        assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
+        time.sleep(0.05)
+    yield file, running
+    for process in reversed(running):
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def test_a_running_scheduler_gives_the_same_bytes(
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=scheduler[0])
+    assert summary.states == {"complete": 30}
+    assert contents(tmp_path / "x") == undisturbed
+    address = json.loads(Path(scheduler[0]).read_text())["address"]
+    assert generate(spec.parse(TEXT), tmp_path / "x", cluster=address).done_now == 0
+
+
+def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, (main, _) = scheduler
+    text = SPEC.format('"mlp2"').replace("epochs = 2", "epochs = 30")
+
+    def stop(total: int, receipt: Receipt | None) -> None:
+        if receipt is not None and main.poll() is None:
+            main.kill()
+            main.wait()
+
+    with pytest.raises(RequestError, match="the Dask scheduler is gone; the same command goes on"):
+        generate(spec.parse(text), tmp_path / "x", cluster=file, watch=stop)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    with pytest.raises(RequestError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        generate(spec.parse(text), tmp_path / "x", cluster="tcp://127.0.0.1:9")
+
+
+# -- GPUs --------------------------------------------------------------------------------------------------------------
+def test_workers_take_turns_at_the_visible_devices() -> None:
+    assert [pinning.pinned(name, "3,5") for name in (0, 1, 2, "3", "host-x-4")] == ["3", "5", "3", "5", "3"]
+    assert pinning.pinned("SLURMCluster-7-1", "GPU-aa, GPU-bb") == "GPU-bb"
+    assert pinning.pinned("SLURMCluster-7", "4") == "4"
+    assert pinning.pinned("anything", "0,1") == "0,1"
+
+
+def _visible(dask_worker: Worker) -> tuple[str, str]:
+    return str(dask_worker.name), os.environ.get(pinning.VISIBLE, "none")
+
+
+def test_each_local_worker_sees_one_gpu_before_cuda_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(pinning.VISIBLE, "2,7")
+    site = Local(workers_per_gpu=2)
+    assert cluster.local_workers(site, "cuda") == 4
+    with cluster.opened(site, "cuda", 100) as pool:
+        seen = dict(pool.client.run(_visible).values())
+    assert seen == {"0": "2", "1": "7", "2": "2", "3": "7"}
+
+
+def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(pinning.VISIBLE, raising=False)
+    with cluster.opened(Local(workers=1), "cpu", 100) as pool:
+        assert dict(pool.client.run(_visible).values()) == {"0": "none"}
+
+
+# -- the order ---------------------------------------------------------------------------------------------------------
+def test_a_dataset_cut_short_has_the_same_share_of_every_rule() -> None:
+    text = TEXT.replace('["mlp2", "knet4lrn"]', '["mlp2", "mlp3", "knet4", "knet4lrn"]')
+    parsed = spec.parse(text)
+    cohorts = [(c.name, m) for c, m in planning.form_cohorts(parsed.networks)]
+    ordered = planning.in_turn(cohorts, parsed)
+    assert sorted(name for name, _ in ordered) == sorted(name for name, _ in cohorts)
+    cost = {name: sum(planning.cost(m, parsed) for m in members) for name, members in cohorts}
+    rules = {members[0].rule.label for _, members in cohorts}
+    for rule in rules:
+        costs = [cost[name] for name, members in ordered if members[0].rule.label == rule]
+        assert costs == sorted(costs, reverse=True)
+    for cut in range(0, len(ordered), len(rules)):
+        done = [members[0].rule.label for _, members in ordered[:cut]]
+        assert {done.count(rule) for rule in rules} == {cut // len(rules)}

@@ -1,0 +1,135 @@
+"""Where cohorts run: what `--cluster` and `[cluster]` may say, what they come to, and the sentence for what they may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generator import cluster, site
+from generator.errors import RequestError
+from generator.generate import dry_run, generate
+from generator.site import Local, Scheduler, Slurm
+from generator.spec import parse
+
+SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = "mlp2"\n'
+SPEC += 'rule = ["sgdm", "fa"]\nepochs = 3\n'
+QUEUE = """[cluster]
+kind = "slurm"
+partition = "gpu"
+account = "neuro"
+walltime = "1-02:00:00"
+cores = 8
+gpus = 2
+workers_per_gpu = 3
+memory = "60 GiB"
+jobs = 10
+directives = ["--constraint=a100", "--requeue"]
+setup = ["module load python", "source ~/env/bin/activate"]
+interface = "ib0"
+python = "/opt/python"
+"""
+
+
+def test_what_the_option_may_name(tmp_path: Path) -> None:
+    table = {"kind": "slurm", "jobs": 3}
+    assert site.choose(None, None) == Local()
+    assert site.choose(None, table) == site.choose("slurm", table) == Slurm(jobs=3)
+    assert site.choose("local", table) == Local()
+    assert site.choose("slurm", None) == Slurm()
+    assert site.choose("local", {"kind": "local", "workers": 3}) == Local(workers=3)
+    assert site.choose("local", None, 5) == site.choose(None, {"workers": 3}, 5) == Local(workers=5)
+    assert site.choose("tls://node7:8786", table) == Scheduler(address="tls://node7:8786")
+    (tmp_path / "scheduler.json").touch()
+    (tmp_path / "site.toml").write_text(QUEUE)
+    assert site.choose(str(tmp_path / "scheduler.json"), None).kind == "scheduler"
+    found = site.choose(str(tmp_path / "site.toml"), None)
+    assert isinstance(found, Slurm)
+    assert (found.workers_per_job, found.seconds) == (6, 26 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"kind": "slrum"}, r"unknown kind of cluster 'slrum' in \[cluster\] \(did you mean 'slurm'\?\)"),
+        ({"kind": "slurm", "partion": "gpu"}, r"unknown key 'partion' in \[cluster\] of kind 'slurm'.*partition"),
+        ({"kind": "slurm", "walltime": "1 day"}, r"\[cluster\] of kind 'slurm': walltime: .*1 day"),
+        ({"kind": "slurm", "memory": "lots"}, r"memory: .*lots"),
+        ({"kind": "slurm", "jobs": 0}, r"jobs: .*greater than 0"),
+        ({"partition": "gpu"}, r"unknown key 'partition' in \[cluster\] of kind 'local'"),
+        ({"kind": "scheduler"}, r"needs a value for 'address'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_one_sentence(table: dict[str, object], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        site.parse(table)
+
+
+def test_an_option_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
+    for asked, says in (
+        ("slrum", "no cluster answers to 'slrum': it is local, slurm, a scheduler's address"),
+        ("no/such.json", "there is no scheduler file no/such.json"),
+        ("no/such.toml", "cannot read the site file no/such.toml: No such file"),
+    ):
+        with pytest.raises(RequestError, match=says):
+            site.choose(asked, None)
+    (tmp_path / "site.toml").write_text(QUEUE + "[other]\n")
+    with pytest.raises(RequestError, match=r"must have one table, \[cluster\], and nothing else"):
+        site.choose(str(tmp_path / "site.toml"), None)
+    with pytest.raises(RequestError, match=r"--workers is for a local run; .*'slurm', `jobs`"):
+        site.choose("slurm", None, 3)
+    with pytest.raises(RequestError, match=r"unknown key 'jobs'"):
+        parse(SPEC + "[cluster]\njobs = 3\n")
+
+
+def test_where_it_is_made_is_no_part_of_a_dataset(tmp_path: Path) -> None:
+    local = parse(SPEC + "[cluster]\nworkers = 0\n")
+    assert "cluster" not in local.to_toml()
+    assert local.settings() == parse(SPEC).settings()
+    generate(local, tmp_path / "x")
+    assert generate(parse(SPEC), tmp_path / "x", workers=0).done_now == 0
+
+
+def test_the_job_script_says_all_that_the_table_does(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "site.toml").write_text(QUEUE)
+    found = site.read(tmp_path / "site.toml")
+    assert isinstance(found, Slurm)
+    script = cluster.job_script(found)
+    for line in (
+        "#SBATCH -p gpu",
+        "#SBATCH -A neuro",
+        "#SBATCH -t 1-02:00:00",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --mem=60G",
+        "#SBATCH --gres=gpu:2",
+        "#SBATCH --constraint=a100",
+        "module load python",
+        'eval "$(/opt/python -m generator.process)"',
+        "--nworkers 6",
+        "--nthreads 1",
+        "--interface ib0",
+        "--lifetime 93300s --lifetime-stagger 150s",
+        "--preload generator.pinning",
+    ):
+        assert line in script, line
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
+    lines = dry_run(parse(SPEC), tmp_path / "x", workers=3, device="cpu")
+    assert lines[0].endswith("0 of 2 cohorts complete")
+    assert lines[1] == "cluster: 3 local worker processes on cpu"
+    assert "2 networks in 2 cohorts" in lines[2]
+    assert len(lines) == 5
+    assert not (tmp_path / "x").exists()
+    generate(parse(SPEC), tmp_path / "x", workers=0)
+    assert "0 networks in 0 cohorts" in dry_run(parse(SPEC), tmp_path / "x", workers=0)[2]
+
+
+def test_slurm_without_slurm_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RequestError, match="there is no sbatch on this machine"):
+        generate(parse(SPEC), tmp_path / "x", cluster="slurm")
+    with pytest.raises(RequestError, match="asks Slurm for no GPUs"):
+        generate(parse(SPEC), tmp_path / "x", cluster="slurm", device="cuda")

@@ -317,7 +317,7 @@ def observe(
     tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}
-    snapshots = {i: {name: t[i].cpu().contiguous().numpy() for name, t in tensors.items()} for i in keep}
+    snapshots = {i: {name: t[i].cpu().numpy().copy() for name, t in tensors.items()} for i in keep}
     return losses, accuracy, statistics, snapshots
 
 

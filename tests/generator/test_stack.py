@@ -84,6 +84,11 @@ def test_divergence_is_dated_to_the_update_whose_loss_exploded() -> None:
         assert int(seen[-1].diverged_at[0]) == expected
 
 
+def test_raw_tensors_are_of_their_own_checkpoint() -> None:
+    first, *_, last = train([member(batch_size=100)], checkpoints=3, probe=16, keep=[0])
+    assert not np.allclose(first.snapshots[0]["fc1.weight"], last.snapshots[0]["fc1.weight"])
+
+
 def test_a_large_probe_loss_is_no_divergence_but_one_that_is_not_finite_is() -> None:
     built = stack(*(member(architecture="knet4", model_seed=seed) for seed in range(3)))
     built.settle()

@@ -39,7 +39,7 @@ def _panels(rows: Sequence[str], columns: Sequence[str], chance: float) -> tuple
         if row == 0:
             axes.set_title(columns[column], fontsize=9)
         if column == 0:
-            axes.set_ylabel(f"{rows[row]}\nbalanced accuracy", fontsize=8)
+            axes.set_ylabel(f"{rows[row]}\nbalanced accuracy".strip(), fontsize=8)
     return figure, grid
 
 
@@ -97,7 +97,7 @@ def units(table: pd.DataFrame, chance: float) -> Figure | None:
             _line(axes, rows, rows["units"], number, _label(float(str(level))))
         _log_ticks(axes, shown["units"])
         if row == len(trainings) - 1:
-            axes.set_xlabel("units recorded per layer", fontsize=8)
+            axes.set_xlabel("units recorded per layer\n(geometric mean)", fontsize=8)
     return _finish(figure, "Accuracy per network over units and relative noise, at all checkpoints")
 
 
@@ -117,7 +117,7 @@ def sessions(table: pd.DataFrame, chance: float) -> Figure | None:
     noisy = _noisy(table)
     panels = [("full", "same"), *((noisy, trained) for trained in table["trained"].unique() if noisy)]
     titles = ["full electrode", *(f"{electrode}\n{TRAINED[trained]}" for electrode, trained in panels[1:])]
-    figure, grid = _panels(["per network"], titles, chance)
+    figure, grid = _panels([""], titles, chance)
     for axes, (electrode, trained) in zip(grid[0], panels, strict=True):
         here = table[(table["electrode"] == electrode) & (table["trained"] == trained)]
         for number, (name, rows) in enumerate(here.groupby("observable", sort=False)):
@@ -125,7 +125,7 @@ def sessions(table: pd.DataFrame, chance: float) -> Figure | None:
             _line(axes, rows, rows["sessions"], number, _observable(str(name)))
         _log_ticks(axes, table["sessions"])
         axes.set_xlabel("sessions, evenly spread (1: the last)", fontsize=8)
-    return _finish(figure, "Accuracy over sessions")
+    return _finish(figure, "Accuracy per network over sessions")
 
 
 def heat(table: pd.DataFrame, chance: float) -> Figure | None:

@@ -25,6 +25,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from threadpoolctl import threadpool_limits
 
+from classifier.design import surrounded
+
 LEVEL = 0.9
 GRID = 21  # points along an axis on which the surface is made monotone
 FOLDS = 4  # of the conditions, and of the electrodes, each left out once
@@ -67,9 +69,10 @@ def fit(coordinates: ArrayLike, accuracies: ArrayLike) -> Surface:
     x = np.asarray(coordinates, dtype=float)
     low, span = x.min(axis=0), np.ptp(x, axis=0)
     varied = span > 0
-    found = _Regression((x - low)[:, varied] / span[varied], np.arcsin(np.sqrt(accuracies)), int(varied[:-1].sum()))
-    middle, deviation = found.at(found.grid)
-    half = norm.ppf((1 + LEVEL) / 2) * found.widening() * deviation
+    with threadpool_limits(1):  # the matrices are small
+        found = _Regression((x - low)[:, varied] / span[varied], np.arcsin(np.sqrt(accuracies)), int(varied[:-1].sum()))
+        middle, deviation = found.mean(found.grid), found.deviation(found.grid)
+        half = norm.ppf((1 + LEVEL) / 2) * found.widening() * deviation
     angles = np.stack([middle, middle - half, middle + half], axis=1).clip(0, np.pi / 2)
     return Surface(low, span, found.monotone(angles))
 
@@ -113,22 +116,27 @@ class _Regression:
             of_electrode = RBF([1e-3] * apart + [1e6] * (varied - apart), "fixed")  # 1 within an electrode, 0 between
             noise = ConstantKernel(1e-4, (1e-6, 1e-1)) * of_electrode + noise
         process = GaussianProcessRegressor(smooth + noise, alpha=1e-10, n_restarts_optimizer=1, random_state=0)
-        with threadpool_limits(1), warnings.catch_warnings():  # the matrices are small
+        with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", ConvergenceWarning
             )  # a parameter at its bound: no such scatter, or a flat axis
             process.fit(x, y - y.mean())
         self.kernel = process.kernel_
 
-    def at(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> tuple[Points, Points]:
-        """(points,) mean of the smooth part, and standard deviation of a new observation, from the observations known."""
-        x, y = self.x[known], self.y[known]
+    def mean(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> Points:
+        """(points,) of the smooth part, from the observations known."""
+        y = self.y[known] - self.y[known].mean()
+        return self.y[known].mean() + self.kernel.k1(points, self.x[known]) @ cho_solve((self._factor(known), True), y)
+
+    def deviation(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> Points:
+        """(points,) standard deviation of a new observation."""
         smooth, noise = self.kernel.k1, self.kernel.k2
-        factor = np.linalg.cholesky(self.kernel(x) + 1e-10 * np.eye(len(x)))
-        cross = smooth(points, x)
-        reduction = solve_triangular(factor, cross.T, lower=True)
-        variance = smooth.diag(points) - (reduction**2).sum(axis=0) + noise.diag(points)
-        return y.mean() + cross @ cho_solve((factor, True), y - y.mean()), np.sqrt(variance)
+        reduction = solve_triangular(self._factor(known), smooth(points, self.x[known]).T, lower=True)
+        return np.sqrt(smooth.diag(points) - (reduction**2).sum(axis=0) + noise.diag(points))
+
+    def _factor(self, known: NDArray[np.bool_] | slice) -> Points:
+        x = self.x[known]
+        return np.linalg.cholesky(self.kernel(x) + 1e-10 * np.eye(len(x)))
 
     def monotone(self, angles: Points) -> RegularGridInterpolator:
         """Accuracies between those of the grid's points, falling along no axis. `angles`: (grid points, …)."""
@@ -136,16 +144,23 @@ class _Regression:
         return RegularGridInterpolator(self.axes, rearranged(values, range(len(self.axes))))
 
     def widening(self) -> float:
-        """Factor on standard deviations, at least 1, with which the intervals hold their share of what is left out."""
-        rng, needed = np.random.default_rng(0), [1.0]
+        """Factor on standard deviations with which the intervals hold their share of what is left out.
+
+        Of that only what the rest surrounds counts: nothing is extrapolated.
+        """
+        rng = np.random.default_rng(0)
+        needed: list[float] = []
         for group in (np.arange(len(self.y)), self.electrode):
             if group.max() + 1 < FOLDS:
                 continue
             fold, residuals = rng.permutation(np.arange(group.max() + 1) % FOLDS)[group], []
             for number in range(FOLDS):
                 known = fold != number
-                surface = self.monotone(self.at(self.grid, known)[0].clip(0, np.pi / 2))
-                expected = np.arcsin(np.sqrt(surface(self.x[~known])[:, 0]))
-                residuals += list(np.abs(expected - self.y[~known]) / self.at(self.x[~known], known)[1])
+                left_out = np.flatnonzero(~known)[surrounded(self.x[~known], self.x[known])]
+                surface = self.monotone(self.mean(self.grid, known).clip(0, np.pi / 2))
+                expected = np.arcsin(np.sqrt(surface(self.x[left_out])[:, 0]))
+                residuals += list(np.abs(expected - self.y[left_out]) / self.deviation(self.x[left_out], known))
+            if not residuals:
+                continue
             needed.append(float(np.quantile(residuals, LEVEL)) / norm.ppf((1 + LEVEL) / 2))
-        return max(needed)
+        return max(needed, default=1.0)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datasets_equal import contents
 from distributed import Worker
 
 from generator import cluster, driver, inflight, pinning, planning, spec
@@ -29,12 +30,6 @@ from generator.work import Assignment, Receipt, work
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = {}\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\n'
 TEXT = SPEC.format('["mlp2", "knet4lrn"]')
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What must not depend on how it was made: observables and snapshots, by name."""
-    files = [path for kind in ("observables", "snapshots") for path in (folder / kind).rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from datasets_equal import contents
 
 from generator import cohort, spec
 from generator.dataset import Dataset
@@ -20,12 +21,6 @@ from generator.verify import problems
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
 GROWN = BLOCK + '[[grid]]\ntask = "photos"\narchitecture = "mlp2"\nrule = ["sgdm", "fa"]\nepochs = 2\n'
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What must not depend on how it was made: observables and snapshots, by name."""
-    files = [path for kind in ("observables", "snapshots") for path in (folder / kind).rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")

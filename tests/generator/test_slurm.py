@@ -1,0 +1,96 @@
+"""The same dataset from a real Slurm queue, though jobs are cancelled and their time runs out. `tests/slurm/start` starts one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from datasets_equal import contents
+
+from generator import spec
+from generator.dataset import Dataset
+from generator.generate import generate
+from generator.verify import problems
+from generator.work import Receipt
+
+SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
+SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0]\nepochs = {}\n'
+SITE = '[cluster]\nkind = "slurm"\nwalltime = "00:10:00"\nmemory = "2 GiB"\n'
+
+
+def runs() -> bool:
+    found = shutil.which("sinfo")
+    return bool(found) and subprocess.run([str(found), "--noheader"], capture_output=True, timeout=30).returncode == 0
+
+
+pytestmark = [pytest.mark.slurm, pytest.mark.skipif(not runs(), reason="no Slurm runs here")]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Callable[..., str]:
+    """Writes a site file: jobs write their output to a folder of the test's own."""
+    pytest.importorskip("dask_jobqueue")
+
+    def write(more: str = "") -> str:
+        (tmp_path / "site.toml").write_text(f'{SITE}logs = "{tmp_path / "logs"}"\n{more}')
+        return str(tmp_path / "site.toml")
+
+    return write
+
+
+def jobs() -> list[str]:
+    """The numbers of the jobs that run."""
+    listed = subprocess.run(
+        ["squeue", "--noheader", "--format=%i", "--states=running"], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()
+
+
+def used(folder: Path) -> set[str]:
+    """The jobs that cohorts came from, and that died of something."""
+    log = "".join(path.read_text() for path in (folder / "log").glob("*.jsonl"))
+    return {part.split('"')[0] for part in log.split('"job": "')[1:]}
+
+
+@pytest.mark.parametrize("more", ["jobs = 2", "tls = true", "cores = 2"])
+def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str], tmp_path: Path) -> None:
+    generate(spec.parse(SPEC.format(2)), tmp_path / "here", workers=0)
+    assert generate(spec.parse(SPEC.format(2)), tmp_path / "x", cluster=site(more)).states == {"complete": 20}
+    assert contents(tmp_path / "x") == contents(tmp_path / "here")
+    assert used(tmp_path / "x")
+    deadline = time.monotonic() + 30
+    while jobs():
+        assert time.monotonic() < deadline, "jobs are to end with the run"
+        time.sleep(0.2)
+
+
+def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -> None:
+    generate(spec.parse(SPEC.format(20)), tmp_path / "here", workers=0)
+    cancelled: list[str] = []
+
+    def cancel(total: int, receipt: Receipt | None) -> None:
+        if receipt is not None and len(cancelled) < 2:
+            cancelled.append(jobs()[0])
+            subprocess.run(["scancel", "--signal=KILL", cancelled[-1]], check=True)
+            subprocess.run(["scancel", cancelled[-1]], check=True)
+
+    generate(spec.parse(SPEC.format(20)), tmp_path / "x", cluster=site("jobs = 2"), watch=cancel)
+    assert len(cancelled) == 2
+    assert contents(tmp_path / "x") == contents(tmp_path / "here")
+    assert problems(Dataset(tmp_path / "x")) == []
+
+
+@pytest.mark.slow
+def test_a_job_whose_time_is_over_is_followed_by_another(site: Callable[..., str], tmp_path: Path) -> None:
+    text = SPEC.format(1500).replace('["mlp2", "mlp3"]', '"mlp3"').replace('"sgdm", "adam", "fa", "ia", ', "")
+    started = time.monotonic()
+    # Slurm counts in minutes, and the last of two limits holds: workers believe that they have ten
+    generate(spec.parse(text), tmp_path / "x", cluster=site('directives = ["--time=00:01:00"]\n'))
+    assert time.monotonic() - started > 60, "it was to take longer than a job may"
+    assert problems(Dataset(tmp_path / "x")) == []
+    generate(spec.parse(text), tmp_path / "here", workers=0)
+    assert contents(tmp_path / "x") == contents(tmp_path / "here")

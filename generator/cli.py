@@ -101,24 +101,43 @@ def generate(
 
 
 def status(dataset: DatasetFolder) -> None:
-    """Print how far a dataset is, from its files alone."""
+    """Print how far a dataset is, from its files alone: who makes it, how fast, how much longer, what failed."""
     from rich.console import Console
     from rich.table import Table
 
+    from generator import planning
     from generator.dataset import Dataset
+    from generator.status import ago
+    from generator.status import status as look
 
-    found = Dataset(dataset).status()
+    found = look(Dataset(dataset))
     console = Console()
-    done = sum(sum(states.values()) for states in found["states"].values())
-    console.print(
-        f"{found['cohorts_complete']:,} of {found['cohorts']:,} cohorts complete, "
-        f"{done:,} of {found['networks']:,} networks recorded"
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    say(
+        f"{found.complete:,} of {found.cohorts:,} cohorts complete, "
+        f"{found.recorded:,} of {found.networks:,} networks recorded"
     )
-    table = Table("rule", "complete", "diverged", "failed")
-    for rule, states in found["states"].items():
-        table.add_row(rule, *(str(states.get(name, 0)) for name in ("complete", "diverged", "failed")))
-    if found["states"]:
-        console.print(table)
+    if found.driver:
+        say(f"made by process {found.driver['pid']} on {found.driver['host']}, alive {ago(found.driver['at'])}")
+        for sign in found.training:
+            job = f", job {sign['job']}" if "job" in sign else ""
+            say(f"  in training since {sign['begun'][:19]}Z on {sign['host']}{job}: {sign['cohort']}")
+    elif found.complete < found.cohorts:
+        say("nobody is making it; `rulescope generate` goes on with it")
+    if found.rate is not None and found.complete < found.cohorts:
+        left = "" if found.left is None else f", about {planning.duration(found.left)} left (an estimate)"
+        say(f"lately {found.rate:.2g} networks per second{left}")
+    table = Table("rule", "architecture", "planned", "complete", "diverged", "failed")
+    for (rule, architecture), planned in sorted(found.planned.items()):
+        states = found.states.get((rule, architecture), {})
+        counts = [f"{states.get(name, 0):,}" for name in ("complete", "diverged", "failed")]
+        table.add_row(rule, architecture, f"{planned:,}", *counts)
+    console.print(table)
+    for reason, networks in found.failures.items():
+        say(f"{networks:,} networks failed: {reason}")
 
 
 def verify(dataset: DatasetFolder) -> None:
@@ -133,7 +152,7 @@ def verify(dataset: DatasetFolder) -> None:
     if problems:
         typer.echo(f"{len(problems)} problems found")
         raise typer.Exit(1)
-    typer.echo(f"{opened}: {opened.status()['networks']:,} networks, no problem found")
+    typer.echo(f"{opened}: {opened.networks():,} networks, no problem found")
 
 
 def rerun(
@@ -163,7 +182,7 @@ def merge(
     from generator.merge import merge as run
 
     merged = run(out, datasets)
-    typer.echo(f"{merged}: {merged.status()['networks']:,} networks from {len(datasets)} datasets")
+    typer.echo(f"{merged}: {merged.networks():,} networks from {len(datasets)} datasets")
 
 
 class _Progress:

@@ -270,23 +270,17 @@ class Dataset:
             tables = [self.read_table(f"networks/{name}.parquet", "networks") for name in names]
             self.publish_table("networks.parquet", pa.concat_tables(tables).unify_dictionaries())
 
-    def status(self) -> dict[str, Any]:
-        """Counts, from the files alone: cohorts and networks planned and done, networks per status and rule."""
-        cohorts, complete = self.cohorts(), self.complete()
-        states: Counter[tuple[str, str]] = Counter()
-        for cohort in cohorts:
-            name = f"networks/{cohort.name}.parquet"
-            if self.exists(name):
-                rows = self.read_table(name, "networks", ["rule", "status"]).to_pylist()
-                states.update((row["rule"], row["status"]) for row in rows)
-        return {
-            "cohorts": len(cohorts),
-            "cohorts_complete": sum(cohort.name in complete for cohort in cohorts),
-            "networks": sum(len(cohort.network_ids) for cohort in cohorts),
-            "states": {
-                rule: {s: n for (r, s), n in states.items() if r == rule} for rule in sorted({r for r, _ in states})
-            },
-        }
+    def states(self) -> dict[str, int]:
+        """Recorded networks per status, those of failed cohorts too."""
+        found: Counter[str] = Counter()
+        for cohort in self.cohorts():
+            if self.exists(name := f"networks/{cohort.name}.parquet"):
+                found.update(self.read_table(name, "networks", ["status"]).column("status").to_pylist())
+        return dict(found)
+
+    def networks(self) -> int:
+        """How many there are, done or not."""
+        return sum(len(cohort.network_ids) for cohort in self.cohorts())
 
 
 def _is_table(info: pafs.FileInfo) -> bool:

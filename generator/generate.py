@@ -91,12 +91,8 @@ def generate(
             journal.write("ended")
         dataset.fold()
         dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
-    states: dict[str, int] = {}
-    for by_status in dataset.status()["states"].values():
-        for status, count in by_status.items():
-            states[status] = states.get(status, 0) + count
     return Summary(
-        str(dataset), len(parsed.networks), total, states, tuple(failures), tuple(planning.shortages(parsed))
+        str(dataset), len(parsed.networks), total, dataset.states(), tuple(failures), tuple(planning.shortages(parsed))
     )
 
 

@@ -152,6 +152,6 @@ def test_verify_finds_what_is_missing_doubled_short_or_not_ours(made: Dataset) -
 
 
 def test_a_folder_that_is_no_dataset_is_said_to_be_none(tmp_path: Path) -> None:
-    for ask in (problems, Dataset.status, lambda here: here.read_kind("networks")):
+    for ask in (problems, Dataset.states, lambda here: here.read_kind("networks")):
         with pytest.raises(DatasetError, match="is not a dataset"):
             ask(Dataset(tmp_path))

@@ -53,7 +53,7 @@ class Dataset:
         self.root = PurePosixPath(root)
 
     def __str__(self) -> str:
-        return str(self.root)
+        return str(self.root) if isinstance(self.fs, pafs.LocalFileSystem) else f"{self.fs.type_name}://{self.root}"
 
     # -- files ---------------------------------------------------------------------------------------------------------
     def _path(self, name: str) -> str:

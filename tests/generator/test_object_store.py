@@ -1,0 +1,80 @@
+"""A dataset in an object store, through the real S3 protocol: the same bytes, and the same care, as on a disk."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from datasets_equal import contents
+from pyarrow import fs
+
+from classifier.trajectories import load
+from generator.dataset import Dataset
+from generator.errors import RequestError
+from generator.generate import generate
+from generator.hold import Hold
+from generator.spec import parse
+from generator.status import status
+from generator.verify import problems
+
+SPEC = (
+    'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
+)
+SPEC += 'rule = ["sgdm", "fa"]\nepochs = 2\n'
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a dataset in an empty bucket, with a place for a path."""
+    pytest.importorskip("moto")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], **silent)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/").close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the S3 server did not start"
+            time.sleep(0.1)
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("EC2_METADATA_DISABLED", "true")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    where = {"endpoint_override": f"127.0.0.1:{port}", "scheme": "http", "region": "us-east-1"}
+    fs.S3FileSystem(**where, allow_bucket_creation=True).create_dir("data")
+    yield "s3://data/{}?" + "&".join(f"{key}={value}" for key, value in where.items())
+    server.kill()
+    server.wait()
+
+
+def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    parsed, place = parse(SPEC), bucket.format("some/x")
+    assert generate(parsed, place, workers=2).states == {"complete": 4}
+    dataset = Dataset(place)
+    assert str(dataset) == "s3://data/some/x"
+    assert problems(dataset) == []
+    assert (status(dataset).complete, status(dataset).driver) == (4, {})
+    assert not dataset.files("_inflight")
+
+    dataset.remove(f"observables/{dataset.cohorts()[1].name}.parquet")
+    assert generate(parsed, place, workers=0).done_now == 1
+    fs.copy_files(str(dataset.root), str(tmp_path / "x"), source_filesystem=dataset.fs)
+    generate(parsed, tmp_path / "here", workers=0)
+    assert contents(tmp_path / "x") == contents(tmp_path / "here")
+
+    assert (load(place).values == load(tmp_path / "here").values).sum() > 0
+    with Hold(dataset), pytest.raises(RequestError, match=r"s3://data/some/x is being made by process \d+"):
+        generate(parsed, place, workers=0)
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:
+    with pytest.raises(RequestError, match=r"cannot write none/x/driver\.json: .*bucket"):
+        generate(parse(SPEC), bucket.replace("data", "none").format("x"), workers=0)

@@ -72,8 +72,11 @@ def generate(
     """Make the dataset of a spec, or go on where it was left."""
     from rich.console import Console
 
-    from generator.generate import dry_run
-    from generator.generate import generate as run
+    from generator import process
+
+    with process.uninterrupted():
+        from generator.generate import dry_run
+        from generator.generate import generate as run
 
     console = Console()
     if dry:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,20 +87,6 @@ def opened(site: Site, device: str, most: int) -> Iterator[Pool]:
         yield opener(site, device, most, stack)
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Threads and processes started inside never see Ctrl-C, which a terminal sends to all; this one sees it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which would lift the block when the first process starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 # -- here --------------------------------------------------------------------------------------------------------------
 def _local(site: Local, device: str, most: int, stack: ExitStack) -> Pool:
     import dask
@@ -111,7 +95,7 @@ def _local(site: Local, device: str, most: int, stack: ExitStack) -> Pool:
     count = min(local_workers(site, device), most)
     environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment}))
-    with _deaf_to_interrupts():
+    with process.uninterrupted():
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -176,7 +160,7 @@ def _slurm(site: Slurm, device: str, most: int, stack: ExitStack) -> Pool:
         os.makedirs(shared, exist_ok=True)
     stack.enter_context(dask.config.set({"distributed.adaptive.interval": "5s"}))
     try:
-        with _deaf_to_interrupts():
+        with process.uninterrupted():
             cluster = cluster_class(
                 interface=site.interface,
                 scheduler_options={"dashboard_address": ":0"},
@@ -219,7 +203,7 @@ def connected(site: Scheduler) -> Client:
         {"scheduler_file": site.address} if site.address.endswith(".json") else {"address": site.address}
     )
     try:
-        with _deaf_to_interrupts():
+        with process.uninterrupted():
             return Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # the latter for a TLS address without TLS settings
         raise RequestError(f"no Dask scheduler answers at {site.address}: {error}") from error

@@ -5,7 +5,7 @@ A bounded number of cohorts is in flight, so the driver's memory and the schedul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Flight:
 
 def collect(
     pool: cluster.Pool,
-    assignments: Sequence[Assignment],
+    assignments: Iterable[Assignment],
     journal: Journal,
     train: Callable[[Assignment], Receipt] = work,
 ) -> Iterator[Receipt]:

@@ -21,6 +21,7 @@ from measure_floors import floors
 from measure_pipeline import pipeline
 from measure_reading import classifier, cli
 from measure_recording import electrodes
+from measure_scheduling import scheduling
 from measure_statistics import observables
 from measure_training import everywhere, training
 from row import Row
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Callable[[str], Iterator[Row]]] = {
     "electrodes": electrodes,
     "classifier": classifier,
     "cli": cli,
+    "scheduling": scheduling,
     "pipeline": pipeline,
 }
 ON_GPU = ("floors", "statistics", "electrodes", "pipeline")

@@ -12,7 +12,7 @@ from generator import cluster
 
 def floors(device: str) -> Iterator[Row]:
     """What the machine can do at best."""
-    cores = cluster.default_workers()
+    cores = cluster.cores()
     if device == "cuda":
         yield Row("copy, read + written", machine.copying("cuda") / 1e9, "GB/s")
         return

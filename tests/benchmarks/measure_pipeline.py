@@ -66,7 +66,7 @@ def _pipeline(
         arguments = (kind, architecture, task, rule, baselines, EPOCHS, CHECKPOINTS, threads, folder)
         return run_baseline.run(*arguments, "--parquet")
 
-    cores = cluster.default_workers()
+    cores = cluster.cores()
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

@@ -18,8 +18,8 @@ def observables(device: str) -> Iterator[Row]:
         return (yield from _observables_on_gpu())
     (found,) = machine.together(1, _statistics, 1)
     yield from _statistics_rows("one thread each", found, "≥ 20")
-    pair = machine.together(cluster.default_workers(), _statistics, 0)
-    (best,) = machine.together(1, _statistics, cluster.default_workers())
+    pair = machine.together(cluster.cores(), _statistics, 0)
+    (best,) = machine.together(1, _statistics, cluster.cores())
     engine = statistics.fmean(each["engine"] for each in pair) / len(pair)
     yield Row("21 statistics of (1588, 8192): all cores each", engine, "s", best["plain"], best["plain"] / engine)
 

@@ -19,7 +19,7 @@ from generator import cluster, spec
 
 def training(device: str) -> Iterator[Row]:
     """Training steps alone as a share of the sgemm peak, and what observing adds."""
-    cores = cluster.default_workers()
+    cores = cluster.cores()
     for architecture, task, processes, target in (
         ("mlp3", "digits", 1, "≥ 60 %"),
         ("mlp3", "digits", cores, ""),
@@ -88,7 +88,7 @@ def everywhere(device: str) -> Iterator[Row]:
     """All cores on one cohort each, against the tuned baseline at its best thread count, for a tenth of the workload."""
     from generator.architectures import ARCHITECTURES
 
-    epochs, checkpoints, cores = 4, 3, cluster.default_workers()
+    epochs, checkpoints, cores = 4, 3, cluster.cores()
     least: tuple[float, str] = (np.inf, "")
     with tempfile.TemporaryDirectory() as folder:
         for architecture in ARCHITECTURES:

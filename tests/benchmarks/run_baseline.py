@@ -39,7 +39,7 @@ def run(
 
 def best_threads(architecture: str, task: str, scratch: Path) -> tuple[int, float]:
     """The thread count at which the plain baseline is fastest, and its gain over the slowest."""
-    cores = cluster.default_workers()
+    cores = cluster.cores()
     taken = {
         threads: min(run("plain", architecture, task, "sgdm", 2, 2, 3, threads, scratch))
         for threads in sorted({1, cores})

@@ -260,12 +260,9 @@ def described(site: Site, device: str) -> list[str]:
         case Scheduler():
             with connected(site) as client:
                 threads = client.nthreads()
-            several = [
-                f"; {n} of them have several threads, of which one is used"
-                for n in [sum(t > 1 for t in threads.values())]
-                if n
-            ]
-            return [f"cluster: the scheduler {site.address}, which has {len(threads)} workers{''.join(several)}"]
+            several = sum(count > 1 for count in threads.values())
+            but = f"; {several} of them have several threads, of which one is used" if several else ""
+            return [f"cluster: the scheduler {site.address}, which has {len(threads)} workers{but}"]
 
 
 def workers(site: Site, device: str) -> int:

@@ -71,10 +71,8 @@ def fit(coordinates: ArrayLike, accuracies: ArrayLike) -> Surface:
     varied = span > 0
     with threadpool_limits(1):  # the matrices are small
         found = _Regression((x - low)[:, varied] / span[varied], np.arcsin(np.sqrt(accuracies)), int(varied[:-1].sum()))
-        middle, deviation = found.mean(found.grid), found.deviation(found.grid)
-        half = norm.ppf((1 + LEVEL) / 2) * found.widening() * deviation
-    angles = np.stack([middle, middle - half, middle + half], axis=1).clip(0, np.pi / 2)
-    return Surface(low, span, found.monotone(angles))
+        surface = found.monotone(slice(None), found.widening())
+    return Surface(low, span, surface)
 
 
 def rearranged(values: Points, axes: Sequence[int]) -> Points:
@@ -138,13 +136,16 @@ class _Regression:
         x = self.x[known]
         return np.linalg.cholesky(self.kernel(x) + 1e-10 * np.eye(len(x)))
 
-    def monotone(self, angles: Points) -> RegularGridInterpolator:
-        """Accuracies between those of the grid's points, falling along no axis. `angles`: (grid points, …)."""
-        values = np.sin(angles.reshape(*(len(axis) for axis in self.axes), -1)) ** 2
+    def monotone(self, known: NDArray[np.bool_] | slice, widening: float = 1.0) -> RegularGridInterpolator:
+        """Expected accuracy and the ends of its interval between the grid's points, all three falling along no axis."""
+        middle = self.mean(self.grid, known)
+        half = norm.ppf((1 + LEVEL) / 2) * widening * self.deviation(self.grid, known)
+        angles = np.stack([middle, middle - half, middle + half], axis=1).clip(0, np.pi / 2)
+        values = np.sin(angles.reshape(*(len(axis) for axis in self.axes), 3)) ** 2
         return RegularGridInterpolator(self.axes, rearranged(values, range(len(self.axes))))
 
     def widening(self) -> float:
-        """Factor on standard deviations with which the intervals hold their share of what is left out.
+        """Factor on standard deviations with which the intervals, rearranged, hold their share of what is left out.
 
         Of that only what the rest surrounds counts: nothing is extrapolated.
         """
@@ -153,14 +154,14 @@ class _Regression:
         for group in (np.arange(len(self.y)), self.electrode):
             if group.max() + 1 < FOLDS:
                 continue
-            fold, residuals = rng.permutation(np.arange(group.max() + 1) % FOLDS)[group], []
+            fold, shares = rng.permutation(np.arange(group.max() + 1) % FOLDS)[group], []
             for number in range(FOLDS):
                 known = fold != number
                 left_out = np.flatnonzero(~known)[surrounded(self.x[~known], self.x[known])]
-                surface = self.monotone(self.mean(self.grid, known).clip(0, np.pi / 2))
-                expected = np.arcsin(np.sqrt(surface(self.x[left_out])[:, 0]))
-                residuals += list(np.abs(expected - self.y[left_out]) / self.deviation(self.x[left_out], known))
-            if not residuals:
-                continue
-            needed.append(float(np.quantile(residuals, LEVEL)) / norm.ppf((1 + LEVEL) / 2))
+                found = self.monotone(known)(self.x[left_out]).clip(0, 1)
+                expected, low, high = np.arcsin(np.sqrt(found)).T
+                off = self.y[left_out] - expected
+                shares += list(np.abs(off) / np.maximum(np.where(off < 0, expected - low, high - expected), 1e-9))
+            if shares:
+                needed.append(float(np.quantile(shares, LEVEL)))
         return max(needed, default=1.0)

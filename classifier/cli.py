@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,12 @@ Sampling = Annotated[
     str,
     typer.Option(help="checkpoints seen: all, sessions8 (evenly spread), every3, first5, last5, only7 or jittered8"),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="where to compute, as `generate --cluster` takes it: slurm, a scheduler or a site file; else here"
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the answer as JSON")]
 
 
@@ -37,6 +44,13 @@ def register(app: typer.Typer) -> None:
 
 def _list(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _on(cluster: str | None) -> AbstractContextManager[None]:
+    """Compute there."""
+    from classifier.parallel import on
+
+    return on(cluster, lambda text: typer.echo(text, err=True))
 
 
 def _write(path: Path, content: str) -> None:
@@ -64,6 +78,7 @@ def evaluate(
     seed: Seed = 0,
     electrode: Electrode = "full",
     sampling: Sampling = "all",
+    cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
@@ -72,19 +87,20 @@ def evaluate(
     from classifier.models import FEATURES
     from classifier.tables import print_evaluation
 
-    found = evaluation.evaluate(
-        dataset,
-        _list(models),
-        FEATURES if features is None else _list(features),
-        _list(observables),
-        split,
-        target,
-        permute_labels,
-        n_splits,
-        seed,
-        electrode,
-        sampling,
-    )
+    with _on(cluster):
+        found = evaluation.evaluate(
+            dataset,
+            _list(models),
+            FEATURES if features is None else _list(features),
+            _list(observables),
+            split,
+            target,
+            permute_labels,
+            n_splits,
+            seed,
+            electrode,
+            sampling,
+        )
     print_evaluation(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
@@ -173,13 +189,15 @@ def robustness(
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
     seed: Seed = 0,
+    cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
     """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
     _check_writable(json_file)
     from classifier import robustness as study
 
-    table = study.robustness(dataset, model, n_splits, seed)
+    with _on(cluster):
+        table = study.robustness(dataset, model, n_splits, seed)
     if json_file is not None:
         _write(json_file, json.dumps(study.as_json(table), indent=1) + "\n")
 
@@ -189,13 +207,15 @@ def controls(
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
     seed: Seed = 0,
+    cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
     """The controls of the headline: curves alone, matched performance, permuted labels, untrained networks, and others."""
     _check_writable(json_file)
     from classifier import controls as study
 
-    found = study.controls(dataset, model, n_splits=n_splits, seed=seed)
+    with _on(cluster):
+        found = study.controls(dataset, model, n_splits=n_splits, seed=seed)
     study.print_controls(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
@@ -206,11 +226,13 @@ def report(
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
     seed: Seed = 0,
     models: Annotated[str, typer.Option(help="comma-separated; conv may join")] = "svm,logistic,forest,xgboost",
+    cluster: Cluster = None,
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
     from classifier import report as reporting
 
-    reporting.report(dataset, permute_labels, seed, _list(models))
+    with _on(cluster):
+        reporting.report(dataset, permute_labels, seed, _list(models))
 
 
 def power(
@@ -231,6 +253,7 @@ def power(
     validate: Annotated[
         bool, typer.Option("--validate", help="how well simulated conditions are predicted from the others, instead")
     ] = False,
+    cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
     """How well a planned recording would name the rule, and what would reach a target accuracy."""
@@ -239,13 +262,14 @@ def power(
     from classifier.tables import print_power, print_validation
 
     chosen = None if rules is None else _list(rules)
-    if validate:
-        found = planning.power_validation(dataset, noise_mode, observable, layers, chosen, model, seed)
-        print_validation(found)
-    else:
-        found = planning.power(
-            dataset, units, noise, sessions, noise_mode, observable, layers, chosen, target_accuracy, model, seed
-        )
-        print_power(found)
+    with _on(cluster):
+        if validate:
+            found = planning.power_validation(dataset, noise_mode, observable, layers, chosen, model, seed)
+            print_validation(found)
+        else:
+            found = planning.power(
+                dataset, units, noise, sessions, noise_mode, observable, layers, chosen, target_accuracy, model, seed
+            )
+            print_power(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")

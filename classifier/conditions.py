@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from classifier import sampling as samplings
 from classifier import splits as splitting
-from classifier.evaluate import CURVE, Problem, Score, fit, parallel, score, summarize
+from classifier.evaluate import CURVE, Problem, Score, score, summarize
 from classifier.features import split_name, suited
-from classifier.models import FEATURES, Setting, grid, log_scores
+from classifier.models import FEATURES, Setting, grid
+from classifier.parallel import parallel
 from classifier.splits import Split
 from classifier.trajectories import Examples, load
 from generator import electrodes
@@ -102,41 +103,36 @@ class _Study:
             setting = Setting(suited(self.features, sampled.checkpoints), grid(self.model)[0])
             problem = Problem.of(sampled, self.classes, [setting.features])
             here = [one for one in asked if one.condition.sampling == sampling]
-            observables = dict.fromkeys(one.condition.observable for one in here)
-            numbers = range(len(self.parts))
-            calls = [
-                (self._observe, (electrode, sampling, problem, setting, observable, number, here))
-                for observable in observables
-                for number in numbers
+            transferred = electrode == FULL and any(one.condition.electrode != FULL for one in here)
+            places = [
+                (observable, number)
+                for observable in dict.fromkeys(one.condition.observable for one in here)
+                for number in range(len(self.parts))
             ]
-            parallel(calls, f"{electrode}, {sampling}")
-
-    def _observe(
-        self,
-        electrode: str,
-        sampling: str,
-        problem: Problem,
-        setting: Setting,
-        observable: str,
-        number: int,
-        asked: Sequence[_Asked],
-    ) -> None:
-        """Fit and score one observable in one split."""
-        part, here = self.parts[number], [one for one in asked if one.condition.observable == observable]
-        classifiers = {FULL: self.full.get((sampling, observable, number))}
-        if electrode == FULL or any(one.trained == SAME for one in here):
-            own = fit(problem, self.model, [setting], observable, part.train, self.seed)[0]
-            classifiers[SAME] = own
-            if electrode == FULL:
-                classifiers[FULL] = own
-                if any(one.condition.electrode != FULL for one in here):
+            calls = []
+            for observable, number in places:
+                of = [one for one in here if one.condition.observable == observable]
+                full = self.full.get((sampling, observable, number))
+                turn = self.turn[self.parts[number].test]
+                calls.append(
+                    (
+                        self.model,
+                        self.seed,
+                        setting,
+                        electrode,
+                        observable,
+                        self.parts[number],
+                        turn,
+                        full,
+                        transferred,
+                        of,
+                    )
+                )
+            found = parallel(_observe, problem, calls, f"{electrode}, {sampling}")
+            for (observable, number), (own, scores) in zip(places, found, strict=True):
+                self.scores.update({(one, number): score for one, score in scores.items()})
+                if own is not None:
                     self.full[sampling, observable, number] = own
-        here = [one for one in here if one.condition.electrode == electrode]
-        seen = problem.table(setting.features, observable)[part.test]
-        scores = {one: log_scores(classifiers[one], seen) for one in dict.fromkeys(one.trained for one in here)}
-        for one in here:
-            votes = self.turn[part.test] < (one.condition.layers or len(self.turn))
-            self.scores[one, number] = score(problem, part.test[votes], scores[one.trained][votes])
 
     def row(self, asked: _Asked) -> dict[str, Any]:
         """What was found under one condition."""
@@ -158,6 +154,47 @@ class _Study:
             **{f"{level}_{key}": value for level, found in summary.items() for key, value in found.items()},
             "confusion": np.sum([one.confusion for one in scores], axis=0).tolist(),
         }
+
+
+def _observe(
+    problem: Problem,
+    model: str,
+    seed: int,
+    setting: Setting,
+    electrode: str,
+    observable: str,
+    part: Split,
+    turn: NDArray[np.intp],
+    full: Any,
+    transferred: bool,
+    asked: Sequence[_Asked],
+) -> tuple[Any, dict[_Asked, Score]]:
+    """Fit and score one observable in one split of what an electrode measured.
+
+    Args:
+        turn: (test rows,) whose turn it is to vote.
+        full: the full electrode's classifier, where it is another electrode that measured.
+        transferred: whether the classifier that is fitted here is needed for other electrodes.
+        asked: of this observable.
+
+    Returns:
+        The classifier, if it is needed, and the scores of what is asked of this electrode.
+    """
+    classifiers = {FULL: full}
+    if electrode == FULL or any(one.trained == SAME for one in asked):
+        classifiers[SAME] = problem.fit(model, [setting], observable, part.train, seed)[0]
+        if electrode == FULL:
+            classifiers[FULL] = classifiers[SAME]
+    here = [one for one in asked if one.condition.electrode == electrode]
+    scores = {
+        trained: problem.log_scores(classifiers[trained], setting.features, observable, part.test)
+        for trained in dict.fromkeys(one.trained for one in here)
+    }
+    found = {}
+    for one in here:
+        votes = turn < (one.condition.layers or np.inf)
+        found[one] = score(problem, part.test[votes], scores[one.trained][votes])
+    return classifiers[FULL] if transferred else None, found
 
 
 def accuracies(

@@ -17,9 +17,10 @@ from rich.console import Console
 from classifier import sampling as samplings
 from classifier import splits as splitting
 from classifier.conditions import N_SPLITS
-from classifier.evaluate import CURVE, Problem, fit_and_score, mean_and_sem, parallel, permuted_scores
+from classifier.evaluate import CURVE, Problem, fit_and_score, mean_and_sem, permuted_scores
 from classifier.features import split_name, suited
 from classifier.models import FEATURES, Setting, grid
+from classifier.parallel import parallel
 from classifier.splits import Split
 from classifier.tables import Rows, plus_minus, show
 from classifier.trajectories import CURVES, DEPTHS, Examples, load
@@ -56,11 +57,9 @@ class _Fixed:
     ) -> dict[str, Any]:
         """Train and test in every split."""
         setting = self.setting(problem.examples)
-        calls = [
-            (fit_and_score, (problem, self.model, setting, observable, part.train, part.test, self.seed))
-            for part in parts
-        ]
-        return _row(control, meaning, problem, [found.network for found in parallel(calls, control)])
+        calls = [(self.model, setting, observable, part.train, part.test, self.seed) for part in parts]
+        scores = parallel(fit_and_score, problem, calls, control)
+        return _row(control, meaning, problem, [found.network for found in scores])
 
 
 def _row(control: str, meaning: str, problem: Problem, scores: Sequence[float]) -> dict[str, Any]:

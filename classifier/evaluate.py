@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from sklearn.metrics import confusion_matrix
-from threadpoolctl import threadpool_limits
 
 from classifier import features as feature_names
 from classifier import splits as splitting
@@ -37,6 +33,7 @@ from classifier.models import (
     nested,
     vote,
 )
+from classifier.parallel import in_turn, parallel
 from classifier.sampling import ALL, measured
 from classifier.splits import Rows, Split
 from classifier.trajectories import CURVES, Examples
@@ -44,6 +41,7 @@ from generator.errors import RequestError, unknown
 
 CURVE = "accuracy"  # the classifier that sees the loss and accuracy curves alone: the confound
 INNER_FOLDS = 2
+SPREAD = "xgboost"  # the model that learns from examples spread over workers
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,10 @@ class Problem:
     Attributes:
         tables, names: for every feature set, and for the curves, the table and the names of its columns.
         places: for every feature set and observable, which of these columns are made of the observable, or the depth.
+        elsewhere: whether the tables are, so that only one classifier is trained at a time.
     """
+
+    elsewhere: ClassVar[bool] = False
 
     examples: Examples
     labels: tuple[str, ...]
@@ -67,15 +68,10 @@ class Problem:
     @classmethod
     def of(cls, examples: Examples, classes: NDArray[np.str_], features: Iterable[str]) -> Problem:
         """Number the classes and compute the tables of these features, and of the curves."""
+        features = [*features, CURVE]
         labels, codes = np.unique(classes, return_inverse=True)
-        tables, names, places = {}, {}, {}
-        for name in features:
-            transformer = TrajectoryFeatures(name, tuple(examples.statistics), examples.checkpoints)
-            tables[name] = transformer.fit_transform(inputs(examples))
-            names[name] = transformer.get_feature_names_out()
-            places[name] = _places(examples, names[name])
-        curves = TrajectoryFeatures(CURVE_FEATURES, CURVES, examples.checkpoints)
-        tables[CURVE], names[CURVE] = curves.fit_transform(examples.curves), curves.get_feature_names_out()
+        names, places = described(examples, features)
+        tables = {name: feature_table(examples, name) for name in features}
         return cls(examples, tuple(str(label) for label in labels), codes.astype(np.intp), tables, names, places)
 
     def relabelled(self, classes: NDArray[np.str_]) -> Problem:
@@ -95,6 +91,19 @@ class Problem:
         names = self.names[CURVE if observable == CURVE else features]
         return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
 
+    def fit(
+        self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
+    ) -> list[Any]:
+        """A classifier per setting, trained on the rows `train`. The settings have the same features."""
+        features = settings[0].features
+        table, columns = self.table(features, observable), self.columns(features, observable)
+        points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
+        return fit_all(model, points, columns, known, self.codes[train], seed, quick)
+
+    def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
+        """(rows, classes) what a classifier says of some rows."""
+        return log_scores(classifier, self.table(features, observable)[rows])
+
     @cached_property
     def networks(self) -> NDArray[np.object_]:
         """(examples,) the network of each example."""
@@ -104,6 +113,31 @@ class Problem:
     def classes(self) -> NDArray[np.str_]:
         """(examples,) the class of each example, as a label."""
         return np.asarray(self.labels)[self.codes]
+
+
+def _transformer(examples: Examples, features: str) -> TrajectoryFeatures:
+    """Fitted to read what `_read` gives it."""
+    curves = features == CURVE
+    statistics = CURVES if curves else tuple(examples.statistics)
+    transformer = TrajectoryFeatures(CURVE_FEATURES if curves else features, statistics, examples.checkpoints)
+    return transformer.fit(_read(examples.rows(np.arange(0)), features))
+
+
+def _read(examples: Examples, features: str) -> NDArray[np.float32]:
+    return examples.curves if features == CURVE else inputs(examples)
+
+
+def feature_table(examples: Examples, features: str) -> NDArray[np.float32]:
+    """(examples, features) of a feature set, or of the curves if that is `CURVE`."""
+    return _transformer(examples, features).transform(_read(examples, features))
+
+
+def described(
+    examples: Examples, features: Iterable[str]
+) -> tuple[dict[str, NDArray[np.object_]], dict[str, dict[str, NDArray[np.intp]]]]:
+    """The names of the columns of each feature table, and their places by observable. Looks at no value."""
+    names = {name: _transformer(examples, name).get_feature_names_out() for name in features}
+    return names, {name: _places(examples, names[name]) for name in names if name != CURVE}
 
 
 def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
@@ -143,22 +177,6 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
     )
 
 
-def fit(
-    problem: Problem,
-    model: str,
-    settings: Sequence[Setting],
-    observable: str,
-    train: Rows,
-    seed: int,
-    quick: bool = False,
-) -> list[Any]:
-    """A classifier per setting, trained on the rows `train`. The settings have the same features."""
-    features = settings[0].features
-    table, columns = problem.table(features, observable), problem.columns(features, observable)
-    points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
-    return fit_all(model, points, columns, known, problem.codes[train], seed, quick)
-
-
 def fit_and_score(
     problem: Problem,
     model: str,
@@ -183,9 +201,9 @@ def fit_and_score_all(
     quick: bool = False,
 ) -> list[Score]:
     """The same for several settings with the same features, which share what they can of the training."""
-    fitted = fit(problem, model, settings, observable, train, seed, quick)
-    seen = problem.table(settings[0].features, observable)[test]
-    return [score(problem, test, log_scores(classifier, seen)) for classifier in fitted]
+    features = settings[0].features
+    fitted = problem.fit(model, settings, observable, train, seed, quick)
+    return [score(problem, test, problem.log_scores(one, features, observable, test)) for one in fitted]
 
 
 def choose(
@@ -234,23 +252,23 @@ def run(
 ) -> list[Outcome]:
     """Every model on every split: choose inside the training part, then train and test for each set of observables."""
 
-    def one(model: str, part: Split) -> Outcome:
-        setting, inner = choose(problem, model, features, split, part.train, seed)
-        scores = {
-            name: fit_and_score(problem, model, setting, name, part.train, part.test, seed) for name in observables
-        }
-        return Outcome(model, part.name, setting, inner, scores)
-
-    return parallel([(one, (model, part)) for part in parts for model in models], title)
+    calls = [(model, part, split, features, observables, seed) for part in parts for model in models]
+    return (in_turn if problem.elsewhere else parallel)(_one, problem, calls, title)
 
 
-def parallel(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], title: str) -> list[Any]:
-    """The results of these calls, in order, on all cores with a progress bar. Each call computes single-threaded."""
-    with threadpool_limits(1):
-        results = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")(
-            delayed(function)(*arguments) for function, arguments in calls
-        )
-        return list(track(results, title, total=len(calls), console=Console(stderr=True), transient=True))
+def _one(
+    problem: Problem,
+    model: str,
+    part: Split,
+    split: str,
+    features: Sequence[str],
+    observables: Sequence[str],
+    seed: int,
+) -> Outcome:
+    """One model on one split."""
+    setting, inner = choose(problem, model, features, split, part.train, seed)
+    scores = {name: fit_and_score(problem, model, setting, name, part.train, part.test, seed) for name in observables}
+    return Outcome(model, part.name, setting, inner, scores)
 
 
 def mean_and_sem(values: Sequence[float]) -> dict[str, float]:
@@ -286,16 +304,18 @@ def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, 
     A held-out property has no units of its own: there configurations are relabelled. Each permutation gets a random
     split of its own, balanced over the permuted classes.
     """
+    calls = [(split, model, setting, number, seed) for number in range(count)]
+    return (in_turn if problem.elsewhere else parallel)(_permuted, problem, calls, "permuted labels")
+
+
+def _permuted(problem: Problem, split: str, model: str, setting: Setting, number: int, seed: int) -> float:
+    """One of them."""
     identity = problem.examples.identity
     unit, how = splitting.units(identity, split), split if split in splitting.UNITS else "configuration"
-
-    def one(number: int) -> float:
-        classes = splitting.permute(problem.classes, unit, np.random.default_rng([seed, 1, number]))
-        part = splitting.make(identity, classes, how, 1, seed + 1 + number)[0]
-        relabelled = problem.relabelled(classes)
-        return fit_and_score(relabelled, model, setting, "all", part.train, part.test, seed).network
-
-    return parallel([(one, (number,)) for number in range(count)], "permuted labels")
+    classes = splitting.permute(problem.classes, unit, np.random.default_rng([seed, 1, number]))
+    part = splitting.make(identity, classes, how, 1, seed + 1 + number)[0]
+    relabelled = problem.relabelled(classes)
+    return fit_and_score(relabelled, model, setting, "all", part.train, part.test, seed).network
 
 
 def evaluate(
@@ -333,12 +353,14 @@ def evaluate(
         folds: {split: {layer, network}} and confusion: {labels, counts} of the selected model on all observables
         (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
 
+    Where the examples exceed this machine's memory they stay on the workers of the cluster that `parallel.on` names (`spread`).
+
     Raises:
-        RequestError: an unknown name, too few networks for the split, or more sessions than checkpoints.
+        RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or too little memory.
     """
     models = list(dict.fromkeys(models))
     check(models, features)
-    examples = measured(dataset, electrode, sampling)
+    blocks, examples = _found(dataset, models, electrode, sampling)
     features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
     known = ["all", *examples.observables()]
     for name in observables:
@@ -348,7 +370,12 @@ def evaluate(
         raise RequestError("evaluate needs at least one observable and one split, and permutations cannot be negative")
     classes = splitting.labels(examples.identity, target)
     parts = splitting.make(examples.identity, classes, split, n_splits, seed)
-    problem = Problem.of(examples, classes, features)
+    if blocks:
+        from classifier.spread import Spread
+
+        problem: Problem = Spread.over(blocks, examples, classes, features)
+    else:
+        problem = Problem.of(examples, classes, features)
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
     outcomes = run(problem, split, parts, models, features, scored, seed, f"{split} split")
     model, setting = select(outcomes)
@@ -376,6 +403,22 @@ def evaluate(
         "examples": len(examples),
         "left_out": examples.left_out,
     }
+
+
+def _found(
+    dataset: str | os.PathLike[str] | Examples, models: Sequence[str], electrode: str, sampling: str
+) -> tuple[list[Any], Examples]:
+    """The examples; or, where they exceed this machine's memory, blocks of them on workers, and what else is known of them."""
+    from classifier import spread
+
+    if isinstance(dataset, Examples) or not spread.needed(dataset):
+        return [], measured(dataset, electrode, sampling)
+    if others := [model for model in models if model != SPREAD]:
+        raise RequestError(
+            f"the examples exceed this machine's memory; spread over workers {SPREAD} learns from them, "
+            f"but not {', '.join(others)}: say --models {SPREAD}"
+        )
+    return spread.place(dataset, electrode, sampling)
 
 
 def check(models: Sequence[str], features: Sequence[str]) -> None:

@@ -108,7 +108,8 @@ def suited(features: str, checkpoints: int) -> str:
 
 def inputs(examples: Examples) -> NDArray[np.float32]:
     """(examples, checkpoints · statistics + 3): what `TrajectoryFeatures` reads, flattened, with the depth one-hot."""
-    return np.hstack([examples.values.reshape(len(examples), -1), examples.depth])
+    width = examples.checkpoints * len(examples.statistics)
+    return np.hstack([examples.values.reshape(len(examples), width), examples.depth])
 
 
 class TrajectoryFeatures(TransformerMixin, BaseEstimator):

@@ -10,6 +10,7 @@ every pair (complete linkage), permute together: alone, each would look dispensa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from classifier.artifacts import Model
-from classifier.evaluate import balanced_accuracy, mean_and_sem, parallel
+from classifier.evaluate import balanced_accuracy, mean_and_sem
+from classifier.parallel import parallel
 from classifier.stored import GROUPINGS
 from classifier.trajectories import DEPTHS, Examples
 
@@ -100,23 +102,40 @@ def measure(
         accuracy_drop (balanced accuracy per layer), the most important first within each `by`.
     """
 
-    def judge(examples: Examples) -> tuple[float, float]:
-        scores = model.log_scores(examples)
-        return float(scores[np.arange(len(codes)), codes].mean()), balanced_accuracy(codes, scores.argmax(axis=1))
+    judge = _Judge(model, test, codes, repeats, seed)
+    whole = judge.scores(test.values)
+    calls = [(whole, number, *group) for number, group in enumerate(groups(test, correlated))]
+    return ranked(parallel(_Judge.row, judge, calls, "importance"))
 
-    def drop(number: int, grouping: str, name: str, members: list[str]) -> dict[str, object]:
+
+@dataclass(frozen=True)
+class _Judge:
+    """A model, and what it is tried on."""
+
+    model: Model
+    test: Examples
+    codes: NDArray[np.intp]
+    repeats: int
+    seed: int
+
+    def scores(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        """Mean log score of the true class, and balanced accuracy, of the test examples with these values."""
+        scores = self.model.log_scores(replace(self.test, values=values))
+        of_truth = scores[np.arange(len(self.codes)), self.codes]
+        return float(of_truth.mean()), balanced_accuracy(self.codes, scores.argmax(axis=1))
+
+    def row(
+        self, whole: tuple[float, float], number: int, grouping: str, name: str, members: list[str]
+    ) -> dict[str, object]:
+        """What the model loses with one group dealt out anew."""
         found = []
-        for repeat in range(repeats):
-            values = permuted(test, grouping, name, members, np.random.default_rng([seed, number, repeat]))
-            found.append(judge(Examples(values, test.statistics, test.curves, test.identity)))
+        for repeat in range(self.repeats):
+            rng = np.random.default_rng([self.seed, number, repeat])
+            found.append(self.scores(permuted(self.test, grouping, name, members, rng)))
         losses = mean_and_sem([whole[0] - one[0] for one in found])
         accuracy_drop = whole[1] - float(np.mean([one[1] for one in found]))
         row = {"by": grouping, "name": name, "members": ", ".join(members), "size": len(members)}
         return {**row, "importance": losses["mean"], "sem": losses["sem"], "accuracy_drop": accuracy_drop}
-
-    whole = judge(test)
-    calls = [(drop, (number, *group)) for number, group in enumerate(groups(test, correlated))]
-    return ranked(parallel(calls, "importance"))
 
 
 def ranked(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:

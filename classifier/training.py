@@ -15,7 +15,7 @@ from classifier.artifacts import Card, Model, digest, load, save, versions
 from classifier.evaluate import Problem, check, choose, score
 from classifier.features import suited
 from classifier.importance import clusters, measure
-from classifier.models import FEATURES, build, vote
+from classifier.models import FEATURES, vote
 from classifier.sampling import ALL, apply, measured
 from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown
@@ -70,9 +70,7 @@ def train(
     part = splitting.make(examples.identity, classes, split, 1, seed)[0]
     problem = Problem.of(examples, classes, features)
     setting, _ = choose(problem, model, features, split, part.train, seed)
-    table = problem.table(setting.features, "all")
-    classifier = build(model, setting.parameters, problem.columns(setting.features, "all"), seed)
-    classifier.fit(np.asfortranarray(table[part.train]), problem.codes[part.train])
+    classifier = problem.fit(model, [setting], "all", part.train, seed)[0]
 
     training, test = examples.rows(part.train), examples.rows(part.test)
     card = Card(

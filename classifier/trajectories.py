@@ -121,34 +121,76 @@ def _only(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
     return table.filter(pc.is_in(_strings(table.column(column)), wanted))
 
 
-def load(location: str | os.PathLike[str], electrode: str = "full") -> Examples:
-    """All complete networks of a dataset, measured with one electrode.
+@dataclass(frozen=True)
+class Survey:
+    """What there is in a dataset before any of it is loaded.
 
-    Args:
-        location: directory or filesystem URI of the dataset.
-        electrode: measurement condition; "full" is every unit without noise.
+    Attributes:
+        networks: of each cohort the complete networks: network_id, layers, checkpoints.
+        statistics: their names and parts.
+        left_out: other networks, per status.
+    """
+
+    networks: dict[str, pa.Table]
+    statistics: dict[str, Parts]
+    left_out: dict[str, int]
+
+    @property
+    def examples(self) -> list[int]:
+        """Of each cohort."""
+        return [pc.sum(table.column("layers")).as_py() or 0 for table in self.networks.values()]
+
+    @property
+    def checkpoints(self) -> int:
+        """Length of every trajectory."""
+        lengths = [table.column("checkpoints").unique().to_pylist() for table in self.networks.values()]
+        return int(next(length[0] for length in lengths if length))
+
+    @property
+    def bytes(self) -> int:
+        """That all trajectories, as one electrode measures them, take in memory."""
+        return 4 * sum(self.examples) * self.checkpoints * (len(self.statistics) + len(CURVES))
+
+
+def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = None) -> Survey:
+    """What complete networks a dataset has, or some of its cohorts.
 
     Raises:
-        RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
+        RequestError: no such dataset, no complete network, or a file that breaks the contract.
     """
     dataset = Dataset(location)
-    cohorts = dataset.complete_in_order()
+    cohorts = dataset.complete_in_order() if cohorts is None else cohorts
     asked = ["network_id", "status", "layers", "checkpoints"]
     networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
     left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
     if not left_out.pop("complete", 0):
         raise RequestError(f"{dataset} has no complete network among its {left_out.total()}")
-    networks = [_only(table, "status", pa.array(["complete"])) for table in networks]
-    wanted = [_strings(table.column("network_id")).combine_chunks() for table in networks]
-    examples = np.array([pc.sum(table.column("layers")).as_py() or 0 for table in networks])
-    lengths = pa.concat_tables(networks).column("checkpoints").unique().to_pylist()
-    statistics = {
-        name: Parts(*(parts[key] for key in ("observable", "function", "statistic")))
-        for name, parts in header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()
-    }
+    parts = header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()
+    return Survey(
+        {name: _only(table, "status", pa.array(["complete"])) for name, table in zip(cohorts, networks, strict=True)},
+        {name: Parts(*(about[key] for key in ("observable", "function", "statistic"))) for name, about in parts},
+        dict(left_out),
+    )
+
+
+def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Sequence[str] | None = None) -> Examples:
+    """All complete networks of a dataset, measured with one electrode.
+
+    Args:
+        location: directory or filesystem URI of the dataset.
+        electrode: measurement condition; "full" is every unit without noise.
+        cohorts: of these alone; by default of all that are complete.
+
+    Raises:
+        RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
+    """
+    dataset, found = Dataset(location), survey(location, cohorts)
+    statistics, length = found.statistics, found.checkpoints
+    wanted = [_strings(table.column("network_id")).combine_chunks() for table in found.networks.values()]
+    examples = np.array(found.examples)
     # A column's values lie together in memory, as they do in the files: filled column by column, nothing is scattered.
     columns = [*statistics, *CURVES]
-    values = np.empty((len(columns), examples.sum(), lengths[0]), dtype=np.float32)
+    values = np.empty((len(columns), examples.sum(), length), dtype=np.float32)
 
     def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> pa.Table:
         """Copy a cohort's trajectories to their place, and return its identity columns, a row per example."""
@@ -156,21 +198,21 @@ def load(location: str | os.PathLike[str], electrode: str = "full") -> Examples:
             raise unknown("electrode", electrode, known, str(dataset))
         table = _only(_only(table, "electrode", pa.array([electrode])), "network_id", ids)
         checkpoint = table.column("checkpoint").to_numpy()
-        if len(checkpoint) != count * lengths[0] or (checkpoint.reshape(count, lengths[0]) != range(lengths[0])).any():
+        if len(checkpoint) != count * length or (checkpoint.reshape(count, length) != range(length)).any():
             raise DatasetError(
                 f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
                 "`rulescope verify` names the file"
             )
         for block, name in zip(values, columns, strict=True):
             block[end - count : end].reshape(-1)[:] = table.column(name).to_numpy()
-        return table.select(IDENTITY).take(np.arange(0, table.num_rows, lengths[0]))
+        return table.select(IDENTITY).take(np.arange(0, table.num_rows, length))
 
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
-    firsts = pa.concat_tables(dataset.map(take, "observables", cohorts, *places))
+    firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
     return Examples(
         values=np.moveaxis(values[: len(statistics)], 0, -1),
         statistics=statistics,
         curves=np.moveaxis(values[len(statistics) :], 0, -1),
         identity=pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY}),
-        left_out=dict(left_out),
+        left_out=found.left_out,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
 TASK = "cohort"  # the name of its tasks to Dask
 CONNECT_SECONDS = 30.0
+MISSED_SECONDS = 60.0  # without any worker, before that is said
 RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
 
 CONFIG: dict[str, Any] = {
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:g}s",
-    "distributed.scheduler.allowed-failures": 0,  # every death of a worker is the driver's to judge
     "distributed.scheduler.default-task-durations": {TASK: "1h"},  # a worker for each, from the beginning
     "distributed.worker.profile.enabled": False,  # sampling every 10 ms takes the GIL and grows without end
 }
@@ -69,12 +71,16 @@ def local_workers(site: Local, device: str = "cpu") -> int:
 
 
 @contextmanager
-def opened(site: Site, device: str, most: int) -> Iterator[Pool]:
+def opened(
+    site: Site, device: str, most: int, say: Callable[[str], None] = lambda text: None, failures: int = 0
+) -> Iterator[Pool]:
     """A site's workers.
 
     Args:
         device: "cpu" or "cuda".
         most: workers that there is work for.
+        say: told if none comes for a while.
+        failures: deaths of workers that Dask itself makes good, by giving the task to another one.
 
     Raises:
         RequestError: they cannot be had.
@@ -83,8 +89,33 @@ def opened(site: Site, device: str, most: int) -> Iterator[Pool]:
     import distributed  # noqa: F401  (its defaults come before what is set here)
 
     opener: Any = {Local: _local, Slurm: _slurm, Scheduler: _scheduler}[type(site)]
-    with dask.config.set(CONFIG), ExitStack() as stack:
-        yield opener(site, device, most, stack)
+    with dask.config.set(CONFIG | {"distributed.scheduler.allowed-failures": failures}), ExitStack() as stack:
+        pool = opener(site, device, most, stack)
+        stack.enter_context(_missed(site, pool.client, say))
+        yield pool
+
+
+@contextmanager
+def _missed(site: Site, client: Client, say: Callable[[str], None]) -> Iterator[None]:
+    """Say so if no worker has come after a while."""
+    if isinstance(site, Slurm):
+        logs = os.path.abspath(site.logs)
+        why = f"`squeue --me` says what their jobs wait for, and what jobs that failed had to say is in {logs}"
+    else:
+        why = "they come from where the cluster was started"
+
+    def look() -> None:
+        with suppress(OSError):  # the scheduler is gone: who waits for results hears of it
+            if not client.nthreads():
+                say(f"no worker has come for {MISSED_SECONDS:g} s; {why}")
+
+    timer = threading.Timer(MISSED_SECONDS, look)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 # -- here --------------------------------------------------------------------------------------------------------------
@@ -192,6 +223,9 @@ def slurm_cluster() -> Any:
 
 # -- a scheduler that runs already -------------------------------------------------------------------------------------
 def _scheduler(site: Scheduler, device: str, most: int, stack: ExitStack) -> Pool:
+    log = logging.getLogger("distributed.client")  # it has pages to say of a lost scheduler
+    stack.callback(log.setLevel, log.level)
+    log.setLevel(logging.CRITICAL)
     return Pool(client := stack.enter_context(connected(site)), _Recount(client))
 
 
@@ -222,15 +256,17 @@ class _Recount:
         return self.found
 
 
-def devices(site: Scheduler) -> set[str]:
-    """The devices, "cuda" or "cpu", that the workers of a scheduler have; waits for the first of them.
+def devices(site: Scheduler, say: Callable[[str], None] = lambda text: None) -> set[str]:
+    """The devices, "cuda" or "cpu", that the workers of a scheduler have; waits for the first of them, and says so.
 
     Raises:
         RequestError: the scheduler does not answer, or Rulescope is not installed where the workers run.
     """
     with connected(site) as client:
-        client.wait_for_workers(1)
         try:
+            if not client.nthreads():
+                say(f"waiting for a worker of {site.address}")
+                client.submit(_device, pure=False).result()  # an adaptive cluster starts workers when there is a task
             return set(client.run(_device).values())
         except (ImportError, AttributeError) as error:
             raise RequestError(

@@ -31,7 +31,7 @@ def run(
     """Do the work and yield receipts as they come.
 
     Args:
-        say: told where the dashboard is.
+        say: told where the dashboard is, and if no worker comes.
 
     Raises:
         RequestError: the workers cannot be had, are lost, or cannot write.
@@ -52,7 +52,7 @@ def run(
 def _on_workers(
     assignments: Sequence[Assignment], site: Site, device: str, journal: Journal, say: Callable[[str], None]
 ) -> Iterator[Receipt]:
-    with cluster.opened(site, device, len(assignments)) as pool:
+    with cluster.opened(site, device, len(assignments), say) as pool:
         if pool.dashboard:
             say(f"dashboard: {pool.dashboard}")
         yield from collect(pool, assignments, journal)

@@ -64,7 +64,7 @@ def generate(
         RequestError: the spec is not valid, or does not fit the dataset that is already there, its data is missing, another
             run is making the same dataset, or the workers cannot be had, or are lost.
     """
-    parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
+    parsed, place, site, device = _resolved(spec, out, workers, device, cluster, say)
     dataset = Dataset(place)
     if dataset.settings() is None:
         dataset.check_vacant()
@@ -89,6 +89,7 @@ def generate(
                 if receipt.failure:
                     failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
             journal.write("ended")
+        dataset.sweep()
         dataset.fold()
         dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
     return Summary(
@@ -133,6 +134,7 @@ def _resolved(
     workers: int | None,
     device: str,
     cluster: str | None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Spec, str, Site, str]:
     """What was asked for, checked: the spec, where its dataset is, where it is made, and on what."""
     parsed = spec if isinstance(spec, Spec) else specs.read(spec)
@@ -145,10 +147,10 @@ def _resolved(
         tasks.check(task, pixels)
     text = os.fspath(out)
     # workers elsewhere have other working directories
-    return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site)
+    return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site, say)
 
 
-def _device(asked: str, site: Site) -> str:
+def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:
     """The device of a site's workers."""
     if asked not in DEVICES:
         raise unknown("device", asked, DEVICES)
@@ -159,7 +161,7 @@ def _device(asked: str, site: Site) -> str:
                 "device 'cuda' was asked for, but the [cluster] table asks Slurm for no GPUs: give it gpus = 1"
             )
     elif isinstance(site, Scheduler):
-        found = clusters.devices(site)
+        found = clusters.devices(site, say)
         if len(found) > 1 and asked == "auto":
             raise RequestError(
                 f"some workers of {site.address} have a GPU and some have none: say --device cpu, or remove the latter"

@@ -1,0 +1,167 @@
+"""Examples that exceed one machine's memory: they lie on a cluster's workers, block by block, and XGBoost learns where they are.
+
+What cross-validation needs to know of an example (whose it is, and of which class) is here; its values never come.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import psutil
+from numpy.typing import NDArray
+
+from classifier import sampling as samplings
+from classifier.evaluate import CURVE, Problem, described, feature_table
+from classifier.models import Setting, build, log_scores
+from classifier.parallel import client as current
+from classifier.splits import Rows
+from classifier.trajectories import Examples, load, survey
+from generator.errors import RequestError
+
+TABLES = 4  # times the examples' own size that a problem takes: themselves, and the usual feature tables
+BLOCKS = 4  # per worker, so that none has much more than another
+
+
+def memory() -> int:
+    """Bytes of this machine."""
+    return int(psutil.virtual_memory().total)
+
+
+def needed(location: str | os.PathLike[str]) -> bool:
+    """Whether a dataset's examples exceed this machine's memory. Raises RequestError if they do and there is no cluster."""
+    size = TABLES * survey(location).bytes
+    if size <= memory():
+        return False
+    if current() is None:
+        raise RequestError(
+            f"the examples of {os.fspath(location)} and their features take about {size / 1e9:,.1f} GB, and this machine has "
+            f"{memory() / 1e9:,.1f} GB: name a cluster (--cluster), over whose workers they are spread, or thin the dataset out"
+        )
+    return True
+
+
+@dataclass(frozen=True)
+class Spread(Problem):
+    """A problem whose feature tables are made on workers, when they are needed.
+
+    Attributes:
+        blocks: examples in a worker's memory, in order.
+        starts: (blocks + 1,) the number of each block's first example, and of all.
+    """
+
+    blocks: tuple[Any, ...] = ()
+    starts: tuple[int, ...] = ()
+
+    elsewhere: ClassVar[bool] = True
+
+    @classmethod
+    def over(
+        cls, blocks: Sequence[Any], examples: Examples, classes: NDArray[np.str_], features: Iterable[str]
+    ) -> Spread:
+        """Of the examples that `place` left on workers."""
+        labels, codes = np.unique(classes, return_inverse=True)
+        names, places = described(examples, [*features, CURVE])
+        sizes = current().gather([current().submit(len, block) for block in blocks])
+        starts = tuple(np.concatenate([[0], np.cumsum(sizes)]).tolist())
+        known = tuple(str(label) for label in labels)
+        return cls(examples, known, codes.astype(np.intp), {}, names, places, tuple(blocks), starts)
+
+    def fit(
+        self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
+    ) -> list[Any]:
+        """A classifier per setting, trained on the rows `train` where they are. The settings have the same features."""
+        from dask import array
+        from xgboost.dask import DaskXGBClassifier
+
+        features = settings[0].features
+        columns, parts = self.columns(features, observable), self._parts(train)
+        tables = [self._table(block, features, observable, rows) for block, rows, _ in parts]
+        shapes = [(len(rows), len(columns)) for _, rows, _ in parts]
+        known = array.concatenate(
+            [array.from_delayed(one, shape, np.float32) for one, shape in zip(tables, shapes, strict=True)]
+        )
+        order = np.concatenate([place for *_, place in parts])
+        codes = array.from_array(self.codes[train][order], chunks=(tuple(rows for rows, _ in shapes),))
+        fitted = []
+        for setting in settings:
+            local = build(model, setting.parameters, columns, seed, quick)
+            spread = DaskXGBClassifier(**local.get_params())
+            spread.client = current()
+            spread.fit(known, codes)
+            local.load_model(spread.get_booster().save_raw())
+            fitted.append(local)
+        return fitted
+
+    def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
+        """(rows, classes) what a classifier says of some rows."""
+        parts = self._parts(rows)
+        tables = [self._table(block, features, observable, inside) for block, inside, _ in parts]
+        client = current()
+        everywhere = client.scatter(classifier, broadcast=True, hash=False)
+        found = client.gather([client.submit(log_scores, everywhere, table, pure=False) for table in tables])
+        scores = np.empty((len(rows), len(self.labels)))
+        for part, (*_, place) in zip(found, parts, strict=True):
+            scores[place] = part
+        return scores
+
+    def _parts(self, rows: Rows) -> list[tuple[Any, Rows, NDArray[np.intp]]]:
+        """The blocks that have some of these rows, these rows' numbers in the block, and their places among `rows`."""
+        of = np.searchsorted(self.starts, rows, side="right") - 1
+        places = [np.flatnonzero(of == number) for number in range(len(self.blocks))]
+        blocks = zip(self.blocks, self.starts, places, strict=False)
+        return [(block, rows[place] - start, place) for block, start, place in blocks if len(place)]
+
+    def _table(self, block: Any, features: str, observable: str, rows: Rows) -> Any:
+        """On a worker: the features of some rows of a block."""
+        columns = None if observable in ("all", CURVE) else self.places[features][observable]
+        key = CURVE if observable == CURVE else features
+        return current().submit(_table, block, key, columns, rows, pure=False)
+
+
+def _table(block: Examples, features: str, columns: NDArray[np.intp] | None, rows: Rows) -> NDArray[np.float32]:
+    table = feature_table(block.rows(rows), features)
+    return table if columns is None else np.ascontiguousarray(table[:, columns])
+
+
+def place(
+    location: str | os.PathLike[str], electrode: str = "full", sampling: str = samplings.ALL
+) -> tuple[list[Any], Examples]:
+    """Let workers load a dataset's examples, each some of its cohorts.
+
+    Returns:
+        The blocks, on their workers, and all examples but for their values: those are NaN, and take no memory.
+
+    Raises:
+        RequestError: as `sampling.measured` does, or the workers cannot read the dataset.
+    """
+    text = os.fspath(location)
+    text = text if "://" in text else os.path.abspath(text)
+    found, client = survey(text), current()
+    samplings.check(sampling, found.checkpoints)
+    cohorts = [name for name, count in zip(found.networks, found.examples, strict=True) if count]
+    count = min(len(cohorts), BLOCKS * max(1, len(client.nthreads())))
+    shares = [list(share) for share in np.array_split(np.array(cohorts, dtype=object), count)]
+    blocks = [client.submit(_load, text, electrode, share, sampling, pure=False) for share in shares]
+    known = client.gather([client.submit(_hollow, block, pure=False) for block in blocks])
+    identity = pd.concat([one.identity for one in known], ignore_index=True)
+    first, rows = known[0], len(identity)
+    values, curves = (_nothing((rows, *array.shape[1:])) for array in (first.values, first.curves))
+    return blocks, Examples(values, first.statistics, curves, identity, found.left_out)
+
+
+def _load(location: str, electrode: str, cohorts: Sequence[str], sampling: str) -> Examples:
+    return samplings.apply(load(location, electrode, cohorts), sampling)
+
+
+def _hollow(examples: Examples) -> Examples:
+    """What is known of examples but for their values."""
+    return replace(examples, values=examples.values[:0], curves=examples.curves[:0])
+
+
+def _nothing(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.broadcast_to(np.float32(np.nan), shape)

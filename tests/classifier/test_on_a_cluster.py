@@ -1,0 +1,108 @@
+"""Cross-validation on a cluster's workers gives what it gives here; examples that exceed the memory stay on workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import grid, write
+
+from classifier import spread
+from classifier.conditions import Condition, accuracies
+from classifier.evaluate import evaluate
+from classifier.parallel import client, on
+from classifier.training import train
+from generator.errors import RequestError
+
+STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a scheduler with two workers."""
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50, memory_limit=0
+    ) as running:
+        yield running.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace in so much noise that about every other network is named; some networks diverged."""
+    folder = tmp_path_factory.mktemp("noisy") / "dataset"
+    return write(folder, grid(seeds=4), statuses=STATUSES, measure={"units4_relative0.5": 2.0})
+
+
+def test_every_model_scores_the_same_on_a_cluster(traced: Path, cluster: str) -> None:
+    asked: dict[str, Any] = {"features": ["levels"], "n_splits": 1, "permute_labels": 3}
+    here = evaluate(traced, **asked)
+    with on(cluster):
+        assert client() is not None
+        assert evaluate(traced, **asked) == here
+    assert client() is None
+
+
+def test_conditions_and_importances_are_the_same_on_a_cluster(measured: Path, cluster: str, tmp_path: Path) -> None:
+    asked = [Condition(electrode, "sessions3", "weight") for electrode in ("full", "units2")]
+    here = accuracies(measured, asked, transfer="both", n_splits=2)
+    train(measured, tmp_path / "here", "forest", ["levels"])
+    with on(cluster):
+        there = accuracies(measured, asked, transfer="both", n_splits=2)
+        train(measured, tmp_path / "there", "forest", ["levels"])
+    assert here.equals(there)
+    for file in (tmp_path / "here").rglob("*.csv"):
+        assert file.read_text() == (tmp_path / "there" / file.relative_to(tmp_path / "here")).read_text()
+
+
+# -- more examples than memory -----------------------------------------------------------------------------------------
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "memory", lambda: 1000)
+
+
+@pytest.mark.parametrize(("split", "sampling"), [("configuration", "all"), ("architecture", "sessions4")])
+def test_examples_on_workers_are_named_as_well_as_examples_here(
+    split: str, sampling: str, noisy: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"models": ["xgboost"], "n_splits": 3, "electrode": "units4_relative0.5"}
+    asked |= {"split": split, "sampling": sampling, "observables": ["all", "weight"]}
+    here = evaluate(noisy, **asked)
+    monkeypatch.setattr(spread, "memory", lambda: 1000)
+    with on(cluster):
+        there = evaluate(noisy, **asked)
+    for key in ("networks", "examples", "left_out", "chance", "split", "electrode"):
+        assert here[key] == there[key]
+    assert here["left_out"] == {"diverged": len(STATUSES)}
+    for observable in ("all", "weight", "accuracy"):
+        for level in ("layer", "network"):
+            one, other = (found["models"]["xgboost"][observable][level] for found in (here, there))
+            assert one["mean"] == pytest.approx(other["mean"], abs=0.06), (observable, level)
+
+
+def test_permuted_labels_give_chance_there_too(traced: Path, cluster: str, little_memory: None) -> None:
+    with on(cluster):
+        found = evaluate(traced, ["xgboost"], ["levels"], ["all"], permute_labels=5, n_splits=2)
+    assert found["models"]["xgboost"]["all"]["network"]["mean"] == 1.0
+    assert found["permuted"]["mean"] < 0.5
+
+
+def test_too_little_memory_is_said_before_anything_is_loaded(traced: Path, cluster: str, little_memory: None) -> None:
+    with pytest.raises(RequestError, match=r"take about 0\.\d GB, and this machine has 0\.0 GB: name a cluster"):
+        evaluate(traced)
+    with on(cluster), pytest.raises(RequestError, match="xgboost learns from them, but not svm, forest: say --models"):
+        evaluate(traced, ["svm", "xgboost", "forest"])
+
+
+def test_the_command_line_takes_a_cluster(traced: Path, cluster: str, command: Callable[..., Any]) -> None:
+    found = command(
+        "evaluate", traced, "--models", "svm", "--features", "levels", "--n-splits", 1, "--cluster", cluster
+    )
+    assert (found.returncode, found.stderr.strip()) == (0, "")
+    assert "svm" in found.stdout
+    refused = command("controls", traced, "--cluster", "nowhere")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no cluster answers to 'nowhere'" in refused.stderr

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from generator import cluster as clusters
 from generator import site as sites
+from generator.errors import RequestError
 
 FAILURES = 3  # deaths of workers after which a computation is given up
 MOST = 10**6  # workers that would find something to do
@@ -37,17 +38,33 @@ def on(cluster: str | None, say: Callable[[str], None] = lambda text: None) -> I
         say: told if no worker comes.
 
     Raises:
-        RequestError: nothing answers to that name, or the workers cannot be had.
+        RequestError: nothing answers to that name, or the workers cannot be had, are lost, or lack Rulescope.
     """
     site = sites.choose(cluster, None)
     if isinstance(site, sites.Local):
         yield
         return
+    import asyncio
+    from concurrent.futures import CancelledError
+
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker
+
     with clusters.opened(site, "cpu", MOST, say, FAILURES) as pool:
         token = _client.set(pool.client)
         try:
             with pool.client.as_current():  # which xgboost asks for
                 yield
+        except ImportError as error:
+            raise RequestError(
+                f"a worker cannot import what it needs: {error}; install Rulescope where workers run"
+            ) from error
+        except KilledWorker as error:
+            raise RequestError(
+                f"{FAILURES + 1} workers died of the same computation (out of memory, or killed)"
+            ) from error
+        except (CancelledError, asyncio.CancelledError, CommClosedError) as error:
+            raise RequestError("the Dask scheduler is gone, or the workers that held the data are") from error
         finally:
             _client.reset(token)
 

@@ -260,18 +260,21 @@ def devices(site: Scheduler, say: Callable[[str], None] = lambda text: None) -> 
     """The devices, "cuda" or "cpu", that the workers of a scheduler have; waits for the first of them, and says so.
 
     Raises:
-        RequestError: the scheduler does not answer, or Rulescope is not installed where the workers run.
+        RequestError: the scheduler does not answer, or no worker does, or Rulescope is not installed where they run.
     """
     with connected(site) as client:
-        try:
-            if not client.nthreads():
-                say(f"waiting for a worker of {site.address}")
-                client.submit(_device, pure=False).result()  # an adaptive cluster starts workers when there is a task
-            return set(client.run(_device).values())
-        except (ImportError, AttributeError) as error:
+        if not client.nthreads():
+            say(f"waiting for a worker of {site.address}")
+            client.submit(_device, pure=False).exception()  # an adaptive cluster starts workers when there is a task
+        found = client.run(_device, on_error="return").values()
+    for error in found:
+        if isinstance(error, (ImportError, AttributeError)):
             raise RequestError(
                 f"the workers of {site.address} cannot import Rulescope: {error}; install it there"
             ) from error
+    if not (answers := {device for device in found if isinstance(device, str)}):  # who dies just then does not answer
+        raise RequestError(f"no worker of {site.address} answers")
+    return answers
 
 
 def _device() -> str:

@@ -12,13 +12,19 @@ from typing import Any
 from generator import cluster
 from generator.errors import RequestError
 from generator.journal import Journal
-from generator.site import Local, Site
+from generator.site import Local, Scheduler, Site
 from generator.work import Assignment, Receipt, give_up, traces, work
 
 IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
 STRIKES = 3  # workers that a cohort, or its halves, may kill
-LOST = "the Dask scheduler is gone; the same command goes on where this run stopped"
 DEATHS = 30  # of workers that had a cohort, whatever killed them, after which it is given up all the same
+
+
+class Lost(RequestError):
+    """The scheduler is."""
+
+    def __init__(self) -> None:
+        super().__init__("the Dask scheduler is gone; the same command goes on where this run stopped")
 
 
 def run(
@@ -52,10 +58,24 @@ def run(
 def _on_workers(
     assignments: Sequence[Assignment], site: Site, device: str, journal: Journal, say: Callable[[str], None]
 ) -> Iterator[Receipt]:
-    with cluster.opened(site, device, len(assignments), say) as pool:
-        if pool.dashboard:
-            say(f"dashboard: {pool.dashboard}")
-        yield from collect(pool, assignments, journal)
+    left = {assignment.cohort: assignment for assignment in assignments}
+    while left:
+        with cluster.opened(site, device, len(left), say) as pool:
+            if pool.dashboard:
+                say(f"dashboard: {pool.dashboard}")
+            try:
+                for receipt in collect(pool, tuple(left.values()), journal):
+                    del left[receipt.cohort]
+                    yield receipt
+            except Lost:
+                if not isinstance(site, Scheduler):  # ours is in this process
+                    raise
+                say("the connection to the scheduler is lost; trying to get it back")
+                journal.write("lost", scheduler=site.address)
+                try:
+                    cluster.connected(site).close()
+                except RequestError as error:
+                    raise Lost from error
 
 
 @dataclass
@@ -82,7 +102,8 @@ def collect(
     is tried in halves, one after the other; as often again, and it is recorded as failed.
 
     Raises:
-        RequestError: the scheduler is lost, or what a worker raised (the storage does not take what was made).
+        Lost: the scheduler is.
+        RequestError: what a worker raised (the storage does not take what was made).
     """
     from dask.distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -106,13 +127,13 @@ def collect(
     while flying:
         while not completed.has_ready():
             if pool.client.status != "running":
-                raise RequestError(LOST)
+                raise Lost
             with completed.thread_condition:
                 completed.thread_condition.wait(0.1)
         future = next(completed)
         flight = flying.pop(future.key)
         if future.status in ("cancelled", "lost"):
-            raise RequestError(LOST)
+            raise Lost
         error = future.exception()
         if error is None:
             yield future.result()

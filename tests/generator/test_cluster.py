@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import flushing
 import pytest
+from chaos import Proxy
 from datasets_equal import contents
-from distributed import Worker
+from distributed import LocalCluster, Worker
 
-from generator import cluster, driver, inflight, pinning, planning, spec
+from generator import cluster, driver, pinning, planning, spec
 from generator import work as units
 from generator.dataset import INFLIGHT, Dataset
 from generator.errors import RequestError
-from generator.generate import generate, prepare
+from generator.generate import dry_run, generate, prepare
 from generator.journal import Journal
 from generator.site import Local
 from generator.verify import problems
@@ -118,17 +120,12 @@ def test_a_cohort_too_large_for_its_workers_is_made_in_halves(undisturbed: dict[
     assert contents(tmp_path / "x") == undisturbed
 
 
-def flushes_often(assignment: Assignment) -> Receipt:
-    inflight.SECONDS = 0.2
-    return work(assignment)
-
-
 def test_workers_taken_away_are_not_the_cohorts_fault(tmp_path: Path) -> None:
     text = SPEC.format('"mlp2"').replace("epochs = 2", "epochs = 400").replace('"adam", "fa", "ia", ', "")
     todo = assignments(tmp_path / "x", text)
     journal = Journal(Dataset(tmp_path / "x"))
     with cluster.opened(Local(workers=1), "cpu", len(todo)) as pool:
-        received = driver.collect(pool, todo, journal, flushes_often)
+        received = driver.collect(pool, todo, journal, flushing.train)
         states = [receipt.failure for receipt in _while_killing(received, tmp_path / "x", 5)]
     deaths = [json.loads(line) for line in journal.lines if '"died"' in line]
     assert states == ["", ""]
@@ -212,6 +209,9 @@ def test_a_running_scheduler_gives_the_same_bytes(
     summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=scheduler[0])
     assert summary.states == {"complete": 30}
     assert contents(tmp_path / "x") == undisturbed
+    lines = dry_run(spec.parse(TEXT), tmp_path / "y", cluster=scheduler[0])
+    assert lines[1] == f"cluster: the scheduler {scheduler[0]}, which has 2 workers"
+    assert not (tmp_path / "y").exists()
     address = json.loads(Path(scheduler[0]).read_text())["address"]
     assert generate(spec.parse(TEXT), tmp_path / "x", cluster=address).done_now == 0
 
@@ -227,11 +227,41 @@ def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
             main.kill()
             main.wait()
 
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
     with pytest.raises(RequestError, match="the Dask scheduler is gone; the same command goes on"):
         generate(spec.parse(text), tmp_path / "x", cluster=file, watch=stop)
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(RequestError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         generate(spec.parse(text), tmp_path / "x", cluster="tcp://127.0.0.1:9")
+
+
+def test_a_connection_that_breaks_is_made_again(
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    proxy = Proxy(json.loads(Path(scheduler[0]).read_text())["address"])
+    said: list[str] = []
+
+    def cut(total: int, receipt: Receipt | None) -> None:
+        if receipt is not None and len([text for text in said if "lost" in text]) < 2:
+            proxy.cut()
+
+    summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=proxy.address, watch=cut, say=said.append)
+    proxy.close()
+    assert summary.states == {"complete": 30}
+    assert said.count("the connection to the scheduler is lost; trying to get it back") == 2
+    assert contents(tmp_path / "x") == undisturbed
+
+
+def test_a_scheduler_may_start_its_workers_when_there_is_work(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    said: list[str] = []
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=50
+    ) as adaptive:
+        adaptive.adapt(minimum=0, maximum=1, interval="200ms")
+        address = adaptive.scheduler_address
+        summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=address, say=said.append)
+    assert summary.states == {"complete": 30}
+    assert said[0] == f"waiting for a worker of {address}"
+    assert contents(tmp_path / "x") == undisturbed
 
 
 # -- GPUs --------------------------------------------------------------------------------------------------------------

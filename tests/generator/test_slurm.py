@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from datasets_equal import contents
 
-from generator import spec
+from generator import cluster, spec
 from generator.dataset import Dataset
 from generator.generate import generate
 from generator.verify import problems
@@ -75,6 +75,37 @@ def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str],
     while jobs():
         assert time.monotonic() < deadline, "jobs are to end with the run"
         time.sleep(0.2)
+
+
+def test_jobs_that_do_not_start_are_said(
+    site: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "MISSED_SECONDS", 3.0)
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        if text.startswith("no worker"):
+            set_node("resume")
+
+    set_node("drain")
+    try:
+        summary = generate(spec.parse(SPEC.format(1)), tmp_path / "x", cluster=site(), say=hear)
+    finally:
+        set_node("resume")
+    assert summary.states == {"complete": 20}
+    (sentence,) = [text for text in said if text.startswith("no worker")]
+    assert sentence == (
+        "no worker has come for 3 s; `squeue --me` says what their jobs wait for, and what jobs that failed had to say is in "
+        f"{tmp_path / 'logs'}"
+    )
+
+
+def set_node(state: str) -> None:
+    """Let the one node take no more jobs, or take them again."""
+    name = subprocess.run(["sinfo", "--noheader", "--format=%n"], capture_output=True, text=True, check=True)
+    order = ["scontrol", "update", f"NodeName={name.stdout.strip()}", f"State={state}", "Reason=test"]
+    subprocess.run(order, check=state == "drain", capture_output=True)  # who is not drained cannot be resumed
 
 
 def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -> None:

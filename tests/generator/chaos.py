@@ -192,10 +192,10 @@ class Campaign:
         while True:
             assert time.monotonic() < deadline, f"nothing was in training for {PATIENCE:g} s: see chaos.log"
             place.mend()
+            assert not self.driver or self.driver.poll() != 0, (
+                "the dataset was done before its faults were: make it larger"
+            )
             self.drive(place)
-            assert self.driver is not None
-            if self.driver.poll() == 0:
-                raise AssertionError("the dataset was done before its faults were: make it larger")
             if self.training():
                 time.sleep(self.random.uniform(0, 1.5))
                 with suppress(IndexError, psutil.NoSuchProcess):  # just then it was done

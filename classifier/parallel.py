@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -59,12 +59,12 @@ def on(cluster: str | None, say: Callable[[str], None] = lambda text: None) -> I
             raise RequestError(
                 f"a worker cannot import what it needs: {error}; install Rulescope where workers run"
             ) from error
-        except KilledWorker as error:
+        except (KilledWorker, CancelledError, asyncio.CancelledError, CommClosedError) as error:
+            if pool.client.status != "running":
+                raise RequestError("the Dask scheduler is gone") from error
             raise RequestError(
-                f"{FAILURES + 1} workers died of the same computation (out of memory, or killed)"
+                "workers died of the same computation again and again (out of memory, or killed)"
             ) from error
-        except (CancelledError, asyncio.CancelledError, CommClosedError) as error:
-            raise RequestError("the Dask scheduler is gone, or the workers that held the data are") from error
         finally:
             _client.reset(token)
 
@@ -74,18 +74,37 @@ def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple
 
     Each call computes single-threaded. On a cluster `shared` travels once to every worker.
     """
-    with ExitStack() as stack:
-        if client() is None:
-            stack.enter_context(threadpool_limits(1))
-            workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
-            results = workers(delayed(function)(shared, *arguments) for arguments in calls)
-        else:
-            # not by joblib, whose key for it depends on its content: what is given up would be asked for again
-            everywhere = client().scatter(shared, broadcast=True, hash=False, timeout=DAY)
-            stack.enter_context(parallel_config("dask", client=client(), wait_for_workers_timeout=DAY))
+    if client() is not None:
+        return _watched(_elsewhere(function, shared, calls), len(calls), title)
+    with threadpool_limits(1):
+        workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
+        return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)
+
+
+def _elsewhere(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """On the cluster. If all workers that hold what is shared die it is sent again, and what is missing computed."""
+    from concurrent.futures import CancelledError
+
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:  # of one, joblib would compute in this process
+            return max(2, super().effective_n_jobs(n_jobs))
+
+    done = tries = 0
+    while done < len(calls):
+        # not by joblib, whose key for it depends on its content: what is given up would be asked for again
+        everywhere = client().scatter(shared, broadcast=True, hash=False, timeout=DAY)
+        with parallel_config(Backend(client=client(), wait_for_workers_timeout=DAY)):
             workers = Parallel(n_jobs=-1, pre_dispatch="all", return_as="generator")
-            results = workers(delayed(_alone)(function, everywhere, arguments) for arguments in calls)
-        return _watched(results, len(calls), title)
+            try:
+                for result in workers(delayed(_alone)(function, everywhere, each) for each in calls[done:]):
+                    yield result
+                    done, tries = done + 1, 0
+            except CancelledError:
+                tries += 1
+                if tries > FAILURES or client().status != "running":
+                    raise
 
 
 def in_turn(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]], title: str) -> list[Any]:

@@ -102,7 +102,7 @@ class Spread(Problem):
         parts = self._parts(rows)
         tables = [self._table(block, features, observable, inside) for block, inside, _ in parts]
         client = current()
-        everywhere = client.scatter(classifier, broadcast=True, hash=False)
+        everywhere = client.submit(_itself, classifier, pure=False)  # made again should its worker die
         found = client.gather([client.submit(log_scores, everywhere, table, pure=False) for table in tables])
         scores = np.empty((len(rows), len(self.labels)))
         for part, (*_, place) in zip(found, parts, strict=True):
@@ -121,6 +121,10 @@ class Spread(Problem):
         columns = None if observable in ("all", CURVE) else self.places[features][observable]
         key = CURVE if observable == CURVE else features
         return current().submit(_table, block, key, columns, rows, pure=False)
+
+
+def _itself(classifier: Any) -> Any:
+    return classifier
 
 
 def _table(block: Examples, features: str, columns: NDArray[np.intp] | None, rows: Rows) -> NDArray[np.float32]:

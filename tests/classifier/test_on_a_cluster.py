@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from synthetic import grid, write
 
 from classifier import spread
 from classifier.conditions import Condition, accuracies
 from classifier.evaluate import evaluate
-from classifier.parallel import client, on
+from classifier.parallel import client, on, parallel
 from classifier.training import train
 from generator.errors import RequestError
 
@@ -22,8 +25,6 @@ STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a scheduler with two workers."""
-    from dask.distributed import LocalCluster
-
     with LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50, memory_limit=0
     ) as running:
@@ -56,6 +57,37 @@ def test_conditions_and_importances_are_the_same_on_a_cluster(measured: Path, cl
     assert here.equals(there)
     for file in (tmp_path / "here").rglob("*.csv"):
         assert file.read_text() == (tmp_path / "there" / file.relative_to(tmp_path / "here")).read_text()
+
+
+def _process(shared: object) -> int:
+    return os.getpid()
+
+
+def test_a_single_worker_computes_and_not_this_process() -> None:
+    alone = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+    with alone as running, on(running.scheduler_address):
+        (worker,) = set(parallel(_process, None, [()] * 5, "where"))
+    assert worker != os.getpid()
+
+
+def _dies(folder: Path, number: int, deaths: int) -> int:
+    """The process is killed so many times before it gets further."""
+    if len(list(folder.iterdir())) < deaths:
+        (folder / str(os.getpid())).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_what_dies_with_its_workers_is_computed_again(cluster: str, tmp_path: Path) -> None:
+    calls = [(number, 3) for number in range(20)]
+    with on(cluster):
+        assert parallel(_dies, tmp_path, calls, "dies") == list(range(20))
+    assert len(list(tmp_path.iterdir())) >= 3
+
+
+def test_a_computation_that_kills_its_workers_is_one_sentence(cluster: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="workers died of the same computation again and again"), on(cluster):
+        parallel(_dies, tmp_path, [(0, 1000)], "dies")
 
 
 # -- more examples than memory -----------------------------------------------------------------------------------------

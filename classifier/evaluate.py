@@ -41,6 +41,7 @@ from generator.errors import RequestError, unknown
 
 CURVE = "accuracy"  # the classifier that sees the loss and accuracy curves alone: the confound
 INNER_FOLDS = 2
+CHUNK = 4096  # examples whose features are computed at a time
 SPREAD = "xgboost"  # the model that learns from examples spread over workers
 
 
@@ -129,7 +130,12 @@ def _read(examples: Examples, features: str) -> NDArray[np.float32]:
 
 def feature_table(examples: Examples, features: str) -> NDArray[np.float32]:
     """(examples, features) of a feature set, or of the curves if that is `CURVE`."""
-    return _transformer(examples, features).transform(_read(examples, features))
+    transformer = _transformer(examples, features)
+    table = np.empty((len(examples), len(transformer.get_feature_names_out())), dtype=np.float32)
+    for start in range(0, len(examples), CHUNK):  # in float64 all at once would take three times the memory
+        rows = slice(start, start + CHUNK)
+        table[rows] = transformer.transform(_read(examples.rows(np.arange(len(examples))[rows]), features))
+    return table
 
 
 def described(

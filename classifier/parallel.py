@@ -1,4 +1,8 @@
-"""Independent computations on the same data: in threads of this process, or on a cluster's workers by joblib's Dask backend."""
+"""Independent computations on the same data: in joblib's threads in this process, or as Dask's tasks on a cluster's workers.
+
+joblib has a Dask backend, too, and this began with it. It waits forever for a task that killed its workers, computes in this
+process when there is a single worker, and loses what all calls share between two rounds of calls.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 from threadpoolctl import threadpool_limits
@@ -55,16 +59,16 @@ def on(cluster: str | None, say: Callable[[str], None] = lambda text: None) -> I
         try:
             with pool.client.as_current():  # which xgboost asks for
                 yield
-        except ImportError as error:
-            raise RequestError(
-                f"a worker cannot import what it needs: {error}; install Rulescope where workers run"
-            ) from error
         except (KilledWorker, CancelledError, asyncio.CancelledError, CommClosedError) as error:
             if pool.client.status != "running":
                 raise RequestError("the Dask scheduler is gone") from error
             raise RequestError(
                 "workers died of the same computation again and again (out of memory, or killed)"
             ) from error
+        except Exception as error:
+            if clusters.lacks_code(error):
+                raise RequestError(f"{error}: install Rulescope where the scheduler and the workers run") from error
+            raise
         finally:
             _client.reset(token)
 
@@ -85,26 +89,18 @@ def _elsewhere(function: Callable[..., Any], shared: object, calls: Sequence[tup
     """On the cluster. If all workers that hold what is shared die it is sent again, and what is missing computed."""
     from concurrent.futures import CancelledError
 
-    from joblib._dask import DaskDistributedBackend
-
-    class Backend(DaskDistributedBackend):
-        def effective_n_jobs(self, n_jobs: int) -> int:  # of one, joblib would compute in this process
-            return max(2, super().effective_n_jobs(n_jobs))
-
     done = tries = 0
     while done < len(calls):
-        # not by joblib, whose key for it depends on its content: what is given up would be asked for again
         everywhere = client().scatter(shared, broadcast=True, hash=False, timeout=DAY)
-        with parallel_config(Backend(client=client(), wait_for_workers_timeout=DAY)):
-            workers = Parallel(n_jobs=-1, pre_dispatch="all", return_as="generator")
-            try:
-                for result in workers(delayed(_alone)(function, everywhere, each) for each in calls[done:]):
-                    yield result
-                    done, tries = done + 1, 0
-            except CancelledError:
-                tries += 1
-                if tries > FAILURES or client().status != "running":
-                    raise
+        futures = [client().submit(_alone, function, everywhere, each, pure=False) for each in calls[done:]]
+        try:
+            for future in futures:
+                yield future.result()
+                done, tries = done + 1, 0
+        except CancelledError:
+            tries += 1
+            if tries > FAILURES or client().status != "running":
+                raise
 
 
 def in_turn(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]], title: str) -> list[Any]:
@@ -113,7 +109,7 @@ def in_turn(function: Callable[..., Any], shared: object, calls: Sequence[tuple[
 
 
 def _alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, ...]) -> Any:
-    with threadpool_limits(1), parallel_config("sequential"):  # else estimators would hand their parts to Dask again
+    with threadpool_limits(1):
         return function(shared, *arguments)
 
 

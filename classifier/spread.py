@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import psutil
 from numpy.typing import NDArray
 
 from classifier import sampling as samplings
@@ -23,13 +22,19 @@ from classifier.splits import Rows
 from classifier.trajectories import Examples, load, survey
 from generator.errors import RequestError
 
-TABLES = 4  # times the examples' own size that a problem takes: themselves, and the usual feature tables
+TABLES = (
+    7  # times the examples' own size that a problem takes: themselves, the usual feature tables, and a training part
+)
 BLOCKS = 4  # per worker, so that none has much more than another
+BLOCK = 128 << 20  # bytes at most, as far as cohorts allow: more workers may come
+TRIES = 5  # of a training, whose workers may die
 
 
 def memory() -> int:
-    """Bytes of this machine."""
-    return int(psutil.virtual_memory().total)
+    """Bytes that this process may use: of the machine, or of its control group."""
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT)
 
 
 def needed(location: str | os.PathLike[str]) -> bool:
@@ -75,27 +80,38 @@ class Spread(Problem):
         self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
     ) -> list[Any]:
         """A classifier per setting, trained on the rows `train` where they are. The settings have the same features."""
+        columns = self.columns(settings[0].features, observable)
+        fitted = [build(model, setting.parameters, columns, seed, quick) for setting in settings]
+        for one in fitted:
+            one.load_model(self._boosted(one.get_params(), settings[0].features, observable, train))
+        return fitted
+
+    def _boosted(self, parameters: dict[str, Any], features: str, observable: str, train: Rows) -> bytearray:
+        """XGBoost's trees. It does not outlive the death of a worker, so it is tried again."""
         from dask import array
+        from xgboost.core import XGBoostError
         from xgboost.dask import DaskXGBClassifier
 
-        features = settings[0].features
-        columns, parts = self.columns(features, observable), self._parts(train)
-        tables = [self._table(block, features, observable, rows) for block, rows, _ in parts]
-        shapes = [(len(rows), len(columns)) for _, rows, _ in parts]
-        known = array.concatenate(
-            [array.from_delayed(one, shape, np.float32) for one, shape in zip(tables, shapes, strict=True)]
-        )
+        parts, width = self._parts(train), len(self.columns(features, observable))
         order = np.concatenate([place for *_, place in parts])
-        codes = array.from_array(self.codes[train][order], chunks=(tuple(rows for rows, _ in shapes),))
-        fitted = []
-        for setting in settings:
-            local = build(model, setting.parameters, columns, seed, quick)
-            spread = DaskXGBClassifier(**local.get_params())
+        for attempt in range(1, TRIES + 1):
+            tables = [
+                array.from_delayed(self._table(block, features, observable, rows), (len(rows), width), np.float32)
+                for block, rows, _ in parts
+            ]
+            codes = array.from_array(self.codes[train][order], chunks=(tuple(len(rows) for _, rows, _ in parts),))
+            spread = DaskXGBClassifier(**parameters)
             spread.client = current()
-            spread.fit(known, codes)
-            local.load_model(spread.get_booster().save_raw())
-            fitted.append(local)
-        return fitted
+            try:
+                spread.fit(array.concatenate(tables), codes)
+                return spread.get_booster().save_raw()
+            except (ValueError, RuntimeError, XGBoostError) as error:
+                if attempt == TRIES:
+                    raise RequestError(
+                        f"XGBoost could not be trained on the workers, {TRIES} times: {error}"
+                    ) from error
+                current().wait_for_workers(1)
+        raise AssertionError
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes) what a classifier says of some rows."""
@@ -148,7 +164,7 @@ def place(
     found, client = survey(text), current()
     samplings.check(sampling, found.checkpoints)
     cohorts = [name for name, count in zip(found.networks, found.examples, strict=True) if count]
-    count = min(len(cohorts), BLOCKS * max(1, len(client.nthreads())))
+    count = min(len(cohorts), max(BLOCKS * len(client.nthreads()), -(-found.bytes // BLOCK)))
     shares = [list(share) for share in np.array_split(np.array(cohorts, dtype=object), count)]
     blocks = [client.submit(_load, text, electrode, share, sampling, pure=False) for share in shares]
     known = client.gather([client.submit(_hollow, block, pure=False) for block in blocks])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 TASK = "cohort"  # the name of its tasks to Dask
 CONNECT_SECONDS = 30.0
 MISSED_SECONDS = 60.0  # without any worker, before that is said
+LOST = "the Dask scheduler is gone; the same command goes on where this run stopped"
+REFUSED = (5.0, 20.0)  # seconds after which a job that Slurm refused is submitted again
 RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
 
 CONFIG: dict[str, Any] = {
@@ -34,10 +37,18 @@ CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers to submit to. `workers`: how many there are, or may be."""
+    """Workers to submit to. `workers`: how many there are, or may be; `refusals`: what Slurm said to jobs it did not take."""
 
     client: Client
     workers: Callable[[], int]
+    refusals: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Raises RequestError if it is no use to wait: the scheduler is gone, or there is no worker and Slurm takes no job."""
+        if self.client.status not in ("running", "connecting"):
+            raise RequestError(LOST)
+        if self.refusals and not self.client.nthreads():
+            raise RequestError(f"Slurm takes no job: {self.refusals[-1]}")
 
     @property
     def dashboard(self) -> str:
@@ -183,7 +194,7 @@ def _slurm(site: Slurm, device: str, most: int, stack: ExitStack) -> Pool:
     import dask
     from dask.distributed import Client, Security
 
-    cluster_class = slurm_cluster()
+    refusals: list[str] = []
     jobs = min(site.jobs, -(-most // site.workers_per_job))
     security, shared = None, str(Path(site.logs).absolute().parent)
     if site.tls:
@@ -192,7 +203,8 @@ def _slurm(site: Slurm, device: str, most: int, stack: ExitStack) -> Pool:
     stack.enter_context(dask.config.set({"distributed.adaptive.interval": "5s"}))
     try:
         with process.uninterrupted():
-            cluster = cluster_class(
+            cluster = slurm_cluster()(
+                job_cls=_persistent_job(refusals),
                 interface=site.interface,
                 scheduler_options={"dashboard_address": ":0"},
                 silence_logs=50,
@@ -205,7 +217,34 @@ def _slurm(site: Slurm, device: str, most: int, stack: ExitStack) -> Pool:
             client = stack.enter_context(Client(cluster))
     except (OSError, ValueError, RuntimeError) as error:
         raise RequestError(f"the Slurm cluster cannot be started: {error}") from error
-    return Pool(client, lambda: jobs * site.workers_per_job)
+    return Pool(client, lambda: jobs * site.workers_per_job, refusals)
+
+
+def _persistent_job(refusals: list[str]) -> Any:
+    """dask-jobqueue's job, which is submitted again if Slurm refuses it; what it last said is added to a list."""
+    from dask_jobqueue.slurm import SLURMJob
+    from distributed.core import Status
+
+    class Job(SLURMJob):
+        async def _submit_job(self, script_filename: str) -> Any:
+            for seconds in REFUSED:
+                with suppress(RuntimeError):
+                    return await super()._submit_job(script_filename)
+                await asyncio.sleep(seconds)
+            try:
+                return await super()._submit_job(script_filename)
+            except RuntimeError as error:
+                refusals.append(_said(str(error)))
+                self.status = Status.failed
+                raise
+
+    return Job
+
+
+def _said(text: str) -> str:
+    """What sbatch said, of all that dask-jobqueue says of it."""
+    said = [line.strip() for line in text.splitlines() if line.startswith("sbatch:")]
+    return "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in said) or text.strip()
 
 
 def slurm_cluster() -> Any:
@@ -233,6 +272,8 @@ def connected(site: Scheduler) -> Client:
     """A client of a running scheduler. Raises RequestError if it does not answer."""
     from dask.distributed import Client
 
+    if site.address.endswith(".json") and not os.path.isfile(site.address):
+        raise RequestError(f"there is no scheduler file {site.address}: no scheduler that wrote it is running")
     where: dict[str, Any] = (
         {"scheduler_file": site.address} if site.address.endswith(".json") else {"address": site.address}
     )
@@ -262,19 +303,32 @@ def devices(site: Scheduler, say: Callable[[str], None] = lambda text: None) -> 
     Raises:
         RequestError: the scheduler does not answer, or no worker does, or Rulescope is not installed where they run.
     """
-    with connected(site) as client:
-        if not client.nthreads():
-            say(f"waiting for a worker of {site.address}")
-            client.submit(_device, pure=False).exception()  # an adaptive cluster starts workers when there is a task
-        found = client.run(_device, on_error="return").values()
+    from concurrent.futures import CancelledError
+
+    try:
+        with connected(site) as client:
+            if not client.nthreads():
+                say(f"waiting for a worker of {site.address}")
+                # an adaptive cluster starts workers when there is a task
+                found = [client.submit(_device, pure=False).exception()]
+            else:
+                found = []
+            found += client.run(_device, on_error="return").values()
+    except (OSError, CancelledError) as lost:
+        raise RequestError(f"the scheduler {site.address} was there, and is gone: {lost}") from lost
     for error in found:
-        if isinstance(error, (ImportError, AttributeError)):
+        if isinstance(error, AttributeError) or lacks_code(error):
             raise RequestError(
-                f"the workers of {site.address} cannot import Rulescope: {error}; install it there"
+                f"{site.address}: the scheduler or its workers cannot import Rulescope: {error}; install it there"
             ) from error
     if not (answers := {device for device in found if isinstance(device, str)}):  # who dies just then does not answer
         raise RequestError(f"no worker of {site.address} answers")
     return answers
+
+
+def lacks_code(error: object) -> bool:
+    """Whether an error from elsewhere says that something cannot be imported there."""
+    return isinstance(error, ImportError) or isinstance(getattr(error, "__cause__", None), ImportError)
 
 
 def _device() -> str:

@@ -5,6 +5,7 @@ A bounded number of cohorts is in flight, so the driver's memory and the schedul
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,19 +13,12 @@ from typing import Any
 from generator import cluster
 from generator.errors import RequestError
 from generator.journal import Journal
-from generator.site import Local, Scheduler, Site
+from generator.site import Local, Site
 from generator.work import Assignment, Receipt, give_up, traces, work
 
 IN_FLIGHT = 2  # cohorts per worker, so that none waits for the driver
 STRIKES = 3  # workers that a cohort, or its halves, may kill
 DEATHS = 30  # of workers that had a cohort, whatever killed them, after which it is given up all the same
-
-
-class Lost(RequestError):
-    """The scheduler is."""
-
-    def __init__(self) -> None:
-        super().__init__("the Dask scheduler is gone; the same command goes on where this run stopped")
 
 
 def run(
@@ -58,24 +52,10 @@ def run(
 def _on_workers(
     assignments: Sequence[Assignment], site: Site, device: str, journal: Journal, say: Callable[[str], None]
 ) -> Iterator[Receipt]:
-    left = {assignment.cohort: assignment for assignment in assignments}
-    while left:
-        with cluster.opened(site, device, len(left), say) as pool:
-            if pool.dashboard:
-                say(f"dashboard: {pool.dashboard}")
-            try:
-                for receipt in collect(pool, tuple(left.values()), journal):
-                    del left[receipt.cohort]
-                    yield receipt
-            except Lost:
-                if not isinstance(site, Scheduler):  # ours is in this process
-                    raise
-                say("the connection to the scheduler is lost; trying to get it back")
-                journal.write("lost", scheduler=site.address)
-                try:
-                    cluster.connected(site).close()
-                except RequestError as error:
-                    raise Lost from error
+    with cluster.opened(site, device, len(assignments), say) as pool:
+        if pool.dashboard:
+            say(f"dashboard: {pool.dashboard}")
+        yield from collect(pool, assignments, journal)
 
 
 @dataclass
@@ -101,10 +81,14 @@ def collect(
     further since the last time: a preempted machine is nobody's fault, nor is what a neighbour does. To blame `STRIKES` times, it
     is tried in halves, one after the other; as often again, and it is recorded as failed.
 
+    A connection to the scheduler that breaks is made again, and a result that was lost with its worker is made again.
+
     Raises:
-        Lost: the scheduler is.
-        RequestError: what a worker raised (the storage does not take what was made).
+        RequestError: the scheduler is lost, no worker can be had, or what a worker raised (the storage does not take what was
+            made).
     """
+    from concurrent.futures import CancelledError
+
     from dask.distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -126,23 +110,36 @@ def collect(
     top_up()
     while flying:
         while not completed.has_ready():
-            if pool.client.status != "running":
-                raise Lost
+            pool.check()
             with completed.thread_condition:
                 completed.thread_condition.wait(0.1)
         future = next(completed)
         flight = flying.pop(future.key)
-        if future.status in ("cancelled", "lost"):
-            raise Lost
-        error = future.exception()
-        if error is None:
-            yield future.result()
-        elif not isinstance(error, KilledWorker):
-            raise _readable(error)
-        elif reason := _judged(flight, error, journal):
-            yield give_up(flight.assignment, reason)
-        else:
+        try:
+            receipt = future.result()
+        except KilledWorker as error:
+            if reason := _judged(flight, error, journal):
+                yield give_up(flight.assignment, reason)
+            else:
+                submit(flight)
+        except (CancelledError, OSError) as error:
+            if future.status == "error":  # the worker's own
+                raise
+            while pool.client.status == "connecting":
+                pool.check()
+                time.sleep(0.1)
+            pool.check()
+            flight.deaths += 1
+            journal.write("lost", cohort=flight.assignment.cohort, deaths=flight.deaths)
+            if flight.deaths >= DEATHS:
+                raise RequestError(cluster.LOST) from error
             submit(flight)
+        except Exception as error:
+            if cluster.lacks_code(error):
+                raise RequestError(f"{error}: install Rulescope where the scheduler and the workers run") from error
+            raise
+        else:
+            yield receipt
         future.release()
         top_up()
 
@@ -153,8 +150,9 @@ def _judged(flight: _Flight, error: Any, journal: Journal) -> str:
     running, trained = traces(assignment)
     moved = trained is not None and trained != flight.trained
     guilty = not moved and running.get("worker") == worker
-    flight.trained, flight.deaths = trained, flight.deaths + 1
-    flight.strikes = 0 if moved else flight.strikes + guilty
+    dead = error.allowed_failures + 1  # a scheduler of somebody else's tries several workers before it says so
+    flight.trained, flight.deaths = trained, flight.deaths + dead
+    flight.strikes = 0 if moved else flight.strikes + dead * guilty
     journal.write("died", cohort=assignment.cohort, worker=worker, strikes=flight.strikes, deaths=flight.deaths)
     if flight.strikes < STRIKES and flight.deaths < DEATHS:
         return ""
@@ -163,10 +161,3 @@ def _judged(flight: _Flight, error: Any, journal: Journal) -> str:
         journal.write("halved", cohort=assignment.cohort)
         return ""
     return f"the worker process died, {flight.deaths} times (out of memory, or killed)"
-
-
-def _readable(error: BaseException) -> BaseException:
-    """A worker that lacks the code is the one error that is neither the storage's nor a bug."""
-    if isinstance(error, ImportError):
-        return RequestError(f"a worker cannot import what it needs: {error}; install Rulescope where workers run")
-    return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from generator.spec import NetworkSpec, Spec
 from generator.work import Assignment, Receipt
 
 DEVICES = ("auto", "cpu", "cuda")
+ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,15 @@ def generate(
             journal.write(
                 "begun", cohorts=len(todo), networks=total, site=site.model_dump(exclude_none=True), device=device
             )
+            arrivals = _Arrivals(dataset)
             for receipt in driver.run(assignments, site, device, journal, say):
                 watch(total, receipt)
                 hold.check()
                 if receipt.failure:
                     failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
+                else:
+                    arrivals.expect(receipt)
+            arrivals.wait()
             journal.write("ended")
         dataset.sweep()
         dataset.fold()
@@ -95,6 +101,36 @@ def generate(
     return Summary(
         str(dataset), len(parsed.networks), total, dataset.states(), tuple(failures), tuple(planning.shortages(parsed))
     )
+
+
+class _Arrivals:
+    """What workers say they have written, until it is seen here: they might write to another disk than this process reads.
+
+    Both methods raise RequestError if something has not come for `ARRIVAL` seconds.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.missing: list[tuple[float, Receipt]] = []
+
+    def expect(self, receipt: Receipt) -> None:
+        self.missing.append((time.monotonic(), receipt))
+        self._look()
+
+    def wait(self) -> None:
+        """For all of it."""
+        while self.missing:
+            self._look()
+            time.sleep(0.1 if self.missing else 0)
+
+    def _look(self) -> None:
+        self.missing = [one for one in self.missing if not self.dataset.exists(f"networks/{one[1].cohort}.parquet")]
+        if self.missing and time.monotonic() - self.missing[0][0] > ARRIVAL:
+            receipt = self.missing[0][1]
+            raise RequestError(
+                f"cohort {receipt.cohort} was made on {receipt.where.get('host', 'a worker')}, but its files are not in "
+                f"{self.dataset}: the workers do not share this folder"
+            )
 
 
 def dry_run(

@@ -59,13 +59,13 @@ class Hold:
 
     def check(self) -> None:
         """Raise RequestError if another driver has taken over."""
-        if not self._mine():
+        if self._others():
             raise RequestError(f"another run has taken over {self.dataset} while this one was silent; this one stops")
 
     def _renew(self) -> None:
         while not self.over.wait(BEAT):
             try:
-                if self._mine():
+                if not self._others():
                     self.dataset.publish(FILE, self._sign())
             except (RequestError, OSError):  # a file system that is away for a while; the work itself will say so
                 continue
@@ -73,6 +73,10 @@ class Hold:
     def _sign(self) -> bytes:
         about = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
         return json.dumps(about).encode()
+
+    def _others(self) -> bool:
+        """Whether the file is another's; one that cannot be read, or was removed, is nobody's."""
+        return self.dataset.read_json(FILE).get("token", self.token) != self.token
 
     def _mine(self) -> bool:
         return self.dataset.read_json(FILE).get("token") == self.token

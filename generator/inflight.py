@@ -42,10 +42,8 @@ class Inflight:
 
     def restore(self, stack: Stack) -> list[Observation]:
         """Set the stack to where a file left it, and return what was observed by then; nothing if there is no fitting file."""
-        if not self.dataset.exists(self.name):
-            return []
-        content = self.dataset.read(self.name)
         try:
+            content = self.dataset.read(self.name)
             arrays, about = safetensors.numpy.load(content), _metadata(content)
             if about != self.about:
                 return []
@@ -53,8 +51,8 @@ class Inflight:
             columns = [arrays[f"observed.{name}"] for name in _KEPT]
             losses = torch.from_numpy(arrays["losses"]).to(stack.device, stack.dtype)
             stack.restore(state)
-        except (ValueError, KeyError, safetensors.SafetensorError):
-            return []  # damaged, or of another stack: start again
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError):
+            return []  # not there, damaged, or of another stack: start again
         stack.losses = [*losses]
         return [_observation(row) for row in zip(*columns, strict=True)]
 

@@ -91,12 +91,12 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     share = seconds / len(assignment.members)
     records = [tables.networks(part, seen, name, share * len(part), assignment.device) for part, seen in parts]
     record = pa.concat_tables(records).unify_dictionaries()
-    # This order: a record without observables is not complete, so a kill in between only means doing it again.
-    dataset.publish_table(f"networks/{name}.parquet", record)
     measured = [tables.observables(part, seen, electrodes) for part, seen in parts]
+    # This order: what is recorded has observables, whoever gives the cohort up at the same time.
     dataset.publish_table(
         f"observables/{name}.parquet", pa.concat_tables(measured).unify_dictionaries().combine_chunks()
     )
+    dataset.publish_table(f"networks/{name}.parquet", record)
     for number in range(assignment.parts):
         dataset.remove(_state(name, number, assignment.parts))
     return Receipt(name, len(assignment.members), Counter(record.column("status").to_pylist()), seconds)
@@ -130,13 +130,18 @@ def _train(dataset: Dataset, assignment: Assignment, number: int) -> list[Observ
 
 
 def give_up(assignment: Assignment, failure: str, seconds: float = 0.0) -> Receipt:
-    """Record that a cohort could not be trained, and why."""
+    """Record that a cohort could not be trained, and why; unless somebody else has, meanwhile."""
     from generator import tables
 
-    record = tables.networks(assignment.members, [], assignment.cohort, seconds, assignment.device, failure)
-    Dataset(assignment.location).publish_table(f"networks/{assignment.cohort}.parquet", record)
+    dataset, name = Dataset(assignment.location), assignment.cohort
     members = len(assignment.members)
-    return Receipt(assignment.cohort, members, {"failed": members}, seconds, failure)
+    if all(dataset.exists(f"{kind}/{name}.parquet") for kind in ("observables", "networks")):
+        done = dataset.read_table(f"networks/{name}.parquet", "networks", ["status"]).column("status")
+        return Receipt(name, members, Counter(done.to_pylist()), seconds)
+    record = tables.networks(assignment.members, [], name, seconds, assignment.device, failure)
+    dataset.publish_table(f"networks/{name}.parquet", record)
+    dataset.remove(f"observables/{name}.parquet")  # of a worker that was thought dead and has come so far just now
+    return Receipt(name, members, {"failed": members}, seconds, failure)
 
 
 def traces(assignment: Assignment) -> tuple[dict[str, Any], object]:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -97,7 +98,7 @@ class Campaign:
         self.drivers = 0
         self.driver: subprocess.Popen[bytes] | None = None
         self.excused = False  # whether the driver may end with an error
-        self.stopped: set[int] = set()
+        self.stopped: dict[int, psutil.Process] = {}
 
     # -- drivers -------------------------------------------------------------------------------------------------------
     def drive(self, place: Place) -> None:
@@ -145,7 +146,7 @@ class Campaign:
         for path in (self.dataset / "_inflight").glob("*.json"):
             with suppress(OSError, ValueError):
                 sign = json.loads(path.read_text())
-                if sign["pid"] not in self.stopped and _lives(sign["pid"]):
+                if sign["pid"] not in self.stopped and _lives(sign["pid"], sign["begun"]):
                     signs.append(sign)
         return signs
 
@@ -155,7 +156,7 @@ class Campaign:
 
     def stop(self, process: psutil.Process) -> None:
         """Stop it; every other time it wakes up again later, when its cohort may be done."""
-        self.stopped.add(process.pid)
+        self.stopped[process.pid] = process
         process.suspend()
         if self.random.random() < 0.5:
             threading.Timer(self.random.uniform(1, 20), self._wake, (process,)).start()
@@ -163,13 +164,13 @@ class Campaign:
     def _wake(self, process: psutil.Process) -> None:
         with suppress(psutil.NoSuchProcess):
             process.resume()
-        self.stopped.discard(process.pid)
+        self.stopped.pop(process.pid, None)
 
     def bury(self) -> None:
         """Kill those that are still stopped, as the machine's next start would."""
-        for pid in tuple(self.stopped):
+        for process in tuple(self.stopped.values()):
             with suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
+                process.kill()  # unless another one has its number by now
 
     # -- the whole -----------------------------------------------------------------------------------------------------
     def run(self, plan: list[tuple[Place, list[str]]]) -> None:
@@ -206,9 +207,12 @@ class Campaign:
             time.sleep(0.05)
 
 
-def _lives(pid: int) -> bool:
+def _lives(pid: int, begun: str) -> bool:
+    """Whether the process that began to train then lives; another one may have its number by now."""
     try:
-        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        process = psutil.Process(pid)
+        older = process.create_time() < datetime.fromisoformat(begun).timestamp()
+        return older and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
 
@@ -307,7 +311,7 @@ class RunningScheduler(Place):
 class Queue(Place):
     """A Slurm queue with two jobs at a time."""
 
-    name = "slurm"
+    name, jobs = "slurm", "rulescope-chaos"
     # a killed driver's jobs end a minute later by themselves: it is the last, and they are cancelled
     faults = ("worker killed", "worker stopped", "nanny killed", "job cancelled", "time over", "driver killed")
 
@@ -315,18 +319,19 @@ class Queue(Place):
         site = self.campaign.folder / "site.toml"
         logs = self.campaign.folder / "logs"
         site.write_text(
-            '[cluster]\nkind = "slurm"\njobs = 2\nwalltime = "00:30:00"\nmemory = "2 GiB"\n' + f'logs = "{logs}"\n'
+            '[cluster]\nkind = "slurm"\njobs = 2\nwalltime = "00:30:00"\nmemory = "2 GiB"\n'
+            f'logs = "{logs}"\ndirectives = ["--job-name={self.jobs}"]\n'
         )
         return ["--cluster", str(site)]
 
     def __exit__(self, *_: object) -> None:
         self.campaign.bury()
-        subprocess.run(["scancel", "--name=rulescope"], check=True)
+        subprocess.run(["scancel", f"--name={self.jobs}"], check=True)
         until(lambda: not self._jobs(), "the end of all jobs")
 
-    @staticmethod
-    def _jobs() -> list[str]:
-        listed = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
+    def _jobs(self) -> list[str]:
+        command = ["squeue", "--noheader", "--format=%i", f"--name={self.jobs}"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
         return listed.stdout.split()
 
     def _job(self) -> str:

@@ -25,7 +25,7 @@ from generator.dataset import INFLIGHT, Dataset
 from generator.errors import RequestError
 from generator.generate import dry_run, generate, prepare
 from generator.journal import Journal
-from generator.site import Local
+from generator.site import Local, Scheduler
 from generator.verify import problems
 from generator.work import Assignment, Receipt, work
 
@@ -158,6 +158,42 @@ def _while_killing(received: Iterator[Receipt], folder: Path, times: int) -> Ite
     thread.join()
 
 
+def test_a_result_that_dies_with_its_worker_is_made_again(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    todo = assignments(tmp_path / "x")
+    journal, cohorts = Journal(Dataset(tmp_path / "x")), []
+    with cluster.opened(Local(workers=1), "cpu", len(todo)) as pool:
+        for receipt in driver.collect(pool, todo, journal):
+            if not cohorts:  # the next one is done, too, before its worker dies
+                time.sleep(3)
+                os.kill(receipt.where["pid"], signal.SIGKILL)
+                time.sleep(1)
+            cohorts.append(receipt.cohort)
+    assert sorted(cohorts) == sorted(each.cohort for each in todo)
+    assert contents(tmp_path / "x") == undisturbed
+
+
+def test_a_cohort_that_somebody_else_has_made_is_not_given_up(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    todo = assignments(tmp_path / "x")
+    for each in todo:
+        work(each)
+    assert units.give_up(todo[0], "too late") == Receipt(todo[0].cohort, 3, {"complete": 3}, 0.0)
+    assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).states == {"complete": 30}
+    (tmp_path / "x" / "networks" / f"{todo[1].cohort}.parquet").unlink()  # half-way
+    assert units.give_up(todo[1], "dead").failure == "dead"
+    assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).done_now == 3
+    assert contents(tmp_path / "x") == undisturbed
+
+
+def test_workers_that_write_elsewhere_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(assignment: Assignment) -> Receipt:
+        return work(replace(assignment, location=str(tmp_path / "another disk")))
+
+    monkeypatch.setattr(driver, "work", elsewhere)
+    monkeypatch.setattr("generator.generate.ARRIVAL", 1.0)
+    with pytest.raises(RequestError, match=r"was made on .*, but its files are not in .*/x: the workers do not share"):
+        generate(spec.parse(TEXT), tmp_path / "x", workers=0)
+
+
 def test_a_stopped_worker_is_replaced(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(TEXT)
     command = [sys.executable, "-m", "rulescope", "generate", "x.toml", "--workers", "2", "--device", "cpu"]
@@ -230,6 +266,10 @@ def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
     with pytest.raises(RequestError, match="the Dask scheduler is gone; the same command goes on"):
         generate(spec.parse(text), tmp_path / "x", cluster=file, watch=stop)
+    with pytest.raises(RequestError, match="there is no scheduler file"):
+        generate(spec.parse(text), tmp_path / "x", cluster="none.json")
+    with pytest.raises(RequestError, match=r"there is no scheduler file .*none\.json: no scheduler that wrote it"):
+        cluster.devices(Scheduler(address=str(tmp_path / "none.json")))
     with pytest.raises(RequestError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         generate(spec.parse(text), tmp_path / "x", cluster="tcp://127.0.0.1:9")
 
@@ -238,16 +278,18 @@ def test_a_connection_that_breaks_is_made_again(
     scheduler: tuple[str, list[subprocess.Popen[bytes]]], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     proxy = Proxy(json.loads(Path(scheduler[0]).read_text())["address"])
-    said: list[str] = []
+    cuts: list[str] = []
 
     def cut(total: int, receipt: Receipt | None) -> None:
-        if receipt is not None and len([text for text in said if "lost" in text]) < 2:
+        if receipt is not None and len(cuts) < 2:
+            cuts.append(receipt.cohort)
             proxy.cut()
 
-    summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=proxy.address, watch=cut, say=said.append)
+    summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=proxy.address, watch=cut)
     proxy.close()
     assert summary.states == {"complete": 30}
-    assert said.count("the connection to the scheduler is lost; trying to get it back") == 2
+    log = "".join(path.read_text() for path in (tmp_path / "x" / "log").glob("*.jsonl"))
+    assert log.count('"lost"') >= 2
     assert contents(tmp_path / "x") == undisturbed
 
 

@@ -19,6 +19,7 @@ from datasets_equal import contents
 
 from generator import cluster, spec
 from generator.dataset import Dataset
+from generator.errors import RequestError
 from generator.generate import generate
 from generator.verify import problems
 from generator.work import Receipt
@@ -99,6 +100,14 @@ def test_jobs_that_do_not_start_are_said(
         "no worker has come for 3 s; `squeue --me` says what their jobs wait for, and what jobs that failed had to say is in "
         f"{tmp_path / 'logs'}"
     )
+
+
+def test_a_job_that_slurm_refuses_is_one_sentence(
+    site: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "REFUSED", (0.5,))
+    with pytest.raises(RequestError, match=r"Slurm takes no job: .*invalid partition"):
+        generate(spec.parse(SPEC.format(1)), tmp_path / "x", cluster=site('partition = "nowhere"'))
 
 
 def set_node(state: str) -> None:

@@ -17,6 +17,7 @@ from generator.dataset import Dataset
 from generator.errors import RequestError
 from generator.generate import generate
 from generator.verify import problems
+from generator.work import Receipt
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
@@ -46,6 +47,19 @@ def test_running_again_does_nothing(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "observables").iterdir()}
     assert generate(parsed, tmp_path / "runs", workers=0).done_now == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "observables").iterdir()} == before
+
+
+def test_what_killed_workers_left_behind_is_swept_at_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+
+    def leave(total: int, receipt: Receipt | None) -> None:
+        if receipt is not None:  # as a worker that was thought dead, and has woken up, would
+            (folder / "observables" / f".{receipt.cohort}.parquet.0.staged").touch()
+            (folder / "_inflight" / f"{receipt.cohort}.safetensors").touch()
+
+    generate(spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"')), folder, workers=0, watch=leave)
+    assert not list(folder.rglob("*.staged"))
+    assert not list((folder / "_inflight").iterdir())
 
 
 def test_a_killed_run_and_a_spec_that_grew_give_the_same_dataset(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # several threads in several processes on few cores are slower by far
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job, and all it starts, would ignore Ctrl-C
 
 
 @pytest.fixture

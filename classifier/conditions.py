@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from classifier import sampling as samplings
 from classifier import splits as splitting
-from classifier.evaluate import CURVE, Problem, Score, score, summarize
+from classifier.evaluate import Score, score, summarize
 from classifier.features import split_name, suited
 from classifier.models import FEATURES, Setting, grid
 from classifier.parallel import parallel
+from classifier.problem import CURVE, Problem
 from classifier.splits import Split
 from classifier.trajectories import Examples, load
 from generator import electrodes

@@ -17,10 +17,11 @@ from rich.console import Console
 from classifier import sampling as samplings
 from classifier import splits as splitting
 from classifier.conditions import N_SPLITS
-from classifier.evaluate import CURVE, Problem, fit_and_score, mean_and_sem, permuted_scores
+from classifier.evaluate import fit_and_score, mean_and_sem, permuted_scores
 from classifier.features import split_name, suited
 from classifier.models import FEATURES, Setting, grid
 from classifier.parallel import parallel
+from classifier.problem import CURVE, Problem
 from classifier.splits import Split
 from classifier.tables import Rows, plus_minus, show
 from classifier.trajectories import CURVES, DEPTHS, Examples, load

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier import sampling as samplings
-from classifier.evaluate import CURVE, Problem, described, feature_table
 from classifier.models import Setting, build, log_scores
 from classifier.parallel import client as current
+from classifier.problem import CURVE, Problem, described, feature_table
 from classifier.splits import Rows
 from classifier.trajectories import Examples, load, survey
 from generator.errors import RequestError

@@ -12,10 +12,11 @@ import pandas as pd
 from classifier import attribution
 from classifier import splits as splitting
 from classifier.artifacts import Card, Model, digest, load, save, versions
-from classifier.evaluate import Problem, check, choose, score
+from classifier.evaluate import check, choose, score
 from classifier.features import suited
 from classifier.importance import clusters, measure
 from classifier.models import FEATURES, vote
+from classifier.problem import Problem
 from classifier.sampling import ALL, apply, measured
 from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown

@@ -18,9 +18,9 @@ from synthetic import RULES, grid, write
 
 from classifier import artifacts
 from classifier.artifacts import Model
-from classifier.evaluate import Problem
 from classifier.models import MODELS, build
 from classifier.models import grid as model_grid
+from classifier.problem import Problem
 from classifier.sampling import apply
 from classifier.stored import load_card
 from classifier.training import predict, train

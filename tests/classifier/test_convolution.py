@@ -15,9 +15,10 @@ from sklearn.base import clone
 from synthetic import RULES, TRACE
 
 from classifier.convolution import Convolution
-from classifier.evaluate import Problem, permuted_scores
+from classifier.evaluate import permuted_scores
 from classifier.features import Feature
 from classifier.models import Setting
+from classifier.problem import Problem
 from classifier.stored import importance
 from classifier.training import train
 from classifier.trajectories import load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,27 @@ def test_the_command_line_takes_a_cluster(traced: Path, cluster: str, command: C
     refused = command("controls", traced, "--cluster", "nowhere")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no cluster answers to 'nowhere'" in refused.stderr
+
+
+def test_a_training_whose_worker_dies_is_tried_again(
+    traced: Path, cluster: str, little_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xgboost.dask import DaskXGBClassifier
+
+    train_there, errors = DaskXGBClassifier.fit, []
+
+    def fit(self: DaskXGBClassifier, *data: object) -> DaskXGBClassifier:
+        if not errors:
+            pid = next(iter(client().run(os.getpid).values()))
+            threading.Timer(0.1, os.kill, (pid, signal.SIGKILL)).start()
+        try:
+            return train_there(self, *data)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    monkeypatch.setattr(DaskXGBClassifier, "fit", fit)
+    with on(cluster):
+        found = evaluate(traced, ["xgboost"], ["levels"], ["all"], n_splits=2)
+    assert errors
+    assert found["models"]["xgboost"]["all"]["network"]["mean"] == 1.0

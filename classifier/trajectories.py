@@ -159,10 +159,12 @@ def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = Non
         RequestError: no such dataset, no complete network, or a file that breaks the contract.
     """
     dataset = Dataset(location)
+    failed = dataset.failed() if cohorts is None else set()
     cohorts = dataset.complete_in_order() if cohorts is None else cohorts
     asked = ["network_id", "status", "layers", "checkpoints"]
     networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
     left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
+    left_out += Counter(failed=sum(len(each.network_ids) for each in dataset.cohorts() if each.name in failed))
     if not left_out.pop("complete", 0):
         raise RequestError(f"{dataset} has no complete network among its {left_out.total()}")
     parts = header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()

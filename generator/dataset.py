@@ -2,6 +2,8 @@
 
 Everything goes through a pyarrow filesystem and uses no operation that an object store lacks. A cohort is complete when
 both its files, `observables/<cohort>.parquet` and `networks/<cohort>.parquet`, are there; each appears whole or not at all.
+That a cohort failed stands in a file of its own, `failed/<cohort>.parquet`, which counts for nothing once it is complete:
+so whoever completes it and whoever gives it up need not know of each other, and either may be killed at any moment.
 Imports neither torch nor the rest of the generator's machinery, so the classifier reads datasets through it.
 """
 
@@ -28,6 +30,7 @@ from generator.schema import SCHEMA_VERSION, SCHEMAS, DatasetError, checked, dec
 T = TypeVar("T")
 
 INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
+FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
 
 
 @dataclass(frozen=True)
@@ -127,16 +130,17 @@ class Dataset:
         """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
         if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
             raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
-        if any(self.files(kind) for kind in SCHEMAS):
+        if any(self.files(folder) for folder in (*SCHEMAS, FAILED)):
             raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
 
     def sweep(self) -> None:
-        """Remove what a killed run left staged, and the state in training of cohorts that are complete."""
+        """Remove what a killed run left staged, and of complete cohorts their state in training and that they failed once."""
         complete = self.complete()
-        for info in self.files(INFLIGHT):
-            if info.base_name.rpartition(".")[0].partition("~")[0] in complete:
-                self.remove(f"{INFLIGHT}/{info.base_name}")
-        for folder in ("", "observables", "networks", "snapshots", "log", INFLIGHT):
+        for folder in (INFLIGHT, FAILED):
+            for info in self.files(folder):
+                if info.base_name.rpartition(".")[0].partition("~")[0] in complete:
+                    self.remove(f"{folder}/{info.base_name}")
+        for folder in ("", *SCHEMAS, FAILED, "snapshots", "log", INFLIGHT):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.fs.delete_file(info.path)
@@ -171,11 +175,14 @@ class Dataset:
 
     def complete(self) -> set[str]:
         """Names of the cohorts whose files are both there."""
-        stems = [
-            {info.base_name.removesuffix(".parquet") for info in self.files(kind) if _is_table(info)}
-            for kind in ("observables", "networks")
-        ]
-        return stems[0] & stems[1]
+        return self._tables("observables") & self._tables("networks")
+
+    def failed(self) -> set[str]:
+        """Names of the cohorts that could not be trained, and were not since."""
+        return self._tables(FAILED) - self.complete()
+
+    def _tables(self, folder: str) -> set[str]:
+        return {info.base_name.removesuffix(".parquet") for info in self.files(folder) if _is_table(info)}
 
     # -- tables --------------------------------------------------------------------------------------------------------
     def publish_table(self, name: str, table: pa.Table) -> None:
@@ -244,16 +251,26 @@ class Dataset:
         Raises:
             DatasetError: a file is foreign, truncated, of an unknown version or unlike the others.
         """
-        common = self.schema(kind, cohorts[0])
+        return self._map(function, kind, [f"{kind}/{cohort}.parquet" for cohort in cohorts], *each, columns=columns)
 
-        def one(name: str, *rest: Any) -> T:
-            schema, table = self._read(f"{kind}/{name}.parquet", kind, columns, True, common)
+    def _map(
+        self,
+        function: Callable[..., T],
+        kind: str,
+        files: Sequence[str],
+        *each: Iterable[Any],
+        columns: Sequence[str] | None,
+    ) -> list[T]:
+        common = self._read(files[0], kind, [], subset=True)[0]
+
+        def one(file: str, *rest: Any) -> T:
+            schema, table = self._read(file, kind, columns, True, common)
             if not schema.equals(common):
                 raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
             return function(table, *rest)
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
-            return list(pool.map(one, cohorts, *each))
+            return list(pool.map(one, files, *each))
 
     def complete_in_order(self) -> list[str]:
         """The names of the complete cohorts, in the order of cohorts.json. Raises DatasetError if there is none."""
@@ -265,18 +282,21 @@ class Dataset:
 
     def fold(self) -> None:
         """Fold the networks of all cohorts, failed ones included, into `networks.parquet`."""
-        names = [c.name for c in self.cohorts() if self.exists(f"networks/{c.name}.parquet")]
-        if names:
-            tables = [self.read_table(f"networks/{name}.parquet", "networks") for name in names]
+        if tables := self.records():
             self.publish_table("networks.parquet", pa.concat_tables(tables).unify_dictionaries())
 
     def states(self) -> dict[str, int]:
         """Recorded networks per status, those of failed cohorts too."""
         found: Counter[str] = Counter()
-        for cohort in self.cohorts():
-            if self.exists(name := f"networks/{cohort.name}.parquet"):
-                found.update(self.read_table(name, "networks", ["status"]).column("status").to_pylist())
+        for table in self.records(["status"]):
+            found.update(table.column("status").to_pylist())
         return dict(found)
+
+    def records(self, columns: Sequence[str] | None = None) -> list[pa.Table]:
+        """The `networks` of each cohort that is complete or failed, in the order of cohorts.json. Raises as `map` does."""
+        folders = dict.fromkeys(self._tables(FAILED), FAILED) | dict.fromkeys(self.complete(), "networks")
+        names = [f"{folders[c.name]}/{c.name}.parquet" for c in self.cohorts() if c.name in folders]
+        return self._map(lambda table: table, "networks", names, columns=columns) if names else []
 
     def networks(self) -> int:
         """How many there are, done or not."""

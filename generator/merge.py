@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from generator import croissant
-from generator.dataset import Cohort, Dataset
+from generator.dataset import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.schema import SCHEMAS
 from generator.spec import Spec, parse
@@ -73,7 +73,7 @@ def _copy(cohort: Cohort, source: Dataset, target: Dataset) -> None:
     """Snapshots first, observables last: what is complete there was copied whole."""
     names = [f"snapshots/{network}" for network in cohort.network_ids]
     files = [f"{folder}/{info.base_name}" for folder in names for info in source.files(folder)]
-    files += [f"{kind}/{cohort.name}.parquet" for kind in reversed(SCHEMAS)]
+    files += [f"{kind}/{cohort.name}.parquet" for kind in (FAILED, *reversed(SCHEMAS))]
     for file in files:
         if source.exists(file) and not target.exists(file):
             target.publish(file, source.read(file))

@@ -58,19 +58,17 @@ def status(dataset: Dataset) -> Status:
     spec = parse(dataset.read("spec.toml").decode())
     networks = {network.network_id: network for network in spec.networks}
     records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
-    known = [cohort for cohort in cohorts if cohort.name in records]
     states: dict[tuple[str, str], Counter[str]] = {}
     failures: Counter[str] = Counter()
-    if known:
-        columns = ["rule", "architecture", "status", "reason"]
-        for table in dataset.map(lambda table: table.to_pylist(), "networks", [c.name for c in known], columns=columns):
-            for row in table:
-                states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
-                failures[row["reason"]] += row["status"] == "failed"
+    for table in dataset.records(["rule", "architecture", "status", "reason"]):
+        for row in table.to_pylist():
+            states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
+            failures[row["reason"]] += row["status"] == "failed"
     cost = {c.name: sum(planning.cost(networks[i], spec) for i in c.network_ids) for c in cohorts}
     driver = dataset.read_json(FILE)
     driver = driver if alive(driver) else {}
-    rate, pace = _pace({c.name: records[c.name].mtime_ns / 1e9 for c in known if c.name in complete}, cost, cohorts)
+    done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete & records.keys()}
+    rate, pace = _pace(done, cost, cohorts)
     rest = sum(cost[c.name] for c in cohorts if c.name not in complete)
     return Status(
         cohorts=len(cohorts),

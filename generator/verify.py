@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from generator.dataset import Dataset
+from generator.dataset import FAILED, Dataset
 from generator.schema import SCHEMAS, DatasetError
 
 
@@ -19,17 +19,21 @@ def problems(dataset: Dataset) -> list[str]:
     settings = dataset.settings() or {}
     checkpoints, electrodes = settings.get("checkpoints", 0), settings.get("electrodes", [])
     found: list[str] = []
-    expected = {cohort.name for cohort in cohorts}
-    for kind in SCHEMAS:
-        for info in dataset.files(kind):
+    expected, failed = {cohort.name for cohort in cohorts}, dataset.failed()
+    for folder in (*SCHEMAS, FAILED):
+        for info in dataset.files(folder):
             if info.base_name.removesuffix(".parquet") not in expected and not info.base_name.startswith("."):
                 found.append(f"{info.path} belongs to no cohort of cohorts.json")
     seen: Counter[str] = Counter()
     for cohort in cohorts:
         names = {kind: f"{kind}/{cohort.name}.parquet" for kind in SCHEMAS}
         missing = [name for name in names.values() if not dataset.exists(name)]
-        found += [f"{dataset}/{name} is missing" for name in missing]
         try:
+            if cohort.name in failed:
+                rows = dataset.read_table(f"{FAILED}/{cohort.name}.parquet", "networks").to_pylist()
+                found += [f"network {row['network_id']} failed: {row['reason']}" for row in rows]
+                continue
+            found += [f"{dataset}/{name} is missing" for name in missing]
             tables = {kind: dataset.read_table(names[kind], kind) for kind in SCHEMAS if names[kind] not in missing}
         except DatasetError as error:
             found.append(str(error))
@@ -39,8 +43,6 @@ def problems(dataset: Dataset) -> list[str]:
             seen.update(row["network_id"] for row in rows)
             if [row["network_id"] for row in rows] != list(cohort.network_ids):
                 found.append(f"{dataset}/{names['networks']} does not hold the networks recorded for it")
-            failed = [row for row in rows if row["status"] == "failed"]
-            found += [f"network {row['network_id']} failed: {row['reason']}" for row in failed]
             if "observables" in tables:
                 where = f"{dataset}/{names['observables']}"
                 found += _check_rows(where, rows, tables["observables"], checkpoints, electrodes)
@@ -77,7 +79,7 @@ def _check_rows(
         if status == "complete" and network["checkpoints"] != checkpoints:
             problems.append(f"complete network {name} has {network['checkpoints']} of {checkpoints} checkpoints")
         planned = set(product(range(network["layers"]), range(network["checkpoints"]), electrodes))
-        if status != "failed" and found.pop(name, set()) != planned:
+        if found.pop(name, set()) != planned:
             problems.append(f"network {name} does not have its {len(planned)} rows in {where}")
     problems += [f"{where} holds a network that is not recorded for it: {name}" for name in found]
     return problems

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from generator.dataset import INFLIGHT, Dataset
+from generator.dataset import FAILED, INFLIGHT, Dataset
 from generator.schema import DatasetError
 from generator.spec import NetworkSpec
 
@@ -55,8 +55,8 @@ class Receipt:
 def work(assignment: Assignment) -> Receipt:
     """Train and publish one cohort.
 
-    An error of the training itself is recorded: the cohort's networks are rows with status failed and the reason, and no
-    observables appear, so the next run tries again. An error of the storage is raised.
+    An error of the training itself is recorded: the cohort's networks become rows of a file in `failed/` with the reason, so the
+    next run tries again. An error of the storage is raised.
     """
     with _ALONE:
         dataset, where = Dataset(assignment.location), _here()
@@ -92,11 +92,10 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     records = [tables.networks(part, seen, name, share * len(part), assignment.device) for part, seen in parts]
     record = pa.concat_tables(records).unify_dictionaries()
     measured = [tables.observables(part, seen, electrodes) for part, seen in parts]
-    # This order: what is recorded has observables, whoever gives the cohort up at the same time.
+    dataset.publish_table(f"networks/{name}.parquet", record)
     dataset.publish_table(
         f"observables/{name}.parquet", pa.concat_tables(measured).unify_dictionaries().combine_chunks()
     )
-    dataset.publish_table(f"networks/{name}.parquet", record)
     for number in range(assignment.parts):
         dataset.remove(_state(name, number, assignment.parts))
     return Receipt(name, len(assignment.members), Counter(record.column("status").to_pylist()), seconds)
@@ -130,17 +129,16 @@ def _train(dataset: Dataset, assignment: Assignment, number: int) -> list[Observ
 
 
 def give_up(assignment: Assignment, failure: str, seconds: float = 0.0) -> Receipt:
-    """Record that a cohort could not be trained, and why; unless somebody else has, meanwhile."""
+    """Record that a cohort could not be trained, and why; unless a worker that was thought dead has, meanwhile."""
     from generator import tables
 
     dataset, name = Dataset(assignment.location), assignment.cohort
     members = len(assignment.members)
-    if all(dataset.exists(f"{kind}/{name}.parquet") for kind in ("observables", "networks")):
+    if name in dataset.complete():
         done = dataset.read_table(f"networks/{name}.parquet", "networks", ["status"]).column("status")
         return Receipt(name, members, Counter(done.to_pylist()), seconds)
     record = tables.networks(assignment.members, [], name, seconds, assignment.device, failure)
-    dataset.publish_table(f"networks/{name}.parquet", record)
-    dataset.remove(f"observables/{name}.parquet")  # of a worker that was thought dead and has come so far just now
+    dataset.publish_table(f"{FAILED}/{name}.parquet", record)
     return Receipt(name, members, {"failed": members}, seconds, failure)
 
 

@@ -42,6 +42,16 @@ def test_networks_that_are_not_complete_are_left_out_and_counted(tmp_path: Path)
     assert not set(statuses) & set(examples.identity["network_id"])
 
 
+def test_networks_that_failed_are_counted_too(tmp_path: Path) -> None:
+    networks = grid(seeds=1)
+    dataset = Dataset(write(tmp_path / "d", networks))
+    dataset.publish_table("failed/b.parquet", dataset.read_table("networks/b.parquet", "networks"))
+    assert load(tmp_path / "d").left_out == {}, "it has been trained since"
+    dataset.remove("networks/b.parquet")
+    dataset.remove("observables/b.parquet")
+    assert load(tmp_path / "d").left_out == {"failed": len(networks) // 2}
+
+
 def test_unknown_electrode_lists_the_known_ones(traced: Path) -> None:
     with pytest.raises(RequestError, match=r"unknown electrode 'half'.*known: full"):
         load(traced, "half")

@@ -178,8 +178,14 @@ def test_a_cohort_that_somebody_else_has_made_is_not_given_up(undisturbed: dict[
         work(each)
     assert units.give_up(todo[0], "too late") == Receipt(todo[0].cohort, 3, {"complete": 3}, 0.0)
     assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).states == {"complete": 30}
-    (tmp_path / "x" / "networks" / f"{todo[1].cohort}.parquet").unlink()  # half-way
+    file = tmp_path / "x" / "observables" / f"{todo[1].cohort}.parquet"
+    file.rename(tmp_path / "half-way")
     assert units.give_up(todo[1], "dead").failure == "dead"
+    assert Dataset(tmp_path / "x").states() == {"complete": 27, "failed": 3}
+    (tmp_path / "half-way").rename(file)  # it was not dead
+    assert Dataset(tmp_path / "x").states() == {"complete": 30}
+    assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).done_now == 0
+    file.unlink()
     assert generate(spec.parse(TEXT), tmp_path / "x", workers=0).done_now == 3
     assert contents(tmp_path / "x") == undisturbed
 

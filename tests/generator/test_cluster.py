@@ -30,7 +30,7 @@ from generator.verify import problems
 from generator.work import Assignment, Receipt, work
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = {}\n'
-SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\n'
+SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\nwidth = 0.25\n'
 TEXT = SPEC.format('["mlp2", "knet4lrn"]')
 
 

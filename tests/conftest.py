@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,27 @@ torch.set_num_threads(1)  # several threads in several processes on few cores ar
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell's background job, and all it starts, would ignore Ctrl-C
+
+
+QUEUE = ("test_slurm.py", "test_chaos.py")  # these use the one Slurm queue, so they take turns
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses the queue begins: it takes longest, most of it waiting."""
+    items.sort(key=lambda item: item.path.name not in QUEUE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes, each file is tested by one of them."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "queue" if file.endswith(QUEUE) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture

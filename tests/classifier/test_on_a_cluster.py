@@ -146,7 +146,7 @@ def test_a_training_whose_worker_dies_is_tried_again(
 ) -> None:
     from xgboost.dask import DaskXGBClassifier
 
-    train_there, errors = DaskXGBClassifier.fit, []
+    train_there, errors = DaskXGBClassifier.fit, list[str]()
 
     def fit(self: DaskXGBClassifier, *data: object) -> DaskXGBClassifier:
         if not errors:
@@ -155,7 +155,7 @@ def test_a_training_whose_worker_dies_is_tried_again(
         try:
             return train_there(self, *data)
         except Exception as error:
-            errors.append(error)
+            errors.append(str(error))
             raise
 
     monkeypatch.setattr(DaskXGBClassifier, "fit", fit)

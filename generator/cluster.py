@@ -26,6 +26,7 @@ CONNECT_SECONDS = 30.0
 MISSED_SECONDS = 60.0  # without any worker, before that is said
 LOST = "the Dask scheduler is gone; the same command goes on where this run stopped"
 REFUSED = (5.0, 20.0)  # seconds after which a job that Slurm refused is submitted again
+ASKED = (0.0, 1.0, 5.0, 20.0)  # seconds after which the workers of a scheduler are asked, if none answered before
 RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
 
 CONFIG: dict[str, Any] = {
@@ -305,25 +306,32 @@ def devices(site: Scheduler, say: Callable[[str], None] = lambda text: None) -> 
     """
     from concurrent.futures import CancelledError
 
-    try:
-        with connected(site) as client:
-            if not client.nthreads():
-                say(f"waiting for a worker of {site.address}")
-                # an adaptive cluster starts workers when there is a task
-                found = [client.submit(_device, pure=False).exception()]
-            else:
-                found = []
-            found += client.run(_device, on_error="return").values()
-    except (OSError, CancelledError) as lost:
-        raise RequestError(f"the scheduler {site.address} was there, and is gone: {lost}") from lost
-    for error in found:
-        if isinstance(error, AttributeError) or lacks_code(error):
-            raise RequestError(
-                f"{site.address}: the scheduler or its workers cannot import Rulescope: {error}; install it there"
-            ) from error
-    if not (answers := {device for device in found if isinstance(device, str)}):  # who dies just then does not answer
-        raise RequestError(f"no worker of {site.address} answers")
-    return answers
+    for seconds in ASKED:  # workers may die, or a connection break, just then
+        time.sleep(seconds)
+        try:
+            found = _ask(site, say)
+        except (OSError, CancelledError) as lost:
+            why = f"the scheduler {site.address} was there, and is gone: {lost}"
+            continue
+        for error in found:
+            if isinstance(error, AttributeError) or lacks_code(error):
+                raise RequestError(
+                    f"{site.address}: the scheduler or its workers cannot import Rulescope: {error}; install it there"
+                ) from error
+        if answers := {device for device in found if isinstance(device, str)}:
+            return answers
+        why = f"no worker of {site.address} answers"
+    raise RequestError(why)
+
+
+def _ask(site: Scheduler, say: Callable[[str], None]) -> list[Any]:
+    """Each worker's device, or why it does not answer."""
+    with connected(site) as client:
+        found = []
+        if not client.nthreads():
+            say(f"waiting for a worker of {site.address}")
+            found = [client.submit(_device, pure=False).exception()]  # an adaptive cluster starts workers for a task
+        return [*found, *client.run(_device, on_error="return").values()]
 
 
 def lacks_code(error: object) -> bool:

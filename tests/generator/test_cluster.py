@@ -299,6 +299,26 @@ def test_a_connection_that_breaks_is_made_again(
     assert contents(tmp_path / "x") == undisturbed
 
 
+def test_workers_that_die_as_they_are_asked_are_asked_again(
+    scheduler: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadly(folder: str = str(tmp_path), most: int = 2) -> str:
+        import os
+        from pathlib import Path
+
+        if len(list(Path(folder).glob("*.died"))) < most:
+            (Path(folder) / f"{os.getpid()}.died").touch()
+            os.kill(os.getpid(), 9)
+        return "cpu"
+
+    site = Scheduler(address=scheduler[0])
+    with cluster.connected(site) as client:
+        client.wait_for_workers(2, timeout=60)
+    monkeypatch.setattr(cluster, "_device", deadly)
+    assert cluster.devices(site) == {"cpu"}
+    assert len(list(tmp_path.glob("*.died"))) == 2
+
+
 def test_a_scheduler_may_start_its_workers_when_there_is_work(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     said: list[str] = []
     with LocalCluster(

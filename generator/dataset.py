@@ -177,6 +177,10 @@ class Dataset:
         """Names of the cohorts whose files are both there."""
         return self._tables("observables") & self._tables("networks")
 
+    def is_complete(self, cohort: str) -> bool:
+        """Whether one cohort's files are both there."""
+        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in SCHEMAS)
+
     def failed(self) -> set[str]:
         """Names of the cohorts that could not be trained, and were not since."""
         return self._tables(FAILED) - self.complete()

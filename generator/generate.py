@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -80,7 +80,7 @@ def generate(
         ]
         total = sum(len(members) for _, members in todo)
         watch(total, None)
-        failures = []
+        failures: dict[str, str] = {}
         with Journal(dataset) as journal:
             journal.write(
                 "begun", cohorts=len(todo), networks=total, site=site.model_dump(exclude_none=True), device=device
@@ -90,17 +90,17 @@ def generate(
                 watch(total, receipt)
                 hold.check()
                 if receipt.failure:
-                    failures.append(f"cohort {receipt.cohort}: {receipt.failure}")
+                    failures[receipt.cohort] = f"cohort {receipt.cohort}: {receipt.failure}"
                 else:
                     arrivals.expect(receipt)
-            arrivals.wait()
+            arrivals.wait({name for name, _ in todo} - failures.keys())
             journal.write("ended")
         dataset.sweep()
         dataset.fold()
         dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
-    return Summary(
-        str(dataset), len(parsed.networks), total, dataset.states(), tuple(failures), tuple(planning.shortages(parsed))
-    )
+    failed = dataset.failed()  # and what a worker that was thought dead has completed since has not
+    said = tuple(failure for name, failure in failures.items() if name in failed)
+    return Summary(str(dataset), len(parsed.networks), total, dataset.states(), said, tuple(planning.shortages(parsed)))
 
 
 class _Arrivals:
@@ -117,14 +117,19 @@ class _Arrivals:
         self.missing.append((time.monotonic(), receipt))
         self._look()
 
-    def wait(self) -> None:
-        """For all of it."""
+    def wait(self, cohorts: Set[str]) -> None:
+        """For all of these, until they are listed, too: a network's disk may show a file before its folder does."""
         while self.missing:
             self._look()
             time.sleep(0.1 if self.missing else 0)
+        since = time.monotonic()
+        while late := cohorts - self.dataset.complete():
+            if time.monotonic() - since > ARRIVAL:
+                raise RequestError(f"cohort {min(late)} was made, but {self.dataset} does not list its files")
+            time.sleep(0.1)
 
     def _look(self) -> None:
-        self.missing = [one for one in self.missing if not self.dataset.exists(f"networks/{one[1].cohort}.parquet")]
+        self.missing = [one for one in self.missing if not self.dataset.is_complete(one[1].cohort)]
         if self.missing and time.monotonic() - self.missing[0][0] > ARRIVAL:
             receipt = self.missing[0][1]
             raise RequestError(

@@ -70,10 +70,11 @@ def _joined(name: str, datasets: Sequence[Dataset]) -> Spec:
 
 
 def _copy(cohort: Cohort, source: Dataset, target: Dataset) -> None:
-    """Snapshots first, observables last: what is complete there was copied whole."""
+    """Snapshots first, networks last: what is complete there was copied whole."""
     names = [f"snapshots/{network}" for network in cohort.network_ids]
     files = [f"{folder}/{info.base_name}" for folder in names for info in source.files(folder)]
-    files += [f"{kind}/{cohort.name}.parquet" for kind in (FAILED, *reversed(SCHEMAS))]
+    kinds = SCHEMAS if source.is_complete(cohort.name) else (FAILED,)
+    files += [f"{kind}/{cohort.name}.parquet" for kind in kinds]
     for file in files:
         if source.exists(file) and not target.exists(file):
             target.publish(file, source.read(file))

@@ -67,7 +67,7 @@ def status(dataset: Dataset) -> Status:
     cost = {c.name: sum(planning.cost(networks[i], spec) for i in c.network_ids) for c in cohorts}
     driver = dataset.read_json(FILE)
     driver = driver if alive(driver) else {}
-    done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete & records.keys()}
+    done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
     rate, pace = _pace(done, cost, cohorts)
     rest = sum(cost[c.name] for c in cohorts if c.name not in complete)
     return Status(

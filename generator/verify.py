@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from generator.dataset import FAILED, Dataset
+from generator.dataset import FAILED, Cohort, Dataset
 from generator.schema import SCHEMAS, DatasetError
 
 
@@ -32,6 +32,7 @@ def problems(dataset: Dataset) -> list[str]:
             if cohort.name in failed:
                 rows = dataset.read_table(f"{FAILED}/{cohort.name}.parquet", "networks").to_pylist()
                 found += [f"network {row['network_id']} failed: {row['reason']}" for row in rows]
+                found += _check_names(f"{dataset}/{FAILED}/{cohort.name}.parquet", rows, cohort)
                 continue
             found += [f"{dataset}/{name} is missing" for name in missing]
             tables = {kind: dataset.read_table(names[kind], kind) for kind in SCHEMAS if names[kind] not in missing}
@@ -41,8 +42,7 @@ def problems(dataset: Dataset) -> list[str]:
         if "networks" in tables:
             rows = tables["networks"].to_pylist()
             seen.update(row["network_id"] for row in rows)
-            if [row["network_id"] for row in rows] != list(cohort.network_ids):
-                found.append(f"{dataset}/{names['networks']} does not hold the networks recorded for it")
+            found += _check_names(f"{dataset}/{names['networks']}", rows, cohort)
             if "observables" in tables:
                 where = f"{dataset}/{names['observables']}"
                 found += _check_rows(where, rows, tables["observables"], checkpoints, electrodes)
@@ -57,6 +57,11 @@ def problems(dataset: Dataset) -> list[str]:
             found.append(str(error))
     found += [f"network {network} stands in {count} cohorts" for network, count in seen.items() if count > 1]
     return found
+
+
+def _check_names(where: str, rows: list[dict[str, Any]], cohort: Cohort) -> list[str]:
+    same = [row["network_id"] for row in rows] == list(cohort.network_ids)
+    return [] if same else [f"{where} does not hold the networks recorded for it"]
 
 
 def _check_rows(

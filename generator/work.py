@@ -92,10 +92,10 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     records = [tables.networks(part, seen, name, share * len(part), assignment.device) for part, seen in parts]
     record = pa.concat_tables(records).unify_dictionaries()
     measured = [tables.observables(part, seen, electrodes) for part, seen in parts]
-    dataset.publish_table(f"networks/{name}.parquet", record)
     dataset.publish_table(
         f"observables/{name}.parquet", pa.concat_tables(measured).unify_dictionaries().combine_chunks()
     )
+    dataset.publish_table(f"networks/{name}.parquet", record)  # last: what is recorded is there
     for number in range(assignment.parts):
         dataset.remove(_state(name, number, assignment.parts))
     return Receipt(name, len(assignment.members), Counter(record.column("status").to_pylist()), seconds)
@@ -134,7 +134,7 @@ def give_up(assignment: Assignment, failure: str, seconds: float = 0.0) -> Recei
 
     dataset, name = Dataset(assignment.location), assignment.cohort
     members = len(assignment.members)
-    if name in dataset.complete():
+    if dataset.is_complete(name):
         done = dataset.read_table(f"networks/{name}.parquet", "networks", ["status"]).column("status")
         return Receipt(name, members, Counter(done.to_pylist()), seconds)
     record = tables.networks(assignment.members, [], name, seconds, assignment.device, failure)

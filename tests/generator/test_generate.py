@@ -145,7 +145,9 @@ def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
     if failed:
         for name, members in prepare(Dataset(tmp_path / "runs"), parsed):
             settings = parsed.settings()
-            give_up(Assignment(str(tmp_path / "runs"), name, tuple(members), settings, parsed.snapshot_ids, "cpu"), "")
+            give_up(
+                Assignment(str(tmp_path / "runs"), name, tuple(members), settings, parsed.snapshot_ids, "cpu"), "dead"
+            )
     publish = Dataset.publish_table
     published = []
 
@@ -162,6 +164,23 @@ def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
     assert Dataset(tmp_path / "runs").complete() == set(), f"{published[0]} alone makes no complete cohort"
     assert generate(parsed, tmp_path / "runs", workers=0).states == {"complete": 5}
     assert problems(Dataset(tmp_path / "runs")) == []
+
+
+def test_files_that_a_folder_lists_late_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete, made = Dataset.complete, list[float]()
+
+    def listed(self: Dataset) -> set[str]:
+        found = complete(self)
+        if len(found) == 5:
+            made.append(time.monotonic())
+            if made[-1] < made[0] + 2:
+                found.remove(max(found))
+        return found
+
+    monkeypatch.setattr(Dataset, "complete", listed)
+    parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
+    assert generate(parsed, tmp_path / "runs", workers=0).states == {"complete": 5}
+    assert Dataset(tmp_path / "runs").read_table("networks.parquet", "networks").num_rows == 5
 
 
 def test_rules_of_one_seed_start_equal_and_see_equal_batches() -> None:

@@ -129,6 +129,10 @@ def test_a_cohort_that_fails_is_recorded_spares_the_others_and_is_tried_again(
     assert summary.states == Dataset(tmp_path / "runs").states() == {"complete": 4, "failed": 1}
     assert "a rule with a bug" in summary.failures[0]
     assert any("a rule with a bug" in problem for problem in problems(Dataset(tmp_path / "runs")))
+    (file,) = (tmp_path / "runs" / "failed").iterdir()
+    record = Dataset(tmp_path / "runs").read_table(f"failed/{file.name}", "networks")
+    Dataset(tmp_path / "runs").publish_table(f"failed/{file.name}", record.slice(0, 0))
+    assert f"{file} does not hold the networks recorded for it" in problems(Dataset(tmp_path / "runs"))
 
     monkeypatch.undo()
     summary = generate(parsed, tmp_path / "runs", workers=0)
@@ -161,6 +165,7 @@ def test_a_kill_between_a_cohorts_two_files_only_means_doing_it_again(
     with pytest.raises(KeyboardInterrupt):
         generate(parsed, tmp_path / "runs", workers=0)
     monkeypatch.undo()
+    assert published[0].startswith("observables/"), "what is recorded is there"
     assert Dataset(tmp_path / "runs").complete() == set(), f"{published[0]} alone makes no complete cohort"
     assert generate(parsed, tmp_path / "runs", workers=0).states == {"complete": 5}
     assert problems(Dataset(tmp_path / "runs")) == []

@@ -51,7 +51,8 @@ def test_what_a_part_lacks_is_generated_later(made: Path, tmp_path: Path) -> Non
     generate(parse(HEAD + DIGITS), unfinished, workers=0)
     lost = next((unfinished / "observables").iterdir())
     lost.unlink()
-    merge(tmp_path / "both", [unfinished, made / "photos"])
+    both = merge(tmp_path / "both", [unfinished, made / "photos"])
+    assert not both.exists(f"networks/{lost.name}"), "a record without its observables is copied"
     summary = generate(read(tmp_path / "both" / "spec.toml"), tmp_path / "both", workers=0)
     assert summary.done_now == 4
     assert problems(Dataset(tmp_path / "both")) == []

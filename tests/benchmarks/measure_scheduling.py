@@ -42,7 +42,9 @@ def scheduling(device: str) -> Iterator[Row]:
     yield Row("… two workers: efficiency", float(np.median(efficiencies)), "", both, target="≥ 0.9")
     yield Row("… the lowest of three", min(efficiencies), "")
     yield Row(
-        "… share of their time in which both train", float(np.median([own / (2 * two) for _, (two, own) in pairs])), ""
+        "… share of the workers' time in which they train",
+        float(np.median([own / (2 * two) for _, (two, own) in pairs])),
+        "",
     )
     yield Row("… a cohort's time beside another, over alone", float(np.median([b / a for (_, a), (_, b) in pairs])), "")
 

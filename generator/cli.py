@@ -123,12 +123,14 @@ def status(dataset: DatasetFolder) -> None:
         f"{found.complete:,} of {found.cohorts:,} cohorts complete, "
         f"{found.recorded:,} of {found.networks:,} networks recorded"
     )
+    if found.outdated:
+        say(found.outdated)
     if found.driver:
         say(f"made by process {found.driver['pid']} on {found.driver['host']}, alive {ago(found.driver['at'])}")
         for sign in found.training:
             job = f", job {sign['job']}" if "job" in sign else ""
             say(f"  in training since {sign['begun'][:19]}Z on {sign['host']}{job}: {sign['cohort']}")
-    elif found.complete < found.cohorts:
+    elif found.complete < found.cohorts and not found.outdated:
         say("nobody is making it; `rulescope generate` goes on with it")
     if found.rate is not None and found.complete < found.cohorts:
         left = "" if found.left is None else f", about {planning.duration(found.left)} left (an estimate)"
@@ -156,6 +158,8 @@ def verify(dataset: DatasetFolder) -> None:
         typer.echo(f"{len(problems)} problems found")
         raise typer.Exit(1)
     typer.echo(f"{opened}: {opened.networks():,} networks, no problem found")
+    if outdated := opened.outdated():
+        typer.echo(outdated)
 
 
 def rerun(

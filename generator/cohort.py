@@ -41,7 +41,7 @@ class Observation:
     Args:
         train_loss: mean over the updates since the previous checkpoint; NaN at the first.
         diverged_at: the step of each network's divergence, or -1.
-        snapshots: for the networks asked for (by position): raw tensors by name.
+        snapshots: for the networks asked for (by position), unless they have diverged: raw tensors by name.
     """
 
     checkpoint: int
@@ -291,7 +291,7 @@ def go_on(
             probe_loss=losses.cpu().numpy(),
             probe_accuracy=accuracy.cpu().numpy(),
             diverged_at=diverged_at.cpu().numpy(),
-            snapshots=snapshots,
+            snapshots={i: tensors for i, tensors in snapshots.items() if diverged_at[i] < 0},
         )
         done = until
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from generator.schema import SCHEMA_VERSION, SCHEMAS, DatasetError, checked, declared, header
+from generator.schema import IDENTITY_VERSION, SCHEMA_VERSION, SCHEMAS, DatasetError, checked, declared, header
 
 T = TypeVar("T")
 
@@ -164,10 +164,26 @@ class Dataset:
             raise DatasetError(f"{self.root} is not a dataset (it has no cohorts.json); `rulescope generate` makes one")
         return checked(self.read("cohorts.json"), f"{self.root}/cohorts.json", ("settings", "cohorts"))
 
-    def record_cohorts(self, settings: Mapping[str, Any], cohorts: Iterable[Cohort]) -> None:
+    def identity_version(self) -> int:
+        """The identity version of its networks. Raises DatasetError if this is no dataset."""
+        return int(self._record().get("identity_version", 1))
+
+    def outdated(self) -> str:
+        """A sentence if its networks are of another identity version than this program's; empty if not, or if there are none."""
+        if not self.exists("cohorts.json") or (made := self.identity_version()) == IDENTITY_VERSION:
+            return ""
+        return (
+            f"{self} holds networks of identity version {made}, and this Rulescope makes version {IDENTITY_VERSION}, "
+            "of which some numbers differ: it can be read and evaluated, but not gone on with"
+        )
+
+    def record_cohorts(
+        self, settings: Mapping[str, Any], cohorts: Iterable[Cohort], identity_version: int = IDENTITY_VERSION
+    ) -> None:
         """Record, once, which networks form which cohort."""
         record = {
             "schema_version": SCHEMA_VERSION,
+            "identity_version": identity_version,
             "settings": dict(settings),
             "cohorts": [{"name": c.name, "networks": list(c.network_ids)} for c in cohorts],
         }

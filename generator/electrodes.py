@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from generator.errors import RequestError
@@ -76,8 +77,11 @@ class Electrode:
         return self.noise_mode in ("relative", "absolute")
 
     def count(self, size: int) -> int:
-        """How many of `size` units or synapses are recorded: ⌈fraction · size⌉, or as many as asked for, or all."""
-        return math.ceil(self.fraction * size) if self.units is None else min(self.units, size)
+        """How many of `size` units or synapses are recorded: ⌈fraction · size⌉, or as many as asked for, or all.
+
+        A fraction is the decimal that was written: in binary, 0.07 · 100 is a little more than 7.
+        """
+        return math.ceil(Decimal(repr(self.fraction)) * size) if self.units is None else min(self.units, size)
 
 
 def _short(number: float) -> str:

@@ -235,6 +235,8 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
     """All cohorts with their networks, recorded ones first, and the new ones. Changes nothing; raises as `prepare` does."""
     networks = {network.network_id: network for network in spec.networks}
     settings, recorded = dataset.settings(), []
+    if outdated := dataset.outdated():
+        raise RequestError(f"{outdated}; give this spec a name, or --out, of its own")
     if settings is not None:
         for key, value in spec.settings().items():
             if settings.get(key) != value:

@@ -26,11 +26,16 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
     if len(datasets) < 2:
         raise RequestError("name at least two datasets to merge")
     opened = [Dataset(each) for each in datasets]
-    first = opened[0].settings() or {}
+    first, version = opened[0].settings() or {}, opened[0].identity_version()
     cohorts: dict[str, tuple[Cohort, Dataset]] = {}
     home: dict[str, Cohort] = {}
     for dataset in opened:
         settings, complete = dataset.settings() or {}, dataset.complete()
+        if dataset.identity_version() != version:
+            raise RequestError(
+                f"{dataset} holds networks of identity version {dataset.identity_version()}, and {opened[0]} of version "
+                f"{version}: their numbers cannot be compared"
+            )
         for key in first.keys() | settings.keys():
             if settings.get(key) != first.get(key):
                 raise RequestError(
@@ -51,7 +56,7 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
     if merged.settings() is None:
         merged.check_vacant()
         merged.publish("spec.toml", spec.to_toml().encode())
-        merged.record_cohorts(first, recorded)
+        merged.record_cohorts(first, recorded, version)
     elif merged.cohorts() != recorded:
         raise RequestError(f"{merged} is another dataset already: name a new place")
     for cohort, dataset in cohorts.values():

@@ -58,6 +58,8 @@ def rerun(
         raise RequestError(
             f"{opened} has {what} whose identity begins with {network_id!r}; networks.parquet lists them"
         )
+    if outdated := opened.outdated():
+        raise RequestError(f"{outdated}, nor can its networks be trained again")
     spec = parse(opened.read("spec.toml").decode())
     network = next(each for each in spec.networks if each.network_id == found[0])
     tasks.check(network.task, network.pixels)
@@ -67,8 +69,8 @@ def rerun(
     with process.for_training():
         where = resolve_device(device)
         for each in cohort.train([network], spec.checkpoints, spec.probe, where, keep=[0], electrodes=electrodes):
-            target.publish(f"{each.checkpoint}.safetensors", safetensors.numpy.save(dict(each.snapshots[0])))
-            if each.diverged_at[0] < 0:
+            for tensors in each.snapshots.values():  # none once it has diverged
+                target.publish(f"{each.checkpoint}.safetensors", safetensors.numpy.save(dict(tensors)))
                 seen.append(each.statistics[0].swapaxes(0, 1))
     statistics = (
         np.stack(seen, axis=1).reshape(-1, len(catalogue.NAMES)) if seen else np.empty((0, len(catalogue.NAMES)))

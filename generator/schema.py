@@ -15,6 +15,9 @@ from generator import catalogue
 from generator.errors import RequestError
 
 SCHEMA_VERSION = 2
+# Raised when an old network's numbers would change, so that its name changes with them.
+# 2: no biases in front of batch norm (knets' first convolution, SimCLR's head); a fraction is the decimal that was written.
+IDENTITY_VERSION = 2
 METADATA_KEY = b"rulescope"
 
 

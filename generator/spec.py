@@ -25,10 +25,9 @@ from generator.electrodes import FULL, Electrode
 from generator.errors import RequestError, unknown
 from generator.keys import digest
 from generator.layers import NONLINEARITIES, PRECISIONS
+from generator.schema import IDENTITY_VERSION
 from generator.schedules import SCHEDULES
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
-
-IDENTITY_VERSION = 1  # raised when an old network's numbers would change, so that its name changes with them
 
 
 @dataclass(frozen=True)

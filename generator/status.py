@@ -26,6 +26,7 @@ class Status:
         training: of cohorts that are in training, if somebody makes it: cohort, host, pid, begun, …
         rate: networks per second, lately; None before two cohorts are done.
         left: estimated seconds until the rest is done at the pace of late; None if nobody makes it, or not known.
+        outdated: a sentence if its networks are of another identity version; their cost is not known then.
     """
 
     cohorts: int
@@ -37,6 +38,7 @@ class Status:
     training: tuple[Mapping[str, Any], ...]
     rate: float | None
     left: float | None
+    outdated: str
 
     @property
     def networks(self) -> int:
@@ -64,7 +66,7 @@ def status(dataset: Dataset) -> Status:
         for row in table.to_pylist():
             states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
             failures[row["reason"]] += row["status"] == "failed"
-    cost = {c.name: sum(planning.cost(networks[i], spec) for i in c.network_ids) for c in cohorts}
+    cost = {c.name: sum(planning.cost(networks[i], spec) for i in c.network_ids if i in networks) for c in cohorts}
     driver = dataset.read_json(FILE)
     driver = driver if alive(driver) else {}
     done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
@@ -80,6 +82,7 @@ def status(dataset: Dataset) -> Status:
         training=tuple(_training(dataset, complete)) if driver else (),
         rate=rate,
         left=rest / pace if driver and pace else None,
+        outdated=dataset.outdated(),
     )
 
 

@@ -22,6 +22,7 @@ class KNet(Network):
 
     With batch norm: each pool is followed by it, the first nonlinearity comes after it, and the others directly after
     their convolution. With local response norm: the first nonlinearity follows the first pool, the norm the first two.
+    The first convolution has no bias where batch norm would subtract it again.
     """
 
     def __init__(self, shape: InputShape, form: Form, draw: Draw, depth: int, norm: str) -> None:
@@ -30,7 +31,7 @@ class KNet(Network):
         channels = [shape.channels, *map(self.wide, CHANNELS[: depth - 1])]
         nonlinearities = ["linear"] + [form.nonlinearity] * (depth - 2)  # that of the first comes after its pool
         self.convs = [
-            self.conv(f"conv{i}", n_in, n_out, 5, phi)
+            self.conv(f"conv{i}", n_in, n_out, 5, phi, bias=i > 1 or not self.batch)
             for i, ((n_in, n_out), phi) in enumerate(zip(pairwise(channels), nonlinearities, strict=True), 1)
         ]
         side = shape.pixels

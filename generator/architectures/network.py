@@ -129,13 +129,16 @@ class Readout(Head):
 
 
 class Projection(Head):
-    """SimCLR's head: linear, batch norm, nonlinearity, linear without bias, batch norm (Chen et al. 2020; released code)."""
+    """SimCLR's head: linear, batch norm, nonlinearity, linear, batch norm (Chen et al. 2020; released code).
+
+    Neither has a bias: batch norm would subtract it again. The released code gives the first one a bias all the same [ours].
+    """
 
     layers = 2
 
     def __init__(self, network: Network, features: int, name: str) -> None:
         self.phi = network.phi
-        self.first = network.linear("head1", features, features, penalty=HEAD_PENALTY)
+        self.first = network.linear("head1", features, features, bias=False, penalty=HEAD_PENALTY)
         self.norm1 = network.batch_norm(features)
         self.second = network.linear("head2", features, PROJECTION, last=True, bias=False, penalty=HEAD_PENALTY)
         self.norm2 = network.batch_norm(PROJECTION)

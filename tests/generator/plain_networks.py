@@ -11,7 +11,8 @@ Everything here comes from a description in words, written without a look at the
 - resnet: stem 7×7/2 and max pool 3/2 padding 1 (small stem: 3×3/1, no pool); basic blocks of 64, 128, 256, 512 channels,
   without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
   and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
-- head: one linear layer to the classes, or SimCLR's projection: linear d→d, BN, act, linear d→128 without bias, BN.
+- head: one linear layer to the classes, or SimCLR's projection: linear d→d, BN, act, linear d→128, BN.
+- nothing has a bias that BN would subtract again: conv 1 of a knet with BN, both linear layers of the projection.
 - width multiplies every hidden count, not the channels of the input, the classes or the 128 of the projection.
 
 Modules are registered in the order in which forward runs them, which is what `weight_layers` and `norms` rely on.
@@ -113,8 +114,8 @@ def _pooled(pixels: int) -> int:
 def _head(head: str, d: int, classes: int, act: Act) -> list[nn.Module]:
     if head == "classes":
         return [nn.Linear(d, classes)]
-    last = nn.Linear(d, PROJECTED, bias=False)
-    return [nn.Linear(d, d), nn.BatchNorm1d(d), act(), last, nn.BatchNorm1d(PROJECTED)]
+    first, last = (nn.Linear(d, n, bias=False) for n in (d, PROJECTED))
+    return [first, nn.BatchNorm1d(d), act(), last, nn.BatchNorm1d(PROJECTED)]
 
 
 # -- knet and alexnet --------------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def _knet(architecture: str, channels: int, pixels: int, act: Act, width: float)
     counts = _scaled(KNET[:depth], width)
     body: list[nn.Module] = []
     for i, (n, m) in enumerate(itertools.pairwise([channels, *counts])):
-        conv = nn.Conv2d(n, m, 5, padding=2)
+        conv = nn.Conv2d(n, m, 5, padding=2, bias=lrn or i > 0)
         if lrn:
             body += [conv, _max(), act()] if i == 0 else [conv, act(), _avg()]
             body += [_lrn(3, 5e-5)] if i < 2 else []

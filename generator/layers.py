@@ -290,22 +290,23 @@ class BatchNorm:
 
     epsilon: ClassVar[float] = 1e-5
 
-    def __init__(self, channels: int, like: Tensor) -> None:
-        self.weight, self.bias = like.new_ones((len(like), channels)), like.new_zeros((len(like), channels))
-        self.mean, self.var = torch.zeros_like(self.bias), torch.ones_like(self.weight)
+    def __init__(self, channels: int, like: Tensor, bias: bool = True) -> None:
+        self.weight, self.mean = like.new_ones((len(like), channels)), like.new_zeros((len(like), channels))
+        self.bias: Tensor | None = torch.zeros_like(self.mean) if bias else None
+        self.var = torch.ones_like(self.weight)
 
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """Normalised by the batch's statistics in training (which enter the running ones), by the running ones else."""
         k, b = x.shape[:2]
         if x.device.type == "cpu":
+            how, shifts = (run.training, run.track, self.epsilon), [None] * k if self.bias is None else self.bias
             each = [
-                F.batch_norm(
-                    x[i], self.mean[i], self.var[i], self.weight[i], self.bias[i], run.training, run.track, self.epsilon
-                )
-                for i in range(k)
+                F.batch_norm(x[i], self.mean[i], self.var[i], self.weight[i], shift, *how)
+                for i, shift in enumerate(shifts)
             ]
             return torch.cat(each).unflatten(0, (k, b))
-        running, affine = (self.mean.view(-1), self.var.view(-1)), (self.weight.flatten(), self.bias.flatten())
+        running = (self.mean.view(-1), self.var.view(-1))
+        affine = (self.weight.flatten(), None if self.bias is None else self.bias.flatten())
         return _ungrouped(F.batch_norm(_grouped(x), *running, *affine, run.training, run.track, self.epsilon), k)
 
 

@@ -16,7 +16,8 @@ from generator.errors import RequestError
 
 SCHEMA_VERSION = 2
 # Raised when an old network's numbers would change, so that its name changes with them.
-# 2: no biases in front of batch norm (knets' first convolution, SimCLR's head); a fraction is the decimal that was written.
+# 2: no biases that batch norm subtracts (knets' first convolution and, under SimCLR, last norm; SimCLR's head); a fraction of
+#    units is the decimal that was written.
 IDENTITY_VERSION = 2
 METADATA_KEY = b"rulescope"
 
@@ -82,6 +83,11 @@ _NETWORK_RECORD = {
     "device": ("category", "device it was trained on"),
     "versions": ("category", "software versions, JSON"),
 }
+# Columns of the record that say what a network is, beside its identity; the others say what became of it.
+SETTINGS = (
+    "layers", "pixels", "width", "stem", "schedule", "precision", "epochs", "steps", "rate", "weight_decay", "weights",
+    "rule_parameters",
+)  # fmt: skip
 _ARROW = {
     "category": pa.dictionary(pa.int32(), pa.string()),
     "string": pa.string(),

@@ -25,8 +25,8 @@ from generator.electrodes import FULL, Electrode
 from generator.errors import RequestError, unknown
 from generator.keys import digest
 from generator.layers import NONLINEARITIES, PRECISIONS
-from generator.schema import IDENTITY_VERSION
 from generator.schedules import SCHEDULES
+from generator.schema import IDENTITY_VERSION
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
 

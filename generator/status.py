@@ -66,7 +66,9 @@ def status(dataset: Dataset) -> Status:
         for row in table.to_pylist():
             states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
             failures[row["reason"]] += row["status"] == "failed"
-    cost = {c.name: sum(planning.cost(networks[i], spec) for i in c.network_ids if i in networks) for c in cohorts}
+    cost = {
+        c.name: sum((planning.cost(networks[i], spec) for i in c.network_ids if i in networks), 0.0) for c in cohorts
+    }
     driver = dataset.read_json(FILE)
     driver = driver if alive(driver) else {}
     done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}

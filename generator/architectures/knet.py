@@ -22,7 +22,7 @@ class KNet(Network):
 
     With batch norm: each pool is followed by it, the first nonlinearity comes after it, and the others directly after
     their convolution. With local response norm: the first nonlinearity follows the first pool, the norm the first two.
-    The first convolution has no bias where batch norm would subtract it again.
+    The first convolution has no bias where batch norm would subtract it again, nor has the last norm under a head that would.
     """
 
     def __init__(self, shape: InputShape, form: Form, draw: Draw, depth: int, norm: str) -> None:
@@ -38,8 +38,8 @@ class KNet(Network):
         for _ in self.convs:
             side = (side + 1) // 2
         if self.batch:
-            for count in channels[1:]:
-                self.batch_norm(count)
+            for i, count in enumerate(channels[1:], 1):
+                self.batch_norm(count, bias=i < len(self.convs) or not self.centred)
         self.readout = self.head(channels[-1] * side**2)
 
     def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:

@@ -90,9 +90,14 @@ class Network(ABC):
         self.layers.append(layer)
         return layer
 
-    def batch_norm(self, channels: int) -> BatchNorm:
+    @property
+    def centred(self) -> bool:
+        """Whether the head subtracts each feature's mean, so that nothing constant in front of it can be learned."""
+        return _HEADS[self.form.head].centred
+
+    def batch_norm(self, channels: int, bias: bool = True) -> BatchNorm:
         """A new batch normalisation, listed."""
-        norm = BatchNorm(channels, like=self.layers[-1].weight)
+        norm = BatchNorm(channels, self.layers[-1].weight, bias)
         self.norms.append(norm)
         return norm
 
@@ -102,9 +107,10 @@ class Network(ABC):
 
 
 class Head(ABC):
-    """The last layers of a network. `layers` are those that lie behind the backbone's features."""
+    """The last layers of a network. `layers` are those that lie behind the backbone's features; `centred`: as of a network."""
 
     layers: int
+    centred: bool = False
 
     @abstractmethod
     def __init__(self, network: Network, features: int, name: str) -> None:
@@ -134,7 +140,7 @@ class Projection(Head):
     Neither has a bias: batch norm would subtract it again. The released code gives the first one a bias all the same [ours].
     """
 
-    layers = 2
+    layers, centred = 2, True
 
     def __init__(self, network: Network, features: int, name: str) -> None:
         self.phi = network.phi

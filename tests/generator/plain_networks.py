@@ -12,7 +12,8 @@ Everything here comes from a description in words, written without a look at the
   without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
   and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
 - head: one linear layer to the classes, or SimCLR's projection: linear d→d, BN, act, linear d→128, BN.
-- nothing has a bias that BN would subtract again: conv 1 of a knet with BN, both linear layers of the projection.
+- nothing has a bias that BN would subtract again: conv 1 of a knet with BN and its last BN under a projection, whose linear
+  layers have none either.
 - width multiplies every hidden count, not the channels of the input, the classes or the 128 of the projection.
 
 Modules are registered in the order in which forward runs them, which is what `weight_layers` and `norms` rely on.
@@ -49,6 +50,8 @@ def build(
     _known(architecture, stem, head)
     if architecture.startswith("knet"):
         body, features = _knet(architecture, channels, pixels, act, width)
+        if head == "projection" and "lrn" not in architecture:
+            body[-2].bias = None
     elif architecture.startswith("alexnet"):
         body, features = _alexnet(architecture, channels, pixels, act, width, stem)
     else:
@@ -240,7 +243,7 @@ def parameter_count(
     if architecture.startswith("knet"):
         counts = [hidden(c) for c in (32, 32, 64, 128)[: 4 if "5" in architecture else 3]]
         total = sum(25 * n * m + m for n, m in zip([channels, *counts], counts, strict=False))
-        total += 0 if "lrn" in architecture else 2 * sum(counts)
+        total += 0 if "lrn" in architecture else 2 * sum(counts) - counts[0]  # its first bias would be subtracted by BN
         d = counts[-1] * (pixels // 2 ** len(counts)) ** 2  # a pool 3/2 rounded up leaves ⌊n / 2⌋
     elif architecture.startswith("alexnet"):
         a, b, c, d = hidden(96), hidden(256), hidden(384), hidden(4096)
@@ -259,4 +262,6 @@ def parameter_count(
             total += (repeat - 1) * (18 * m * m + 4 * m)
     if head == "classes":
         return total + d * classes + classes
-    return total + d * d + d + 2 * d + PROJECTED * d + 2 * PROJECTED
+    if architecture in ("knet4", "knet5"):
+        total -= counts[-1]
+    return total + d * d + 2 * d + PROJECTED * d + 2 * PROJECTED

@@ -26,7 +26,8 @@ def ia(architecture: str, count: int = 2, **overrides: float) -> tuple[Stack, In
     torch.manual_seed(0)
     with torch.no_grad():
         for layer in built.network.layers:
-            layer.bias.normal_()
+            if layer.bias is not None:
+                layer.bias.normal_()
     run = Pass(training=True, drives=[])
     built.network.forward(built.batch(0).x, run)
     return built, built.pathway, run

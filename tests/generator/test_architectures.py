@@ -162,9 +162,23 @@ def test_trained_tensors_are_weights_biases_and_batch_norms_scale_and_shift(arch
     built = stack(member("sgdm", architecture, "photos"))
     units = [len(layer.weight[0]) for layer in built.network.layers]
     biases = units[-1] if architecture.startswith("resnet") else sum(units)
+    biases -= units[0] if architecture in ("knet4", "knet5") else 0  # in front of batch norm
     weights = sum(s.weights for s in built.first.sizes)
     norms = 2 * sum(norm.weight.shape[1] for norm in built.network.norms)
     assert sum(p[0].numel() for p in built.parameters) == weights + biases + norms
+
+
+@every_architecture
+@pytest.mark.parametrize("objective", ["supervised", "simclr"])
+@pytest.mark.parametrize("rule", ["sgdm", "fa", "dfa"])
+def test_everything_that_is_trained_has_a_gradient(architecture: str, objective: str, rule: str) -> None:
+    """A bias in front of batch norm has none but rounding, which Adam makes as large as any other."""
+    built = stack(member(rule, architecture, "photos", objective=objective, batch_size=12))
+    built.settle()
+    gradients = built.pathway.learn(built.batch(0), built.objective).gradients
+    largest = max(float(g.abs().max()) for g in gradients)
+    for tensor, gradient in zip(built.parameters, gradients, strict=True):
+        assert float(gradient.abs().max()) > 1e-9 * largest, tuple(tensor.shape)
 
 
 @every_architecture

@@ -46,6 +46,9 @@ def test_other_names_are_no_electrodes(name: str) -> None:
 
 def test_counts() -> None:
     assert [Electrode(fraction=0.1).count(n) for n in (1, 10, 11, 64)] == [1, 1, 2, 7]
+    assert [Electrode(fraction=f).count(100) for f in (0.07, 0.14, 0.28, 0.29, 0.55, 0.57)] == [7, 14, 28, 29, 55, 57]
+    assert [Electrode(fraction=round(i / 1000, 3)).count(1000) for i in range(1, 1001)] == [*range(1, 1001)]
+    assert Electrode(fraction=1e-5).count(10**6) == 10
     assert [Electrode(units=30).count(n) for n in (10, 30, 100)] == [10, 30, 30]
     assert FULL.count(17) == 17
 

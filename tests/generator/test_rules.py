@@ -349,9 +349,7 @@ def test_five_steps_of_backpropagation_equal_a_plain_training_loop(update: str, 
             optimizer.step()
             assert loss.item() == pytest.approx(losses[step, i], rel=1e-9)
         for ours, theirs in zip(built.parameters, parameters(model), strict=True):
-            np.testing.assert_allclose(
-                ours[i].detach(), theirs.detach(), rtol=1e-9, atol=1e-9
-            )  # biases before batch norm are rounding
+            np.testing.assert_allclose(ours[i].detach(), theirs.detach(), rtol=1e-9, atol=1e-9)
         inputs = batches[0].x[i]
         evaluated = built.network.forward(inputs.expand(2, *inputs.shape), Pass())[i].detach()
         np.testing.assert_allclose(evaluated, model.eval()(inputs).detach(), rtol=1e-8, atol=1e-8)

@@ -66,8 +66,7 @@ def test_the_head_replaces_the_readout(architecture: str) -> None:
     assert names[1] == [*names[0][:-1], "head1", "head2"]
     first, second = contrastive.network.layers[-2:]
     assert (first.nonlinearity, second.nonlinearity) == ("linear", "linear")
-    assert first.bias is not None
-    assert second.bias is None
+    assert first.bias is second.bias is None
     assert second.weight.shape[1] == 128
     assert len(contrastive.network.norms) == len(supervised.network.norms) + 2
 

@@ -53,6 +53,8 @@ class Layer:
     tensors: dict[str, np.ndarray]
 
     def __getitem__(self, part: str) -> np.ndarray:
+        if part == "bias" and (self.row.architecture, self.row.layer) == ("knet4", "conv1"):  # in front of batch norm
+            return np.zeros(1)
         return self.tensors[f"{self.row.layer}.{part}"].astype(np.float64)
 
     def __str__(self) -> str:
@@ -120,6 +122,8 @@ def test_a_file_holds_the_observed_layers_and_feedback_where_there_is_any(layers
         expected = {f"{name}.{part}" for name in names for part in ("weight", "bias", "input", "output")} | {
             "probe.label"
         }
+        if layer.row.architecture == "knet4":
+            expected.remove("conv1.bias")
         if layer.row.rule == "fa":
             expected |= {f"{name}.feedback" for name in names if not name.endswith("1")}
             assert all(

@@ -17,7 +17,7 @@ Features = Annotated[
     str | None,
     typer.Option(help='feature sets to choose among, comma-separated; transforms joined by "+", e.g. relative+shape'),
 ]
-Split = Annotated[str, typer.Option(help="configuration, network, paper, or a property of the networks to hold out")]
+Split = Annotated[str, typer.Option(help="scenario, strict, network, paper, or a property of the networks to hold out")]
 Target = Annotated[str, typer.Option(help="the property to name: rule, pathway, update, …")]
 Seed = Annotated[int, typer.Option(min=0, help="seed of splits and classifiers")]
 Electrode = Annotated[
@@ -71,7 +71,7 @@ def evaluate(
     models: Annotated[str, typer.Option(help="comma-separated")] = "svm,logistic,forest,xgboost,conv",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
-    split: Split = "configuration",
+    split: Split = "scenario",
     target: Target = "rule",
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations, of the selected model")] = 0,
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
@@ -111,22 +111,28 @@ def train(
     out: Annotated[Path, typer.Option(metavar="MODEL", help="directory to write the model to")],
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     features: Features = None,
-    split: Split = "configuration",
+    split: Split = "scenario",
     target: Target = "rule",
     seed: Seed = 0,
     electrode: Electrode = "full",
     sampling: Sampling = "all",
     observables: Annotated[str, typer.Option(help="comma-separated: what the model reads")] = "all",
+    refits: Annotated[
+        int, typer.Option(min=0, help="clusters of statistics without which it is trained again, for importance")
+    ] = 10,
 ) -> None:
     """Train a model on the training part of one split, score and rank it on the test part, and store it."""
     from classifier import training
     from classifier.models import FEATURES
+    from classifier.splits import news
 
     chosen = FEATURES if features is None else _list(features)
-    card = training.train(dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables))
+    card = training.train(
+        dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables), refits
+    )
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
-    typer.echo(f"balanced accuracy on {card.split}s it has not seen: {scores}")
+    typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
 
 
 def predict(
@@ -159,12 +165,15 @@ def importance(
     model: ModelPath,
     by: Annotated[str, typer.Option(help="statistic, observable, function, depth or checkpoint")] = "statistic",
     method: Annotated[
-        str, typer.Option(help="permutation (every model), impurity (forest) or shap (xgboost)")
+        str,
+        typer.Option(
+            help="permutation (what the model relies on), refit (what it cannot do without), impurity (forest) or shap (xgboost)"
+        ),
     ] = "permutation",
     top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
     json_file: JsonFile = None,
 ) -> None:
-    """What a stored model relies on, the most important first."""
+    """What a stored model relies on, or cannot do without, the most important first."""
     _check_writable(json_file)
     from classifier import stored
 
@@ -205,12 +214,12 @@ def robustness(
 def controls(
     dataset: DatasetPath,
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
-    n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
+    n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     seed: Seed = 0,
     cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
-    """The controls of the headline: curves alone, matched performance, permuted labels, untrained networks, and others."""
+    """The controls of the headline: curves and identity alone, matched performance, permuted labels, untrained networks, …"""
     _check_writable(json_file)
     from classifier import controls as study
 

@@ -1,6 +1,6 @@
 """How well classes are named under measurement conditions: electrode × sampling × observable × layers, a row for each.
 
-Every condition is scored on the same configuration splits, so differences between conditions are paired. A classifier is
+Every condition is scored on the same scenario splits, so differences between conditions are paired. A classifier is
 trained either under the condition it is tested under ("same": the experimenter simulates their own recording), or on the
 full electrode with the same sampling and observable ("full": what it learned there is transferred to a recording).
 Features and hyperparameters are fixed: nothing is chosen, so nothing is chosen better under one condition than another.
@@ -67,6 +67,7 @@ class _Study:
 
     Attributes:
         who: network and layer of each example that an electrode has; `kept`: the numbers of those that are studied.
+        ratio: tested units per trained one, in the splits.
         turn: (examples,) whose turn it is to vote (`turns`).
         full: the full electrode's classifiers by sampling, observable and split: what transfer needs.
         scores: by asked condition and split.
@@ -79,8 +80,10 @@ class _Study:
     seed: int
     kept: NDArray[np.intp]
     who: pd.DataFrame
-    classes: NDArray[np.str_]
+    target: str
+    labels: list[str]
     parts: list[Split]
+    ratio: float
     turn: NDArray[np.intp]
     full: dict[tuple[str, str, int], Any] = field(default_factory=dict)
     scores: dict[tuple[_Asked, int], Score] = field(default_factory=dict)
@@ -102,7 +105,7 @@ class _Study:
             sampled = samplings.apply(examples, sampling)
             self.sessions[sampling] = sampled.checkpoints
             setting = Setting(suited(self.features, sampled.checkpoints), grid(self.model)[0])
-            problem = Problem.of(sampled, self.classes, [setting.features])
+            problem = Problem.of(sampled, self.target, [setting.features])
             here = [one for one in asked if one.condition.sampling == sampling]
             transferred = electrode == FULL and any(one.condition.electrode != FULL for one in here)
             places = [
@@ -140,7 +143,7 @@ class _Study:
         condition = asked.condition
         electrode = electrodes.parse(condition.electrode)
         scores = [self.scores[asked, number] for number in range(len(self.parts))]
-        summary = summarize(scores)
+        summary = summarize(scores, self.ratio)
         return {
             "electrode": condition.electrode,
             "units": self.units[condition.electrode],
@@ -209,7 +212,7 @@ def accuracies(
     seed: int = 0,
     target: str = "rule",
 ) -> pd.DataFrame:
-    """Balanced accuracy under each condition, over the same configuration splits.
+    """Balanced accuracy under each condition, over the same scenario splits.
 
     Args:
         dataset: a dataset's path. Each of its electrodes is read once.
@@ -223,9 +226,9 @@ def accuracies(
     Returns:
         A row per condition, in order (with "both", a second time for "full"): electrode, units (recorded per layer,
         geometric mean over examples), asked_units (of the electrode; NaN: a fraction, or all), noise, noise_mode, sampling,
-        sessions, observable, layers, trained ("same" or "full"), layer_mean, layer_sem, network_mean, network_sem (over
-        splits), confusion (counts of networks, true class by row, summed over splits). `attrs` has labels, chance, networks
-        and the settings.
+        sessions, observable, layers, trained ("same" or "full"), layer_mean, layer_sem, layer_low, layer_high, and the same per
+        network (`intervals.corrected`), confusion (counts of networks, true class by row, summed over splits). `attrs` has
+        labels, chance, networks and the settings.
 
     Raises:
         RequestError: an unknown name, fewer than two rules or no condition, more sessions than checkpoints, or too few
@@ -246,7 +249,7 @@ def accuracies(
             examples = load(dataset, electrode)
         needed = [one for one in asked if electrode in (one.condition.electrode, one.trained)]
         study.measure(electrode, examples, needed)
-    labels = [str(label) for label in np.unique(study.classes)]
+    labels = study.labels
     table = pd.DataFrame([study.row(one) for one in asked]).astype({"layers": "Int64"})
     table.attrs = {
         **{
@@ -310,6 +313,7 @@ def _study(
         kept = np.flatnonzero(examples.identity["rule"].isin(list(rules)))
     identity = examples.identity.iloc[kept].reset_index(drop=True)
     classes = splitting.labels(identity, target)
-    parts = splitting.make(identity, classes, "configuration", n_splits, seed)
-    who = examples.identity[["network_id", "layer"]]
-    return _Study(model, features, seed, kept, who, classes, parts, turns(identity["network_id"], seed))
+    parts = splitting.make(identity, classes, "scenario", n_splits, seed, target)
+    ratio = splitting.ratio(parts, splitting.units(identity, "scenario", target))
+    who, labels = examples.identity[["network_id", "layer"]], [str(label) for label in np.unique(classes)]
+    return _Study(model, features, seed, kept, who, target, labels, parts, ratio, turns(identity["network_id"], seed))

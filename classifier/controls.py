@@ -1,12 +1,15 @@
 """What else could have told the rules apart: the controls that a reviewer would ask for, each beside its chance.
 
-All are scored per network on configuration splits, with the fixed settings of `conditions`.
+All are scored per network on scenario splits, if they name no other, with the fixed settings of `conditions`. Two of them find
+splits that are biased: networks before learning, which differ in nothing that their rule made, and classifiers that read who a
+network is and not what it did. Where every scenario holds every rule with every seed both score exactly 1 / rules on an honest
+split; where networks diverged they may be a little off.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,22 +19,26 @@ from rich.console import Console
 
 from classifier import sampling as samplings
 from classifier import splits as splitting
-from classifier.conditions import N_SPLITS
-from classifier.evaluate import fit_and_score, mean_and_sem, permuted_scores
+from classifier.evaluate import choose, fit_and_score, permuted_scores, ratio
 from classifier.features import split_name, suited
+from classifier.intervals import corrected, independent
 from classifier.models import FEATURES, Setting, grid
 from classifier.parallel import parallel
 from classifier.problem import CURVE, Problem
+from classifier.scenarios import SEEDS, columns
 from classifier.splits import Split
-from classifier.tables import Rows, plus_minus, show
-from classifier.trajectories import CURVES, DEPTHS, Examples, load
+from classifier.tables import Rows, interval, plus_minus, show
+from classifier.trajectories import CURVES, DEPTHS, Examples, Parts, load
 from generator.errors import RequestError
 
+N_SPLITS = 10
 CALIPER = 0.02
 PERMUTATIONS = 10
 STRATUM = ["architecture", "task", "objective"]  # within which networks are matched
 OTHER_TARGETS = ("batch_size", "learning_rate", "architecture", "task")
 CURVES_ALONE = "loss and accuracy curves alone"
+HONEST = ("scenario", "strict", "architecture", "curriculum")  # splits that must be at chance where nothing was learned
+BIASED = ("network", "paper")  # splits that are shown not to be
 
 
 @dataclass(frozen=True)
@@ -47,25 +54,53 @@ class _Fixed:
         return Setting(suited(self.features, examples.checkpoints), grid(self.model)[0])
 
     def problem(self, examples: Examples) -> Problem:
-        classes = splitting.labels(examples.identity, "rule")
-        return Problem.of(examples, classes, [self.setting(examples).features])
+        return Problem.of(examples, "rule", [self.setting(examples).features])
 
-    def parts(self, problem: Problem) -> list[Split]:
-        return splitting.make(problem.examples.identity, problem.classes, "configuration", self.n_splits, self.seed)
+    def parts(self, problem: Problem, split: str = "scenario") -> list[Split]:
+        identity = problem.examples.identity
+        return splitting.make(identity, problem.classes, split, self.n_splits, self.seed, problem.target)
 
     def row(
-        self, control: str, meaning: str, problem: Problem, parts: Sequence[Split], observable: str
+        self,
+        control: str,
+        meaning: str,
+        problem: Problem,
+        parts: Sequence[Split],
+        observable: str = "all",
+        split: str = "scenario",
     ) -> dict[str, Any]:
         """Train and test in every split."""
         setting = self.setting(problem.examples)
         calls = [(self.model, setting, observable, part.train, part.test, self.seed) for part in parts]
         scores = parallel(fit_and_score, problem, calls, control)
-        return _row(control, meaning, problem, [found.network for found in scores])
+        found = corrected([one.network for one in scores], ratio(problem, split, parts))
+        return _row(control, meaning, problem, found, split, parts)
+
+    def best(self, control: str, meaning: str, examples: Examples, parts: Sequence[Split]) -> dict[str, Any]:
+        """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
+        features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in (self.features, *FEATURES)))
+        problem = Problem.of(examples, "rule", features)
+        scores = parallel(_best, problem, [(self.model, part, self.seed) for part in parts], control)
+        return _row(control, meaning, problem, corrected(scores, ratio(problem, "scenario", parts)))
 
 
-def _row(control: str, meaning: str, problem: Problem, scores: Sequence[float]) -> dict[str, Any]:
+def _best(problem: Problem, model: str, part: Split, seed: int) -> float:
+    setting, _ = choose(problem, model, "scenario", part.train, seed, CURVE)
+    return fit_and_score(problem, model, setting, CURVE, part.train, part.test, seed).network
+
+
+def _row(
+    control: str,
+    meaning: str,
+    problem: Problem,
+    found: dict[str, float | None],
+    split: str = "scenario",
+    parts: Sequence[Split] = (),
+) -> dict[str, Any]:
+    """A control's row. Chance is 1 / the classes of a test part, on average: a held-out value may lack one."""
     networks = len(np.unique(problem.networks))
-    about = {"control": control, **mean_and_sem(scores), "chance": 1 / len(problem.labels)}
+    there = [len(np.unique(problem.codes[part.test])) for part in parts] or [len(problem.labels)]
+    about = {"control": control, "split": split, **found, "chance": float(np.mean([1 / one for one in there]))}
     return {**about, "networks": networks, "meaning": meaning}
 
 
@@ -108,21 +143,56 @@ def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[dic
     if not ids:
         raise RequestError(f"no networks of all rules end within {caliper:g} of the same accuracy")
     try:
-        problem = fixed.problem(examples.rows(examples.identity["network_id"].isin(ids).to_numpy()))
+        inside = examples.rows(examples.identity["network_id"].isin(ids).to_numpy())
+        problem = fixed.problem(inside)
         parts = fixed.parts(problem)
     except RequestError as error:
         raise RequestError(f"{len(ids)} of {total} networks match within {caliper:g}: {error}") from error
     what = f"{len(ids)} of {total} networks, final accuracies within {caliper:g}"
+    alone = f"matched performance, {CURVES_ALONE}"
     return [
-        fixed.row("matched performance", f"{what}: above the curves, more than performance", problem, parts, "all"),
+        fixed.row("matched performance", f"{what}: above the curves, more than performance", problem, parts),
+        fixed.best(alone, "what the course of learning still gives away", inside, parts),
         fixed.row(
-            f"matched performance, {CURVES_ALONE}",
-            "what the course of learning still gives away",
-            problem,
-            parts,
-            CURVE,
+            "matched performance, identity alone", "what matching gives away", fixed.problem(identity(inside)), parts
         ),
     ]
+
+
+def identity(examples: Examples, target: str = "rule") -> Examples:
+    """Who the networks are in place of what they did: scenario, seeds and layer, as statistics of a single checkpoint.
+
+    What follows from the target, such as the absolute rate, is not among them.
+    """
+    names = [*columns(target), *SEEDS, "layer_index"]
+    varying = [name for name in names if examples.identity[name].nunique(dropna=False) > 1]
+    table = pd.get_dummies(examples.identity[varying], dtype=np.float32).astype(np.float32)
+    return replace(
+        examples,
+        values=table.to_numpy()[:, None],
+        statistics={name: Parts("identity", "raw", name) for name in table.columns},
+        curves=examples.curves[:, :1],
+    )
+
+
+def _null_rows(fixed: _Fixed, examples: Examples, skipped: list[str]) -> list[dict[str, Any]]:
+    """Networks before learning, and identity alone, on every split; what a dataset does not allow becomes a sentence."""
+    nulls: list[tuple[str, Callable[[], Examples]]] = [
+        ("before learning", lambda: samplings.apply(examples, "only0")),
+        ("identity alone", lambda: identity(examples)),
+    ]
+    found = []
+    for name, blind in nulls:
+        problem = fixed.problem(blind())
+        for split in (*HONEST, *BIASED):
+            how = f"{split} split" if split in splitting.RANDOM else f"held-out {split}"
+            meaning = f"the split {splitting.RANDOM[split].caution}" if split in BIASED else "must be chance"
+            try:
+                parts = fixed.parts(problem, split)
+                found.append(fixed.row(f"{name}, {how}", meaning, problem, parts, split=split))
+            except RequestError as error:
+                skipped.append(f"{name}, {how}: {error}")
+    return found
 
 
 def _at_depth(problem: Problem, parts: Sequence[Split], depth: str) -> list[Split]:
@@ -136,12 +206,6 @@ def _at_depth(problem: Problem, parts: Sequence[Split], depth: str) -> list[Spli
     return found
 
 
-def _relabelled(problem: Problem, target: str) -> Problem:
-    """The same tables with another property to name. Raises RequestError if it does not vary."""
-    labels, codes = np.unique(splitting.labels(problem.examples.identity, target), return_inverse=True)
-    return replace(problem, labels=tuple(map(str, labels)), codes=codes.astype(np.intp))
-
-
 def controls(
     dataset: str | os.PathLike[str] | Examples,
     model: str = "forest",
@@ -153,17 +217,15 @@ def controls(
 ) -> dict[str, Any]:
     """Accuracy per network of the headline and of everything that it should be compared with.
 
-    Untrained networks (the levels at the first checkpoint) are at chance or below it: networks that differ only in rule start
-    equal, so a test network's like is in the training part under the other rules' names.
-
     Args:
         dataset: a dataset's path, or its examples.
-        permutations: of the labels.
+        permutations: of the labels, within scenarios.
         caliper: of final probe accuracy, within sets of matched networks.
 
     Returns:
-        {model, features, n_splits, seed, controls: a list of {control, mean, sem (over splits, or permutations), chance,
-        networks, meaning}, skipped: a sentence for each control that this dataset does not allow}.
+        {model, features, n_splits, seed, controls: a list of {control, split, mean, sem, reach, low, high (over splits; of
+        permutations mean and sem alone; of held-out values the mean alone), chance, networks, meaning}, skipped: a sentence for
+        each control that this dataset does not allow}.
 
     Raises:
         RequestError: an unknown name, or too few networks for the headline.
@@ -177,28 +239,27 @@ def controls(
     problem = fixed.problem(examples)
     parts = fixed.parts(problem)
     rows = [
-        fixed.row("headline", "rule, from all observables", problem, parts, "all"),
-        fixed.row(CURVES_ALONE, "what performance alone gives away", problem, parts, CURVE),
+        fixed.row("headline", "rule, from all observables", problem, parts),
+        fixed.best(CURVES_ALONE, "what performance alone gives away", examples, parts),
     ]
     try:
         rows += _matched_rows(fixed, examples, caliper)
     except RequestError as error:
         skipped.append(f"matched performance: {error}")
-    shuffled = permuted_scores(problem, "configuration", model, fixed.setting(examples), permutations, seed)
-    rows.append(_row("permuted labels", "must be chance", problem, shuffled))
-    start = fixed.problem(samplings.apply(examples, "only0"))
-    rows.append(fixed.row("untrained networks", "must not be above chance: rules start equal", start, parts, "all"))
+    shuffled = permuted_scores(problem, "scenario", model, fixed.setting(examples), permutations, seed)
+    rows.append(_row("permuted labels", "must be chance", problem, independent(shuffled)))
+    rows += _null_rows(fixed, examples, skipped)
     for depth in DEPTHS:
         try:
             there = _at_depth(problem, parts, depth)
-            rows.append(fixed.row(f"{depth} layers only", "rule, from a third of the depth", problem, there, "all"))
+            rows.append(fixed.row(f"{depth} layers only", "rule, from a third of the depth", problem, there))
         except RequestError as error:
             skipped.append(f"{depth} layers only: {error}")
     for target in OTHER_TARGETS:
         name = f"{target.replace('_', ' ')} instead of rule"
         try:
-            other = _relabelled(problem, target)
-            rows.append(fixed.row(name, "what else the observables tell", other, fixed.parts(other), "all"))
+            other = problem.retargeted(target)
+            rows.append(fixed.row(name, "what else the observables tell", other, fixed.parts(other)))
         except RequestError as error:
             skipped.append(f"{name}: {error}")
     about = {"model": model, "features": features, "n_splits": n_splits, "seed": seed}
@@ -210,7 +271,13 @@ def control_rows(found: dict[str, Any]) -> Rows:
     return [
         ["control", "accuracy per network", "chance", "networks", "what it means"],
         *(
-            [one["control"], plus_minus(one), f"{one['chance']:.2f}", str(one["networks"]), one["meaning"]]
+            [
+                one["control"],
+                interval(one) if "reach" in one else plus_minus(one),
+                f"{one['chance']:.2f}",
+                str(one["networks"]),
+                one["meaning"],
+            ]
             for one in found["controls"]
         ),
     ]
@@ -219,6 +286,9 @@ def control_rows(found: dict[str, Any]) -> Rows:
 def print_controls(found: dict[str, Any]) -> None:
     """Print the table, and a sentence for each control left out."""
     console = Console()
-    show(console, f"Controls ({found['model']} on {found['features']}, configuration split)", control_rows(found))
+    title = (
+        f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
+    )
+    show(console, title, control_rows(found))
     for sentence in found["skipped"]:
         console.print(f"left out: {sentence}", highlight=False)

@@ -1,8 +1,9 @@
 """How well classifiers name the class of unseen networks: nested cross-validation, per layer and per network.
 
 In every split a model's features and hyperparameters are chosen by two-fold cross-validation inside the training part
-(`choose`), on all observables, and then used for the narrower sets of observables too. The score is balanced accuracy
-(mean recall over the classes of the test part), so chance is 1 / classes even where a test part is not quite balanced.
+(`choose`), on all observables, and then used for the narrower sets of observables too; those of the loss and accuracy
+curves alone, the confound, are chosen for them. The score is balanced accuracy (mean recall over the classes of the test
+part), so chance is 1 / classes even where a test part is not quite balanced.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from sklearn.metrics import confusion_matrix
 
 from classifier import splits as splitting
 from classifier.features import split_name, suited
+from classifier.intervals import corrected, independent
 from classifier.models import FEATURES, MODELS, Setting, but_for_count, grid, nested, vote
 from classifier.parallel import in_turn, parallel
 from classifier.problem import CURVE, Problem
 from classifier.sampling import ALL, measured
+from classifier.scenarios import Design
 from classifier.splits import Rows, Split
 from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown
@@ -88,7 +91,7 @@ def fit_and_score_all(
 
 
 def choose(
-    problem: Problem, model: str, features: Sequence[str], split: str, train: Rows, seed: int
+    problem: Problem, model: str, split: str, train: Rows, seed: int, observable: str = "all"
 ) -> tuple[Setting, float]:
     """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
 
@@ -96,15 +99,20 @@ def choose(
     features. Layers and networks count alike (networks are few, so their score alone is coarse). No row outside `train` is
     read; the folds keep the split's units together.
     """
-    folds = splitting.inner_folds(problem.examples.identity, problem.classes, train, split, INNER_FOLDS, seed)
+    identity = problem.examples.identity
+    folds = splitting.inner_folds(identity, problem.classes, train, split, INNER_FOLDS, seed, problem.target)
     usual, others = nested(grid(model))
 
     def inner(settings: Sequence[Setting]) -> list[tuple[Setting, float]]:
-        found = [fit_and_score_all(problem, model, settings, "all", *fold, seed, quick=True) for fold in folds]
+        found = [fit_and_score_all(problem, model, settings, observable, *fold, seed, quick=True) for fold in folds]
         scores = [float(np.mean([(one.layer + one.network) / 2 for one in each])) for each in zip(*found, strict=True)]
         return list(zip(settings, scores, strict=True))
 
-    by_features = [pair for name in features for pair in inner([Setting(name, parameters) for parameters in usual])]
+    by_features = [
+        pair
+        for name in problem.candidates(observable)
+        for pair in inner([Setting(name, parameters) for parameters in usual])
+    ]
     best = max(by_features, key=lambda pair: pair[1])
     tried = inner([Setting(best[0].features, parameters) for parameters in others]) if others else []
     return max([best, *tried], key=lambda pair: pair[1])
@@ -126,14 +134,13 @@ def run(
     split: str,
     parts: Sequence[Split],
     models: Sequence[str],
-    features: Sequence[str],
     observables: Sequence[str],
     seed: int,
     title: str,
 ) -> list[Outcome]:
     """Every model on every split: choose inside the training part, then train and test for each set of observables."""
 
-    calls = [(model, part, split, features, observables, seed) for part in parts for model in models]
+    calls = [(model, part, split, observables, seed) for part in parts for model in models]
     return (in_turn if problem.elsewhere else parallel)(_one, problem, calls, title)
 
 
@@ -142,25 +149,31 @@ def _one(
     model: str,
     part: Split,
     split: str,
-    features: Sequence[str],
     observables: Sequence[str],
     seed: int,
 ) -> Outcome:
     """One model on one split."""
-    setting, inner = choose(problem, model, features, split, part.train, seed)
-    scores = {name: fit_and_score(problem, model, setting, name, part.train, part.test, seed) for name in observables}
-    return Outcome(model, part.name, setting, inner, scores)
+    chosen = {name: choose(problem, model, split, part.train, seed, name) for name in ("all", CURVE)}
+    scores = {}
+    for name in observables:
+        setting, _ = chosen.get(name, chosen["all"])
+        scores[name] = fit_and_score(problem, model, setting, name, part.train, part.test, seed)
+    return Outcome(model, part.name, *chosen["all"], scores)
 
 
-def mean_and_sem(values: Sequence[float]) -> dict[str, float]:
-    """Mean and standard error of the mean over splits (or permutations); with one value the error is 0."""
-    sem = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-    return {"mean": float(np.mean(values)), "sem": sem}
+Summary = dict[str, dict[str, float | None]]
 
 
-def summarize(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Mean and s.e.m. over splits, per layer and per network."""
-    return {level: mean_and_sem([getattr(one, level) for one in scores]) for level in ("layer", "network")}
+def summarize(scores: Sequence[Score], ratio: float | None) -> Summary:
+    """Per layer and per network {mean, sem, low, high} over splits; `ratio` as `intervals.corrected` takes it."""
+    return {level: corrected([getattr(one, level) for one in scores], ratio) for level in ("layer", "network")}
+
+
+def ratio(problem: Problem, split: str, parts: Sequence[Split]) -> float | None:
+    """Tested units per trained one; None for held-out values."""
+    if split not in splitting.RANDOM:
+        return None
+    return splitting.ratio(parts, splitting.units(problem.examples.identity, split, problem.target))
 
 
 def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
@@ -180,10 +193,10 @@ def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
 
 
 def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, count: int, seed: int) -> list[float]:
-    """Scores per network after the classes were dealt out anew among the split's units, once per permutation.
+    """Scores per network after the classes were exchanged within scenarios, once per permutation.
 
-    A held-out property has no units of its own: there configurations are relabelled. Each permutation gets a random
-    split of its own, balanced over the permuted classes.
+    Each permutation gets a random split of its own, balanced over the permuted classes; where a property is held out, a split
+    of scenarios.
     """
     calls = [(split, model, setting, number, seed) for number in range(count)]
     return (in_turn if problem.elsewhere else parallel)(_permuted, problem, calls, "permuted labels")
@@ -192,9 +205,9 @@ def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, 
 def _permuted(problem: Problem, split: str, model: str, setting: Setting, number: int, seed: int) -> float:
     """One of them."""
     identity = problem.examples.identity
-    unit, how = splitting.units(identity, split), split if split in splitting.UNITS else "configuration"
-    classes = splitting.permute(problem.classes, unit, np.random.default_rng([seed, 1, number]))
-    part = splitting.make(identity, classes, how, 1, seed + 1 + number)[0]
+    how = split if split in splitting.RANDOM else "scenario"
+    classes = splitting.permute(identity, problem.classes, problem.target, np.random.default_rng([seed, 1, number]))
+    part = splitting.make(identity, classes, how, 1, seed + 1 + number, problem.target)[0]
     relabelled = problem.relabelled(classes)
     return fit_and_score(relabelled, model, setting, "all", part.train, part.test, seed).network
 
@@ -204,7 +217,7 @@ def evaluate(
     models: Sequence[str] = tuple(MODELS),
     features: Sequence[str] = FEATURES,
     observables: Sequence[str] = ("all", "weight", "activation", "change"),
-    split: str = "configuration",
+    split: str = "scenario",
     target: str = "rule",
     permute_labels: int = 0,
     n_splits: int = 10,
@@ -219,7 +232,7 @@ def evaluate(
         models: names in `models.MODELS`.
         features: feature sets to choose among, transforms joined by "+".
         observables: "all" and observables of the dataset; the loss and accuracy curves alone are always added.
-        split: configuration, network, paper (rows), or a property of the networks to hold out, one value at a time.
+        split: scenario, strict, network, paper (rows), or a property of the networks to hold out, one value at a time.
         target: the property to name: rule, pathway, update, …
         permute_labels: how many times to repeat with permuted labels, with the selected model and settings.
         n_splits: random splits; held-out properties have one per value.
@@ -227,11 +240,14 @@ def evaluate(
         sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
 
     Returns:
-        The report as it is written to JSON. Scores are balanced accuracies, mean and s.e.m. over splits:
-        {split, target, electrode, sampling, chance, selected: {model, features, parameters},
-        models: {name: {observables: {layer: {mean, sem}, network: {mean, sem}}}},
+        The report as it is written to JSON. Scores are balanced accuracies over splits, with a 95 % interval, mean ± reach, which
+        held-out values do not have:
+        {split, seed, caution (why its number is biased, or empty), target, design (how classes share scenarios, where not all
+        do), electrode, sampling, chance, selected: {model, features, parameters},
+        models: {name: {observables: {layer: {mean, sem, reach, low, high}, network: {…}}}},
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
-        folds: {split: {layer, network}} and confusion: {labels, counts} of the selected model on all observables
+        folds: {split: {layer, network, chance (1 / the classes of its test part)}} and
+        confusion: {labels, counts} of the selected model on all observables
         (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
 
     Where the examples exceed this machine's memory they stay on the workers of the cluster that `parallel.on` names (`spread`).
@@ -250,31 +266,38 @@ def evaluate(
     if not observables or permute_labels < 0 or n_splits < 1:
         raise RequestError("evaluate needs at least one observable and one split, and permutations cannot be negative")
     classes = splitting.labels(examples.identity, target)
-    parts = splitting.make(examples.identity, classes, split, n_splits, seed)
+    parts = splitting.make(examples.identity, classes, split, n_splits, seed, target)
     if blocks:
         from classifier.spread import Spread
 
-        problem: Problem = Spread.over(blocks, examples, classes, features)
+        problem: Problem = Spread.over(blocks, examples, target, features)
     else:
-        problem = Problem.of(examples, classes, features)
+        problem = Problem.of(examples, target, features)
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
-    outcomes = run(problem, split, parts, models, features, scored, seed, f"{split} split")
+    outcomes = run(problem, split, parts, models, scored, seed, f"{split} split")
     model, setting = select(outcomes)
     shown = [*dict.fromkeys(observables), CURVE]
     of = {name: [one for one in outcomes if one.model == name] for name in models}
     permuted = permuted_scores(problem, split, model, setting, permute_labels, seed) if permute_labels else []
+    overlap = ratio(problem, split, parts)
     return {
         "split": split,
+        "seed": seed,
+        "caution": splitting.RANDOM[split].caution if split in splitting.RANDOM else "",
         "target": target,
+        "design": Design.of(examples.identity, target).sentence,
         "electrode": examples.electrode,
         "sampling": sampling,
         "chance": 1 / len(problem.labels),
         "selected": {"model": model, "features": setting.features, "parameters": dict(setting.parameters)},
-        "models": {name: {o: summarize([one.scores[o] for one in of[name]]) for o in shown} for name in models},
-        "permuted": mean_and_sem(permuted) if permuted else None,
+        "models": {
+            name: {o: summarize([one.scores[o] for one in of[name]], overlap) for o in shown} for name in models
+        },
+        "permuted": independent(permuted) if permuted else None,
         "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in models},
         "folds": {
-            one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network} for one in of[model]
+            one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network, "chance": chance}
+            for one, chance in zip(of[model], _chances(problem, parts), strict=True)
         },
         "confusion": {
             "labels": list(problem.labels),
@@ -284,6 +307,11 @@ def evaluate(
         "examples": len(examples),
         "left_out": examples.left_out,
     }
+
+
+def _chances(problem: Problem, parts: Sequence[Split]) -> list[float]:
+    """Of each split: a held-out value may lack a class, whose networks have all diverged."""
+    return [1 / len(np.unique(problem.codes[part.test])) for part in parts]
 
 
 def _found(

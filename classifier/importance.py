@@ -20,7 +20,8 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from classifier.artifacts import Model
-from classifier.evaluate import balanced_accuracy, mean_and_sem
+from classifier.evaluate import balanced_accuracy
+from classifier.intervals import independent
 from classifier.parallel import parallel
 from classifier.stored import GROUPINGS
 from classifier.trajectories import DEPTHS, Examples
@@ -132,7 +133,7 @@ class _Judge:
         for repeat in range(self.repeats):
             rng = np.random.default_rng([self.seed, number, repeat])
             found.append(self.scores(permuted(self.test, grouping, name, members, rng)))
-        losses = mean_and_sem([whole[0] - one[0] for one in found])
+        losses = independent([whole[0] - one[0] for one in found])
         accuracy_drop = whole[1] - float(np.mean([one[1] for one in found]))
         row = {"by": grouping, "name": name, "members": ", ".join(members), "size": len(members)}
         return {**row, "importance": losses["mean"], "sem": losses["sem"], "accuracy_drop": accuracy_drop}

@@ -27,7 +27,6 @@ from classifier.convolution import Convolution
 from generator.errors import unknown
 
 FEATURES = ("logdifference+shape", "levels")
-CURVE_FEATURES = "levels+difference"  # of the loss and accuracy curves, the confound reported beside
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 
@@ -101,7 +100,7 @@ def _logistic(columns: Sequence[str], seed: int, quick: bool, C: float) -> Pipel
 
 
 def _forest(
-    columns: Sequence[str], seed: int, quick: bool, trees: str, max_features: str, n_estimators: int
+    columns: Sequence[str], seed: int, quick: bool, trees: str, max_features: str | float, n_estimators: int
 ) -> ClassifierMixin:
     # Random forests choose the best of all thresholds; extremely randomised trees draw one (Geurts et al. 2006).
     kind = {"extra": ExtraTreesClassifier, "random": RandomForestClassifier}[trees]
@@ -112,7 +111,7 @@ def _xgboost(columns: Sequence[str], seed: int, quick: bool, max_depth: int) -> 
     from xgboost import XGBClassifier
 
     return XGBClassifier(
-        n_estimators=15 if quick else 30,
+        n_estimators=40,
         max_depth=max_depth,
         learning_rate=0.4,
         subsample=0.8,
@@ -137,18 +136,18 @@ class _Model:
 
 
 MODELS: dict[str, _Model] = {
-    "svm": _Model(_svm, [{"C": 3e-3}, {"C": 3e-4}]),
-    "logistic": _Model(_logistic, [{"C": 0.1}, {"C": 0.01}]),
+    "svm": _Model(_svm, [{"C": 0.03}, {"C": 3e-3}, {"C": 0.3}, {"C": 5e6}]),  # the last is the paper's largest
+    "logistic": _Model(_logistic, [{"C": 0.1}, {"C": 0.01}, {"C": 1.0}]),
     "forest": _Model(
         _forest,
         [
             {"trees": trees, "max_features": share, "n_estimators": count}
-            for trees, share in (("extra", "sqrt"), ("random", "log2"))
+            for trees, share in (("extra", "sqrt"), ("extra", 0.1), ("random", "log2"))
             for count in (60, 30)
         ],
     ),
     "xgboost": _Model(_xgboost, [{"max_depth": 4}]),
-    "conv": _Model(_conv, [{"weight_decay": 1.0}, {"weight_decay": 0.1}]),
+    "conv": _Model(_conv, [{"weight_decay": 0.1}, {"weight_decay": 1.0}, {"weight_decay": 0.01}]),
 }
 
 

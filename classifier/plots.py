@@ -133,15 +133,18 @@ def confusion(counts: NDArray[np.intp], labels: Sequence[str], title: str) -> Fi
 
 
 def accuracy(models: Mapping[str, Mapping[str, Any]], chance: float, level: str = "network") -> Figure:
-    """Accuracy by observable, a bar per model with its s.e.m. over splits; a line at chance."""
+    """Accuracy by observable, a bar per model with its 95 % interval; a line at chance."""
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes = figure.subplots()
     names = list(next(iter(models.values())))
     width = 0.8 / len(models)
     for number, (model, scores) in enumerate(models.items()):
         x = np.arange(len(names)) + (number - (len(models) - 1) / 2) * width
-        mean, sem = ([scores[name][level][key] for name in names] for key in ("mean", "sem"))
-        axes.bar(x, mean, width * 0.92, yerr=sem, color=PALETTE[number], label=model, error_kw={"linewidth": 1})
+        mean, low, high = (
+            np.array([scores[name][level][key] for name in names], dtype=float) for key in ("mean", "low", "high")
+        )
+        reach = np.nan_to_num([mean - low, high - mean])  # none where there is no interval
+        axes.bar(x, mean, width * 0.92, yerr=reach, color=PALETTE[number], label=model, error_kw={"linewidth": 1})
     axes.axhline(chance, color="black", linestyle="--", linewidth=1, label="chance")
     axes.set_xticks(range(len(names)), [OBSERVABLE_NAMES.get(name, name) for name in names])
     axes.set_ylabel(f"balanced accuracy per {level}", fontsize=9)

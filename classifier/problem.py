@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import features as feature_names
-from classifier.features import TrajectoryFeatures, inputs
-from classifier.models import CURVE_FEATURES, Setting, fit_all, log_scores
-from classifier.splits import Rows
+from classifier.features import TrajectoryFeatures, inputs, suited
+from classifier.models import Setting, fit_all, log_scores
+from classifier.splits import Rows, labels
 from classifier.trajectories import CURVES, Examples
 
-CURVE = "accuracy"  # the classifier that sees the loss and accuracy curves alone: the confound
+CURVE = "accuracy"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
+CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
 CHUNK = 4096  # examples whose features are computed at a time
 
 
@@ -27,7 +28,8 @@ class Problem:
     Transforms work on one example at a time, so computing them before splitting leaks nothing.
 
     Attributes:
-        tables, names: for every feature set, and for the curves, the table and the names of its columns.
+        target: the property to name; `labels`: its classes; `codes`: (examples,) their numbers.
+        tables, names: for every feature set, of statistics and of curves, the table and the names of its columns.
         places: for every feature set and observable, which of these columns are made of the observable, or the depth.
         elsewhere: whether the tables are, so that only one classifier is trained at a time.
     """
@@ -35,36 +37,42 @@ class Problem:
     elsewhere: ClassVar[bool] = False
 
     examples: Examples
+    target: str
     labels: tuple[str, ...]
     codes: NDArray[np.intp]
-    tables: dict[str, NDArray[np.float32]]
-    names: dict[str, NDArray[np.object_]]
+    tables: dict[tuple[str, bool], NDArray[np.float32]]
+    names: dict[tuple[str, bool], NDArray[np.object_]]
     places: dict[str, dict[str, NDArray[np.intp]]]
 
     @classmethod
-    def of(cls, examples: Examples, classes: NDArray[np.str_], features: Iterable[str]) -> Problem:
-        """Number the classes and compute the tables of these features, and of the curves."""
-        features = [*features, CURVE]
-        labels, codes = np.unique(classes, return_inverse=True)
+    def of(cls, examples: Examples, target: str, features: Iterable[str]) -> Problem:
+        """Number the classes and compute the tables of these features, of statistics and of curves."""
         names, places = described(examples, features)
-        tables = {name: feature_table(examples, name) for name in features}
-        return cls(examples, tuple(str(label) for label in labels), codes.astype(np.intp), tables, names, places)
+        tables = {(name, curves): feature_table(examples, name, curves) for name, curves in names}
+        return cls(examples, target, *numbered(labels(examples.identity, target)), tables, names, places)
 
     def relabelled(self, classes: NDArray[np.str_]) -> Problem:
-        """The same examples with other classes."""
+        """The same examples with the classes dealt out otherwise."""
         codes = np.searchsorted(self.labels, classes).astype(np.intp)
         return replace(self, codes=codes)
 
+    def retargeted(self, target: str) -> Problem:
+        """The same tables with another property to name. Raises RequestError if it does not vary."""
+        names, codes = numbered(labels(self.examples.identity, target))
+        return replace(self, target=target, labels=names, codes=codes)
+
+    def candidates(self, observable: str) -> list[str]:
+        """The feature sets to choose among."""
+        return [name for name, curves in self.names if curves == (observable == CURVE)]
+
     def table(self, features: str, observable: str) -> NDArray[np.float32]:
         """(examples, features) of one observable, or "all", or the curves alone."""
-        if observable == CURVE:
-            return self.tables[CURVE]
-        table = self.tables[features]
-        return table if observable == "all" else table[:, self.places[features][observable]]
+        table = self.tables[features, observable == CURVE]
+        return table if observable in ("all", CURVE) else table[:, self.places[features][observable]]
 
     def columns(self, features: str, observable: str) -> list[str]:
         """The names of that table's columns."""
-        names = self.names[CURVE if observable == CURVE else features]
+        names = self.names[features, observable == CURVE]
         return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
 
     def fit(
@@ -91,34 +99,45 @@ class Problem:
         return np.asarray(self.labels)[self.codes]
 
 
-def _transformer(examples: Examples, features: str) -> TrajectoryFeatures:
+def numbered(classes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """The classes, sorted, and (examples,) the number of each example's."""
+    names, codes = np.unique(classes, return_inverse=True)
+    return tuple(str(name) for name in names), codes.astype(np.intp)
+
+
+def _transformer(examples: Examples, features: str, curves: bool) -> TrajectoryFeatures:
     """Fitted to read what `_read` gives it."""
-    curves = features == CURVE
     statistics = CURVES if curves else tuple(examples.statistics)
-    transformer = TrajectoryFeatures(CURVE_FEATURES if curves else features, statistics, examples.checkpoints)
-    return transformer.fit(_read(examples.rows(np.arange(0)), features))
+    transformer = TrajectoryFeatures(features, statistics, examples.checkpoints)
+    return transformer.fit(_read(examples.rows(np.arange(0)), curves))
 
 
-def _read(examples: Examples, features: str) -> NDArray[np.float32]:
-    return examples.curves if features == CURVE else inputs(examples)
+def _read(examples: Examples, curves: bool) -> NDArray[np.float32]:
+    return examples.curves if curves else inputs(examples)
 
 
-def feature_table(examples: Examples, features: str) -> NDArray[np.float32]:
-    """(examples, features) of a feature set, or of the curves if that is `CURVE`."""
-    transformer = _transformer(examples, features)
+def feature_table(examples: Examples, features: str, curves: bool = False) -> NDArray[np.float32]:
+    """(examples, features) of a feature set, of the statistics or of the curves."""
+    transformer = _transformer(examples, features, curves)
     table = np.empty((len(examples), len(transformer.get_feature_names_out())), dtype=np.float32)
     for start in range(0, len(examples), CHUNK):  # in float64 all at once would take three times the memory
         rows = slice(start, start + CHUNK)
-        table[rows] = transformer.transform(_read(examples.rows(np.arange(len(examples))[rows]), features))
+        table[rows] = transformer.transform(_read(examples.rows(np.arange(len(examples))[rows]), curves))
     return table
 
 
 def described(
     examples: Examples, features: Iterable[str]
-) -> tuple[dict[str, NDArray[np.object_]], dict[str, dict[str, NDArray[np.intp]]]]:
-    """The names of the columns of each feature table, and their places by observable. Looks at no value."""
-    names = {name: _transformer(examples, name).get_feature_names_out() for name in features}
-    return names, {name: _places(examples, names[name]) for name in names if name != CURVE}
+) -> tuple[dict[tuple[str, bool], NDArray[np.object_]], dict[str, dict[str, NDArray[np.intp]]]]:
+    """The names of the columns of each feature table, of statistics and curves, and the former's places by observable.
+
+    Looks at no value.
+    """
+    features = list(dict.fromkeys(features))
+    of_curves = dict.fromkeys([*features, suited(CURVE_FEATURES, examples.checkpoints)])
+    kinds = [(name, False) for name in features] + [(name, True) for name in of_curves]
+    names = {kind: _transformer(examples, *kind).get_feature_names_out() for kind in kinds}
+    return names, {name: _places(examples, of) for (name, curves), of in names.items() if not curves}
 
 
 def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:

@@ -31,6 +31,7 @@ from classifier.tables import (
     final_accuracy_rows,
     importance_rows,
     markdown,
+    seed_rows,
     sentence,
     show,
     split_rows,
@@ -43,23 +44,32 @@ from generator.errors import RequestError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MODELS = ("svm", "logistic", "forest", "xgboost")  # the convolution would add half a minute of one core
-OTHER_SPLITS = ("network", "architecture", "task", "paper")
+OTHER_SPLITS = ("strict", "architecture", "task", "network", "paper")
 N_SPLITS = 10
-OTHER_N_SPLITS = 3  # of the random ones among them
+OTHER_N_SPLITS = 5  # of the random ones among them
+SEEDS = 5  # of the headline's splits
 TOP = 10
 PICTURES = ("accuracy.png", "confusion.png", "importance.png", "trajectories.png")
 
 
 def _sections(
-    headline: dict[str, Any], others: Sequence[dict[str, Any]], card: Card, ranked: pd.DataFrame, networks: pd.DataFrame
+    headline: dict[str, Any],
+    seeds: Sequence[dict[str, Any]],
+    others: Sequence[dict[str, Any]],
+    card: Card,
+    ranked: pd.DataFrame,
+    without: pd.DataFrame,
+    networks: pd.DataFrame,
 ) -> dict[str, Rows]:
     """The tables by title."""
     kind = f"{headline['split']} split, target {headline['target']}, chance {headline['chance']:.2f}"
+    rankings = importance_rows(ranked, without)
     return {
         f"Accuracy per network ({kind})": accuracy_rows(headline, "network"),
         f"Accuracy per layer ({kind})": accuracy_rows(headline, "layer"),
+        f"The headline with other seeds of splits ({card.model}, all observables)": seed_rows([headline, *seeds]),
         f"Other splits ({card.model}, all observables)": split_rows([headline, *others]),
-        f"The {len(ranked)} clusters of statistics that matter most to the {card.model}": importance_rows(ranked),
+        f"The {len(ranked)} clusters of statistics on which the {card.model} relies most, and what it loses without": rankings,
         "Median final probe accuracy at learning-rate multiplier 1": final_accuracy_rows(networks),
         "Networks by status": status_rows(networks),
     }
@@ -68,10 +78,11 @@ def _sections(
 def _document(headline: dict[str, Any], card: Card, sections: dict[str, Rows]) -> str:
     """results.md."""
     lines = [
-        f"{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean ± s.e.m. over "
-        f"splits; features and hyperparameters were chosen inside the training part of every split. {sentence(headline)}"
+        f"{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} splits ± half "
+        f"of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
+        f"{sentence(headline)} {headline['design']}".rstrip()
     ]
-    after = {0: "accuracy.png", 1: "confusion.png", 3: "importance.png"}
+    after = {0: "accuracy.png", 1: "confusion.png", 4: "importance.png"}
     for place, (title, rows) in enumerate(sections.items()):
         lines += [f"### {title}", markdown(rows)]
         if place in after:
@@ -107,8 +118,8 @@ def report(
 ) -> Path:
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
-    Writes evaluation.json (the headline: configuration split, rule), splits.json (the other splits, selected model),
-    results.md, four PNGs, and the trained model in `<dataset>/report/model/`.
+    Writes evaluation.json (the headline: scenario split, rule), seeds.json and splits.json (other seeds of its splits, and other
+    splits, selected model), results.md, four PNGs, and the trained model in `<dataset>/report/model/`.
 
     Args:
         dataset: a local dataset directory.
@@ -123,16 +134,19 @@ def report(
     folder = Path(dataset) / "report"
     headline = evaluate(examples, tuple(models), FEATURES, permute_labels=permute_labels, n_splits=N_SPLITS, seed=seed)
     model = headline["selected"]["model"]
+    seeds = [
+        evaluate(examples, [model], FEATURES, ["all"], n_splits=N_SPLITS, seed=seed + more) for more in range(1, SEEDS)
+    ]
     others = []
     for split in OTHER_SPLITS:
-        if split in splitting.UNITS or examples.identity[split].nunique() > 1:
+        if split in splitting.RANDOM or examples.identity[split].nunique() > 1:
             try:
                 others.append(evaluate(examples, [model], FEATURES, ["all"], split, n_splits=OTHER_N_SPLITS, seed=seed))
             except RequestError as error:  # a split that this dataset is too small or too uneven for
                 Console(stderr=True).print(f"left out: {error}", highlight=False)
     card = train(examples, folder / "model", model, FEATURES, seed=seed)
     ranking = importance(folder / "model", "statistic", None)
-    ranked = ranking.head(TOP)
+    ranked, without = ranking.head(TOP), importance(folder / "model", "statistic", None, "refit")
 
     classes = splitting.labels(examples.identity, headline["target"])
     shown, condition = _one_condition(examples.identity)
@@ -155,8 +169,9 @@ def report(
     for name, figure in pictures.items():
         (folder / name).write_bytes(plots.save(figure))
     (folder / "evaluation.json").write_text(json.dumps(headline, indent=1) + "\n")
+    (folder / "seeds.json").write_text(json.dumps(seeds, indent=1) + "\n")
     (folder / "splits.json").write_text(json.dumps(others, indent=1) + "\n")
-    sections = _sections(headline, others, card, ranked, networks)
+    sections = _sections(headline, seeds, others, card, ranked, without, networks)
     (folder / "results.md").write_text(_document(headline, card, sections))
     console = Console()
     for title, rows in sections.items():

@@ -25,7 +25,7 @@ from generator.errors import RequestError, unknown
 from generator.schema import DatasetError, header
 
 N_SPLITS = 5
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)

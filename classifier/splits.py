@@ -1,32 +1,52 @@
-"""Splits into a training and a test part that never share a unit, balanced over the classes.
+"""Splits into a training and a test part that share no unit, balanced over the classes.
 
-The unit is what must not fall on both sides: the configuration (the headline: networks that differ only in their seeds
-are near-copies), the network, or, for comparison with the paper only, the single row, where layers of one network leak.
-A held-out property of the networks (a task, say) tests on one of its values after training on all the others.
+| split | what stays on one side | the test part is new in |
+|---|---|---|
+| `scenario` (the headline) | a scenario with all its seeds, under every class (`scenarios`) | its scenarios |
+| `strict` | scenarios, and model seeds | its scenarios and its initial weights |
+| a property, such as `task` | one of its values | that value |
+| `network`, `paper` | a network; a (network, layer) row | nothing that matters: they are biased or leak, and say so |
 
-Balanced means: every class gives as many units as the rarest one has, drawn afresh for each split, a quarter of them
-(rounded, at least one) to the test part; the surplus of the commoner classes is left out.
+A quarter of the units is the test part. In training, networks of the commoner classes are left out at random until all
+classes have as many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classifier.trajectories import IDENTITY
+from classifier.scenarios import PROPERTIES, scenarios
 from generator.errors import RequestError, unknown
-from generator.schema import NETWORKS
 
-UNITS = {"configuration": "configuration", "network": "network_id", "paper": None}
-TEST_SHARE = 0.25
-FEWEST_UNITS = 4  # per class: one to test, and three to choose settings on
-PROPERTIES = tuple(name for name in NETWORKS.names if name in IDENTITY and name not in ("network_id", "configuration"))
+TESTED = 4  # one unit in so many is tested
+FEWEST_UNITS = 4  # that hold a class: one to test, and three to choose settings on
+TRIES = 100  # to draw parts that hold every class
 
 Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of random splits: what its test networks are new in, and, if it is not honest, why."""
+
+    news: str
+    caution: str = ""
+
+
+RANDOM = {
+    "scenario": Kind("scenarios it has not seen"),
+    "strict": Kind("scenarios and model seeds it has not seen"),
+    "network": Kind(
+        "networks it has not seen",
+        "is biased: its scenario is in training, under the same rule and the others",
+    ),
+    "paper": Kind("layers it has not seen", "leaks: other layers of the same network are in training"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,11 @@ class Split:
     name: str
     train: Rows
     test: Rows
+
+
+def news(split: str) -> str:
+    """What the test networks of a split are new in, as in "accuracy on …"."""
+    return RANDOM[split].news if split in RANDOM else f"a {split} it has not seen"
 
 
 def labels(identity: pd.DataFrame, target: str) -> NDArray[np.str_]:
@@ -48,102 +73,174 @@ def labels(identity: pd.DataFrame, target: str) -> NDArray[np.str_]:
     return classes
 
 
-def units(identity: pd.DataFrame, split: str) -> NDArray[np.intp]:
-    """(examples,) the number of the unit that each example belongs to."""
-    column = UNITS.get(split, "configuration")
-    return np.arange(len(identity)) if column is None else pd.factorize(identity[column])[0].astype(np.intp)
+def units(identity: pd.DataFrame, split: str, target: str) -> NDArray[np.intp]:
+    """(examples,) the number of the unit that each example belongs to; under a held-out property, of its scenario."""
+    if split == "paper":
+        return np.arange(len(identity))
+    return _networks(identity) if split == "network" else scenarios(identity, target)
 
 
 def make(
-    identity: pd.DataFrame, classes: NDArray[np.str_], split: str, n_splits: int = 10, seed: int = 0
+    identity: pd.DataFrame,
+    classes: NDArray[np.str_],
+    split: str,
+    n_splits: int = 10,
+    seed: int = 0,
+    target: str = "rule",
 ) -> list[Split]:
     """The splits named `split`: `n_splits` random ones, or one per value of a held-out property.
 
     Args:
         identity: the examples' identity table.
-        classes: (examples,) the class of every example.
-        split: configuration, network, paper, or a property to hold out.
+        classes: (examples,) the class of every example: `labels(identity, target)`, or those permuted.
+        split: scenario, strict, network, paper, or a property to hold out.
+        target: what the classes are of, and so no part of a scenario.
 
     Raises:
-        RequestError: an unknown split, a class spread over one unit, or too few units per class.
+        RequestError: an unknown split, too few units that hold a class, or no second model seed for `strict`.
     """
-    unit = units(identity, split)
-    if split in UNITS:
-        of_unit = _class_of_unit(unit, classes, split)
-        _check_count(of_unit, UNITS[split] or "row", FEWEST_UNITS)
+    unit = units(identity, split, target)
+    member = unit if split == "paper" else _networks(identity)
+    if split in RANDOM:
+        _check_count(unit, classes, _named(split), FEWEST_UNITS)
+        seeds = _seeds(identity) if split == "strict" else None
         return [
-            _random(f"{number}", unit, of_unit, np.random.default_rng([seed, number])) for number in range(n_splits)
+            _random(f"{number}", unit, seeds, member, classes, np.random.default_rng([seed, number]))
+            for number in range(n_splits)
         ]
     if split not in PROPERTIES:
-        raise unknown("split", split, {*UNITS, *PROPERTIES})
-    return _held_out(identity[split].astype(str).to_numpy(dtype=str), unit, classes, split, seed)
+        raise unknown("split", split, [*RANDOM, *PROPERTIES])
+    return _held_out(identity[split].astype(str).to_numpy(dtype=str), unit, member, classes, split, seed)
 
 
 def inner_folds(
-    identity: pd.DataFrame, classes: NDArray[np.str_], train: Rows, split: str, n_folds: int, seed: int
+    identity: pd.DataFrame,
+    classes: NDArray[np.str_],
+    train: Rows,
+    split: str,
+    n_folds: int,
+    seed: int,
+    target: str = "rule",
 ) -> list[tuple[Rows, Rows]]:
-    """Folds of a training part, (fit, score) row numbers each, whose sides share no unit.
+    """Folds of a training part, (fit, score) row numbers each, which keep apart what the split keeps apart.
 
-    The units of each class are dealt out in turn, so classes stay balanced. Under a held-out property the folds hold
-    out values of it too, if every class is left to train on in each.
+    Under a held-out property the folds hold out values of it, if every class is left to train on in each; else scenarios.
+    Under `strict` they hold out model seeds, too, if there is more than one.
     """
     rng = np.random.default_rng([seed, len(train)])
+    inside = identity.iloc[train]
     if split in PROPERTIES:
-        unit = pd.factorize(identity[split].iloc[train])[0].astype(np.intp)
-        folds = _deal(unit, np.zeros(len(train)), train, n_folds, rng)
-        if len(folds) > 1 and all(set(classes[fit]) == set(classes[train]) for fit, _ in folds):
-            return folds
-    return _deal(units(identity, split)[train], classes[train], train, n_folds, rng)
+        folds = _deal(pd.factorize(inside[split])[0], np.zeros(len(train), dtype=str), n_folds, rng)
+        if folds.max() > 0 and all(set(classes[train[folds != k]]) == set(classes[train]) for k in np.unique(folds)):
+            return [(train[folds != k], train[folds == k]) for k in np.unique(folds)]
+    folds = _deal(units(inside, split, target), classes[train], n_folds, rng)
+    if split == "strict" and inside["model_seed"].nunique() > 1:
+        seeds = _deal(pd.factorize(inside["model_seed"])[0], np.zeros(len(train), dtype=str), n_folds, rng)
+        pairs = (
+            [(folds != k) & (seeds != k) for k in np.unique(folds)],
+            [(folds == k) & (seeds == k) for k in np.unique(folds)],
+        )
+        if all(set(classes[train[side]]) == set(classes[train]) for sides in pairs for side in sides):
+            return [(train[fit], train[held]) for fit, held in zip(*pairs, strict=True)]
+    return [(train[folds != k], train[folds == k]) for k in np.unique(folds)]
 
 
-def _deal(
-    unit: NDArray[np.intp], stratum: NDArray[Any], train: Rows, n_folds: int, rng: np.random.Generator
-) -> list[tuple[Rows, Rows]]:
-    """Deal the units of each stratum to the folds in turn; (fit, score) rows of each fold."""
-    fold_of_unit = np.full(unit.max() + 1, -1)
-    for one in np.unique(stratum):
-        members = rng.permutation(np.unique(unit[stratum == one]))
-        fold_of_unit[members] = np.arange(len(members)) % n_folds
-    fold = fold_of_unit[unit]
-    return [(train[fold != k], train[fold == k]) for k in np.unique(fold)]
+def permute(
+    identity: pd.DataFrame, classes: NDArray[np.str_], target: str, rng: np.random.Generator
+) -> NDArray[np.str_]:
+    """The classes exchanged among the networks of each scenario: all layers of a network get the same permuted class.
+
+    Exchanged among all, the classes would no longer be balanced within scenarios, and a split whose bias that balance makes
+    would pass the test. Where no scenario holds two classes, whole scenarios exchange theirs.
+    """
+    network, unit = _networks(identity), scenarios(identity, target)
+    numbers, first, row_of = np.unique(network, return_index=True, return_inverse=True)
+    old, place = classes[first], unit[first]
+    if len(np.unique(np.stack([place, np.unique(old, return_inverse=True)[1]]), axis=1).T) == len(np.unique(place)):
+        starts, of = np.unique(place, return_index=True, return_inverse=True)[1:]
+        return old[starts][rng.permutation(len(starts))][of][row_of]
+    shuffled = rng.permutation(len(numbers))
+    new = np.empty_like(old)
+    new[np.argsort(place, kind="stable")] = old[shuffled[np.argsort(place[shuffled], kind="stable")]]
+    return new[row_of]
 
 
-def permute(classes: NDArray[np.str_], unit: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.str_]:
-    """The classes dealt out anew among the units: all rows of a unit get the same permuted class."""
-    numbers, first, row_of = np.unique(unit, return_index=True, return_inverse=True)
-    return classes[first][rng.permutation(len(numbers))][row_of]
+def ratio(parts: Sequence[Split], unit: NDArray[np.intp]) -> float:
+    """Tested units per trained one, on average over the splits."""
+    return float(np.mean([len(np.unique(unit[part.test])) / len(np.unique(unit[part.train])) for part in parts]))
 
 
-def _class_of_unit(unit: NDArray[np.intp], classes: NDArray[np.str_], split: str) -> pd.Series:
-    table = pd.DataFrame({"unit": unit, "class": classes}).drop_duplicates()
-    if table["unit"].duplicated().any():
-        raise RequestError(f"the {split} split cannot be used for this target: it differs within one {split}")
-    return table.set_index("unit")["class"]
+def _networks(identity: pd.DataFrame) -> NDArray[np.intp]:
+    return pd.factorize(identity["network_id"])[0].astype(np.intp)
 
 
-def _check_count(of_unit: pd.Series, unit: str, fewest: int, where: str = "") -> None:
-    counts = of_unit.value_counts().sort_index()
+def _named(split: str) -> str:
+    return {"network": "network", "paper": "row"}.get(split, "scenario")
+
+
+def _check_count(unit: NDArray[np.intp], classes: NDArray[np.str_], name: str, fewest: int, where: str = "") -> None:
+    counts = pd.DataFrame({"unit": unit, "class": classes}).drop_duplicates()["class"].value_counts().sort_index()
     if counts.min() < fewest:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items())
-        unit = unit.removesuffix("_id")
-        raise RequestError(f"too few {unit}s per class{where}: at least {fewest} are needed, found {found}")
+        found = ", ".join(f"{one} {count}" for one, count in counts.items())
+        raise RequestError(f"too few {name}s per class{where}: at least {fewest} are needed, found {found}")
 
 
-def _draw(of_unit: pd.Series, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """For each class as many units as the rarest has, in random order."""
-    count = of_unit.value_counts().min()
-    return [rng.permutation(of_unit.index[of_unit == one].to_numpy())[:count] for one in np.unique(of_unit)]
+def _seeds(identity: pd.DataFrame) -> NDArray[np.intp]:
+    seeds = pd.factorize(identity["model_seed"])[0].astype(np.intp)
+    if seeds.max() < 1:
+        raise RequestError(
+            "the strict split holds out model seeds, and all networks have the same one: give the spec seeds = 2 or more"
+        )
+    return seeds
 
 
-def _random(name: str, unit: NDArray[np.intp], of_unit: pd.Series, rng: np.random.Generator) -> Split:
-    drawn = _draw(of_unit, rng)
-    tested = max(1, round(TEST_SHARE * len(drawn[0])))
-    test, train = (np.concatenate([part[side] for part in drawn]) for side in (slice(tested), slice(tested, None)))
-    return Split(name, np.flatnonzero(np.isin(unit, train)), np.flatnonzero(np.isin(unit, test)))
+def _held_in(unit: NDArray[np.intp], classes: NDArray[np.str_]) -> pd.Series:
+    """For every unit, by its number, the classes that it holds, as one word."""
+    table = pd.DataFrame({"unit": unit, "class": classes}).drop_duplicates().sort_values("class")
+    return table.groupby("unit")["class"].agg("\0".join)
+
+
+def _random(
+    name: str,
+    unit: NDArray[np.intp],
+    seeds: NDArray[np.intp] | None,
+    member: NDArray[np.intp],
+    classes: NDArray[np.str_],
+    rng: np.random.Generator,
+) -> Split:
+    """One unit in four to the test part, alike from units that hold the same classes."""
+    held = _held_in(unit, classes)
+    for _ in range(TRIES):
+        shuffled = held.sample(frac=1, random_state=rng)
+        ordered = shuffled.sort_values(kind="stable").index.to_numpy()
+        test = np.isin(unit, ordered[rng.integers(TESTED) :: TESTED])
+        train = ~test
+        if seeds is not None:
+            drawn = rng.permutation(seeds.max() + 1)
+            tested = np.isin(seeds, drawn[: max(1, round(len(drawn) / TESTED))])
+            test, train = test & tested, train & ~tested
+        if all(set(classes[side]) == set(classes) for side in (test, train)):
+            return Split(name, _balanced(np.flatnonzero(train), member, classes, rng), np.flatnonzero(test))
+    raise RequestError(
+        "the classes are too unevenly spread over the scenarios: no split leaves all of them on both sides"
+    )
+
+
+def _balanced(rows: Rows, member: NDArray[np.intp], classes: NDArray[np.str_], rng: np.random.Generator) -> Rows:
+    """The rows of as many members of each class as the rarest has."""
+    drawn = [rng.permutation(np.unique(member[rows][classes[rows] == one])) for one in np.unique(classes[rows])]
+    fewest = min(map(len, drawn))
+    kept = np.concatenate([each[:fewest] for each in drawn])
+    return rows[np.isin(member[rows], kept)]
 
 
 def _held_out(
-    values: NDArray[np.str_], unit: NDArray[np.intp], classes: NDArray[np.str_], split: str, seed: int
+    values: NDArray[np.str_],
+    unit: NDArray[np.intp],
+    member: NDArray[np.intp],
+    classes: NDArray[np.str_],
+    split: str,
+    seed: int,
 ) -> list[Split]:
     known = np.unique(values)
     if len(known) < 2:
@@ -156,8 +253,15 @@ def _held_out(
             raise RequestError(
                 f"without {split} {str(value)!r} no example of class {str(missing[0])!r} is left to train on"
             )
-        of_unit = _class_of_unit(unit[inside], classes[inside], split)
-        _check_count(of_unit, "configuration", FEWEST_UNITS - 1, f" without {split} {str(value)!r}")
-        train = np.concatenate(_draw(of_unit, np.random.default_rng([seed, number])))
-        found.append(Split(str(value), np.flatnonzero(np.isin(unit, train) & inside), np.flatnonzero(~inside)))
+        _check_count(unit[inside], classes[inside], "scenario", FEWEST_UNITS - 1, f" without {split} {str(value)!r}")
+        train = _balanced(np.flatnonzero(inside), member, classes, np.random.default_rng([seed, number]))
+        found.append(Split(str(value), train, np.flatnonzero(~inside)))
     return found
+
+
+def _deal(
+    unit: NDArray[np.intp], stratum: NDArray[np.str_], n_folds: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The fold of each row: the units are dealt out in turn, those that hold the same strata one after the other."""
+    held = _held_in(unit, stratum).sample(frac=1, random_state=rng).sort_values(kind="stable")
+    return pd.Series(np.arange(len(held)) % n_folds, held.index)[unit].to_numpy(dtype=np.intp)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from classifier import sampling as samplings
 from classifier.models import Setting, build, log_scores
 from classifier.parallel import client as current
-from classifier.problem import CURVE, Problem, described, feature_table
-from classifier.splits import Rows
+from classifier.problem import CURVE, Problem, described, feature_table, numbered
+from classifier.splits import Rows, labels
 from classifier.trajectories import Examples, load, survey
 from generator.errors import RequestError
 
@@ -65,16 +65,13 @@ class Spread(Problem):
     elsewhere: ClassVar[bool] = True
 
     @classmethod
-    def over(
-        cls, blocks: Sequence[Any], examples: Examples, classes: NDArray[np.str_], features: Iterable[str]
-    ) -> Spread:
+    def over(cls, blocks: Sequence[Any], examples: Examples, target: str, features: Iterable[str]) -> Spread:
         """Of the examples that `place` left on workers."""
-        labels, codes = np.unique(classes, return_inverse=True)
-        names, places = described(examples, [*features, CURVE])
+        classes, codes = numbered(labels(examples.identity, target))
+        names, places = described(examples, features)
         sizes = current().gather([current().submit(len, block) for block in blocks])
         starts = tuple(np.concatenate([[0], np.cumsum(sizes)]).tolist())
-        known = tuple(str(label) for label in labels)
-        return cls(examples, known, codes.astype(np.intp), {}, names, places, tuple(blocks), starts)
+        return cls(examples, target, classes, codes, {}, names, places, tuple(blocks), starts)
 
     def fit(
         self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
@@ -135,16 +132,17 @@ class Spread(Problem):
     def _table(self, block: Any, features: str, observable: str, rows: Rows) -> Any:
         """On a worker: the features of some rows of a block."""
         columns = None if observable in ("all", CURVE) else self.places[features][observable]
-        key = CURVE if observable == CURVE else features
-        return current().submit(_table, block, key, columns, rows, pure=False)
+        return current().submit(_table, block, features, observable == CURVE, columns, rows, pure=False)
 
 
 def _itself(classifier: Any) -> Any:
     return classifier
 
 
-def _table(block: Examples, features: str, columns: NDArray[np.intp] | None, rows: Rows) -> NDArray[np.float32]:
-    table = feature_table(block.rows(rows), features)
+def _table(
+    block: Examples, features: str, curves: bool, columns: NDArray[np.intp] | None, rows: Rows
+) -> NDArray[np.float32]:
+    table = feature_table(block.rows(rows), features, curves)
     return table if columns is None else np.ascontiguousarray(table[:, columns])
 
 

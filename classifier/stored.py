@@ -15,7 +15,8 @@ from generator.errors import RequestError, unknown
 
 MODEL_VERSION = 2
 GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
-METHODS = {"permutation": "nats", "impurity": "share", "shap": "log odds"}  # of importance, and the unit of each
+# of importance, and the unit of each: what the model relies on, what it cannot do without, and what its trees say of themselves
+METHODS = {"permutation": "nats", "refit": "nats", "impurity": "share", "shap": "log odds"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def importance(
         model: directory of a model.
         by: statistic (in clusters), observable, function, depth or checkpoint.
         top: how many; None for all.
-        method: permutation (every model), impurity (forests) or shap (xgboost); `importance` and `attribution` say what
-            they are. The last two know nothing by depth.
+        method: permutation or refit (every model), impurity (forests) or shap (xgboost); `importance`, `refit` and
+            `attribution` say what they are. Refit knows statistics and observables alone, the last two nothing by depth.
 
     Raises:
         RequestError: an unknown grouping or method, one that this model lacks, a negative `top`, or no model there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,14 @@ from classifier import splits as splitting
 Rows = list[list[str]]
 
 
-def plus_minus(found: dict[str, float]) -> str:
-    """Mean ± s.e.m."""
-    return f"{found['mean']:.3f} ± {found['sem']:.3f}"
+def plus_minus(found: dict[str, float | None]) -> str:
+    """Mean ± error, where there is one."""
+    return f"{found['mean']:.3f}" + ("" if found["sem"] is None else f" ± {found['sem']:.3f}")
+
+
+def interval(found: dict[str, float | None]) -> str:
+    """Mean ± half of the 95 % interval, where there is one."""
+    return plus_minus({"mean": found["mean"], "sem": found["reach"]})
 
 
 def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
@@ -27,7 +32,7 @@ def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
     header = [f"per {level}", *("loss and accuracy curves alone" if name == "accuracy" else name for name in names)]
     return [
         header,
-        *([model, *(plus_minus(scores[name][level]) for name in names)] for model, scores in models.items()),
+        *([model, *(interval(scores[name][level]) for name in names)] for model, scores in models.items()),
     ]
 
 
@@ -37,24 +42,47 @@ def split_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
     for one in evaluations:
         model = one["selected"]["model"]
         found = one["models"][model]["all"]
-        kind = one["split"] if one["split"] in splitting.UNITS else f"held-out {one['split']}"
+        kind = (
+            one["split"]
+            if one["split"] in splitting.RANDOM
+            else f"held-out {one['split']}, mean of {len(one['folds'])}"
+        )
+        kind += f" ({one['caution']})" if one["caution"] else ""
         chosen = ", ".join(f"{name} ({count})" for name, count in one["chosen"][model].items())
-        rows.append([kind, plus_minus(found["layer"]), plus_minus(found["network"]), chosen])
-        if one["split"] not in splitting.UNITS:
+        rows.append([kind, interval(found["layer"]), interval(found["network"]), chosen])
+        if one["split"] not in splitting.RANDOM:
             rows += [
-                [f"· {value}", f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
+                [_value(value, fold["chance"], one["chance"]), f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
                 for value, fold in one["folds"].items()
             ]
     return rows
 
 
-def importance_rows(table: pd.DataFrame) -> Rows:
-    """Header and a row per cluster of statistics."""
-    rows = [["", "statistics", "loss of log score (nats)", "loss of accuracy per layer"]]
+def _value(name: str, chance: float, usual: float) -> str:
+    """A held-out value, and its chance where it lacks a class."""
+    return f"· {name}" + (f" (chance {chance:.2f})" if chance != usual else "")
+
+
+def importance_rows(table: pd.DataFrame, without: pd.DataFrame) -> Rows:
+    """Header and a row per cluster of statistics: the loss of log score (accuracy per layer) permuted, and trained without it."""
+    rows = [["", "statistics", "permuted: nats (accuracy)", "trained again without: nats (accuracy)"]]
+    refitted = {row["name"]: _loss(row) for row in without.to_dict("records")}
     for place, row in enumerate(table.to_dict("records"), start=1):
-        score = plus_minus({"mean": row["importance"], "sem": row["sem"]})
-        rows.append([str(place), row["members"], score, f"{row['accuracy_drop']:.3f}"])
+        rows.append([str(place), row["members"], _loss(row), refitted.get(row["name"], "")])
     return rows
+
+
+def _loss(row: Mapping[Any, Any]) -> str:
+    """Of log score ± s.e.m., and of accuracy."""
+    return f"{plus_minus({'mean': row['importance'], 'sem': row['sem']})} ({row['accuracy_drop']:.3f})"
+
+
+def seed_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
+    """Header and a row per level: the selected model's score on all observables, for each seed of splits."""
+    model = evaluations[0]["selected"]["model"]
+    header = ["seed of the splits", *(str(one["seed"]) for one in evaluations)]
+    scores = [one["models"][model]["all"] for one in evaluations]
+    return [header, *([f"per {level}", *(interval(one[level]) for one in scores)] for level in ("network", "layer"))]
 
 
 def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
@@ -114,9 +142,14 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
         condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
         title = f"Accuracy per {level} ({evaluation['split']} split, {condition})"
         show(console, title, accuracy_rows(evaluation, level))
-    if evaluation["split"] not in splitting.UNITS:
+    if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
-    console.print(sentence(evaluation), highlight=False)
+    for text in filter(None, (sentence(evaluation), evaluation["design"])):
+        console.print(text, highlight=False)
+    if evaluation["caution"]:
+        console.print(
+            f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.", highlight=False
+        )
 
 
 def recording_sentence(asked: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from classifier import attribution
+from classifier import attribution, refit
 from classifier import splits as splitting
 from classifier.artifacts import Card, Model, digest, load, save, versions
 from classifier.evaluate import check, choose, score
@@ -22,6 +22,7 @@ from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown
 
 LEVELS = ("network", "layer")
+REFITS = 10
 
 
 def train(
@@ -29,12 +30,13 @@ def train(
     out: str | os.PathLike[str],
     model: str = "forest",
     features: Sequence[str] = FEATURES,
-    split: str = "configuration",
+    split: str = "scenario",
     target: str = "rule",
     seed: int = 0,
     electrode: str = "full",
     sampling: str = ALL,
     observables: Sequence[str] = ("all",),
+    refits: int = REFITS,
 ) -> Card:
     """Train one model on the training part of one split, score it and rank its inputs on the test part, and store it.
 
@@ -51,6 +53,7 @@ def train(
         electrode: what is measured with; examples stay as they were measured.
         sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
         observables: those whose statistics the model reads.
+        refits: clusters of statistics without which it is trained again, the highest ranked first; and so for every observable.
 
     Raises:
         RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or `out` cannot be written.
@@ -68,9 +71,9 @@ def train(
     examples = measured(dataset, electrode, sampling).of(observables)
     features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
     classes = splitting.labels(examples.identity, target)
-    part = splitting.make(examples.identity, classes, split, 1, seed)[0]
-    problem = Problem.of(examples, classes, features)
-    setting, _ = choose(problem, model, features, split, part.train, seed)
+    part = splitting.make(examples.identity, classes, split, 1, seed, target)[0]
+    problem = Problem.of(examples, target, features)
+    setting, _ = choose(problem, model, split, part.train, seed)
     classifier = problem.fit(model, [setting], "all", part.train, seed)[0]
 
     training, test = examples.rows(part.train), examples.rows(part.test)
@@ -95,7 +98,10 @@ def train(
     card.scores.update(layer=found.layer, network=found.network, chance=1 / len(problem.labels))
     correlated = clusters(training)
     permutation = measure(fitted, test, problem.codes[part.test], correlated, seed=seed)
-    save(out, fitted, {"permutation": permutation, **attribution.measure(fitted, test, correlated)})
+    importances = {"permutation": permutation, **attribution.measure(fitted, test, correlated)}
+    if refits:
+        importances["refit"] = refit.measure(problem, model, setting, part, permutation, refits, seed)
+    save(out, fitted, importances)
     return card
 
 

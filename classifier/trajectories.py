@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from generator.dataset import Dataset
 from generator.errors import RequestError, unknown
-from generator.schema import IDENTITY_COLUMNS, DatasetError, header
+from generator.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, header
 
 CURVES = ("train_loss", "probe_loss", "probe_accuracy")
 DEPTHS = ("early", "middle", "deep")
@@ -41,7 +41,7 @@ class Examples:
         values: (examples, checkpoints, statistics), float32, in each statistic's own unit; NaN where undefined.
         statistics: the names along the last axis of `values`, each with its parts.
         curves: (examples, checkpoints, 3), float32: the network's training loss, probe loss and probe accuracy.
-        identity: one row per example: network_id, configuration, rule, …, layer, layer_index, depth.
+        identity: one row per example: network_id, rule, …, layer, depth, and the network's settings: pixels, epochs, ….
         left_out: networks without a complete trajectory, per status (diverged, failed).
     """
 
@@ -126,7 +126,7 @@ class Survey:
     """What there is in a dataset before any of it is loaded.
 
     Attributes:
-        networks: of each cohort the complete networks: network_id, layers, checkpoints.
+        networks: of each cohort the complete networks: network_id, checkpoints and settings (layers, pixels, …).
         statistics: their names and parts.
         left_out: other networks, per status.
     """
@@ -161,7 +161,7 @@ def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = Non
     dataset = Dataset(location)
     failed = dataset.failed() if cohorts is None else set()
     cohorts = dataset.complete_in_order() if cohorts is None else cohorts
-    asked = ["network_id", "status", "layers", "checkpoints"]
+    asked = ["network_id", "status", "checkpoints", *SETTINGS]
     networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
     left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
     left_out += Counter(failed=sum(len(each.network_ids) for each in dataset.cohorts() if each.name in failed))
@@ -211,10 +211,21 @@ def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Seq
 
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
     firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
+    identity = pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY})
     return Examples(
         values=np.moveaxis(values[: len(statistics)], 0, -1),
         statistics=statistics,
         curves=np.moveaxis(values[len(statistics) :], 0, -1),
-        identity=pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY}),
+        identity=identity.join(_settings(found), on="network_id"),
         left_out=found.left_out,
     )
+
+
+def _settings(found: Survey) -> pd.DataFrame:
+    """A row of settings per complete network, by network_id."""
+    tables = [table.select(["network_id", *SETTINGS]) for table in found.networks.values()]
+    plain = {
+        name: pa.chunked_array([c for t in tables for c in _strings(t.column(name)).chunks])
+        for name in tables[0].column_names
+    }
+    return pd.DataFrame({name: column.to_pandas() for name, column in plain.items()}).set_index("network_id")

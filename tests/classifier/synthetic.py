@@ -45,6 +45,7 @@ def grid(
             "nonlinearity": "relu",
             "task": "digits" if batch_size == 64 else "photos",
             "objective": "supervised",
+            "curriculum": "digits" if batch_size == 64 else "photos",
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "model_seed": seed,

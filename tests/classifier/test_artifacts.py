@@ -37,7 +37,7 @@ def foreign_function(x: Any) -> Any:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_path: Path, model: str) -> None:
     examples = load(traced)
-    problem = Problem.of(examples, examples.identity["rule"].to_numpy(dtype=str), ["relative+shape"])
+    problem = Problem.of(examples, "rule", ["relative+shape"])
     for parameters in model_grid(model):
         classifier = build(model, parameters, problem.columns("relative+shape", "all"))
         classifier.fit(problem.table("relative+shape", "all"), problem.codes)

@@ -149,7 +149,10 @@ def test_a_groups_shap_is_that_of_its_features_together(boosted: Path, traced: P
 
 
 def test_every_model_has_the_methods_that_suit_it(trained: Path, boosted: Path, traced: Path) -> None:
-    for location, methods in ((trained, {"permutation", "impurity"}), (boosted, {"permutation", "shap"})):
+    for location, methods in (
+        (trained, {"permutation", "refit", "impurity"}),
+        (boosted, {"permutation", "refit", "shap"}),
+    ):
         assert {path.stem.removeprefix("importance_") for path in location.glob("*.parquet")} == methods <= set(METHODS)
     forest = load(trained)
     svm = Model(replace(forest.card, model="svm"), forest.classifier)

@@ -85,11 +85,11 @@ def test_robustness_and_controls_write_json(tmp_path: Path) -> None:
         (["importance", "MODEL", "--by", "unit"], "unknown grouping 'unit'"),
         (
             ["importance", "MODEL", "--method", "gain"],
-            "unknown importance method 'gain'; known: impurity, permutation, shap",
+            "unknown importance method 'gain'; known: impurity, permutation, refit, shap",
         ),
         (
             ["importance", "MODEL", "--method", "shap"],
-            r"\(forest\) has no shap importances; it has: permutation, impurity",
+            r"\(forest\) has no shap importances; it has: permutation, refit, impurity",
         ),
         (
             ["importance", "MODEL", "--method", "impurity", "--by", "depth"],

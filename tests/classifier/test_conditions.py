@@ -50,7 +50,7 @@ def test_a_trace_is_found_where_the_electrode_shows_it(found: pd.DataFrame) -> N
     assert same.loc[["full", LATER, GOOD], "network_mean"].tolist() == [1, 1, 1]
     assert same.loc[DEAF, "network_mean"] < 0.5
     assert same.loc[GOOD, ["network_sem", "layer_mean"]].equals(same.loc["full", ["network_sem", "layer_mean"]])
-    assert np.sum(same.loc[DEAF, "confusion"]) == 3 * 4 * 6  # splits, rules, a quarter of 12 configurations of two
+    assert np.sum(same.loc[DEAF, "confusion"]) == 3 * 4 * 6  # splits, rules, a quarter of 12 scenarios, two seeds
 
 
 def test_transfer_meets_what_it_was_not_trained_on(found: pd.DataFrame) -> None:
@@ -73,7 +73,7 @@ def test_one_condition_is_what_scikit_learn_says(measured: Path) -> None:
     table = np.hstack([table, examples.depth])
     rules = examples.identity["rule"].to_numpy(dtype=str)
     layer, network = [], []
-    for part in splits.make(examples.identity, rules, "configuration", 2, 0):
+    for part in splits.make(examples.identity, rules, "scenario", 2, 0):
         forest = ExtraTreesClassifier(60, max_features="sqrt", random_state=0).fit(table[part.train], rules[part.train])
         shares = pd.DataFrame(np.log((forest.predict_proba(table[part.test]) + 1e-3) / (1 + 4e-3)))
         layer.append(balanced_accuracy_score(rules[part.test], forest.predict(table[part.test])))
@@ -83,7 +83,7 @@ def test_one_condition_is_what_scikit_learn_says(measured: Path) -> None:
         network.append(balanced_accuracy_score(truth, forest.classes_[votes]))
     assert row["layer_mean"] == pytest.approx(np.mean(layer), abs=0.02)  # ties may fall otherwise
     assert row["network_mean"] == pytest.approx(np.mean(network), abs=0.05)
-    assert row["network_sem"] == pytest.approx(np.std(network, ddof=1) / np.sqrt(2), abs=0.05)
+    assert row["network_sem"] == pytest.approx(np.std(network, ddof=1) * np.sqrt(1 / 2 + 1 / 3), abs=0.05)
 
 
 def test_rows_do_not_depend_on_what_else_is_asked(measured: Path) -> None:

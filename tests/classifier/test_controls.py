@@ -50,7 +50,7 @@ def test_what_the_weights_know_performance_does_not(known_to_the_weights: dict[s
         assert (found[name]["chance"], found[name]["networks"]) == (0.25, 96)
     for name in (CURVES_ALONE, f"matched performance, {CURVES_ALONE}"):
         assert found[name]["mean"] == 0.25  # all curves are equal
-    for name in ("permuted labels", "untrained networks"):
+    for name in ("permuted labels", "matched performance, identity alone"):
         assert found[name]["mean"] < 0.5
     assert all(one["meaning"] for one in found.values())
 
@@ -84,12 +84,10 @@ def test_a_dataset_that_allows_little_says_so(tmp_path: Path) -> None:
     assert "architecture instead of rule: nothing to tell apart" in " ".join(none["skipped"])
 
     def rarely(network: Mapping[str, Any]) -> np.ndarray:
-        return curve(network) * (network["learning_rate"] != 1)  # two configurations of each rule
+        return curve(network) * (network["learning_rate"] != 1)  # in two of three scenarios
 
     few = controls(write(tmp_path / "few", networks, curve=rarely, layers=1), **OPTIONS)
-    assert few["skipped"][0].startswith(
-        "matched performance: 8 of 24 networks match within 0.02: too few configurations"
-    )
+    assert few["skipped"][0].startswith("matched performance: 8 of 24 networks match within 0.02: too few scenarios")
     assert not any(name.startswith("matched performance") for name in by_name(few))
 
 

@@ -157,8 +157,8 @@ def test_a_table_of_another_kind_is_refused(columns: list[str], width: int, mess
 
 def test_permuted_labels_give_chance(traced: Path) -> None:
     examples = load(traced)
-    problem = Problem.of(examples, examples.identity["rule"].to_numpy(dtype=str), ["shape"])
-    found = permuted_scores(problem, "configuration", "conv", Setting("shape", {"weight_decay": 1.0}), 20, 0)
+    problem = Problem.of(examples, "rule", ["shape"])
+    found = permuted_scores(problem, "scenario", "conv", Setting("shape", {"weight_decay": 1.0}), 20, 0)
     sem = np.std(found, ddof=1) / np.sqrt(20)
     assert sem < 0.05
     assert abs(np.mean(found) - 1 / len(RULES)) < 2 * sem

@@ -26,7 +26,7 @@ def found(traced: Path) -> dict[str, Any]:
 def test_every_model_finds_the_trace_per_network(found: dict[str, Any]) -> None:
     assert set(found["models"]) == set(MODELS)
     for scores in found["models"].values():
-        assert scores["all"]["network"] == {"mean": 1.0, "sem": 0.0}
+        assert scores["all"]["network"] == {"mean": 1.0, "sem": 0.0, "reach": 0.0, "low": 1.0, "high": 1.0}
         assert scores["weight"]["network"]["mean"] == 1.0
 
 
@@ -53,10 +53,10 @@ def test_the_report_has_the_promised_keys_and_is_json(found: dict[str, Any]) -> 
         assert list(scores) == ["all", "weight", "activation", "change", "accuracy"]
         for by_level in scores.values():
             assert {level: set(values) for level, values in by_level.items()} == {
-                "layer": {"mean", "sem"},
-                "network": {"mean", "sem"},
+                "layer": {"mean", "sem", "reach", "low", "high"},
+                "network": {"mean", "sem", "reach", "low", "high"},
             }
-    tested_per_class = 3 * 2  # a quarter of 12 configurations, two seeds
+    tested_per_class = 3 * 2  # a quarter of 12 scenarios, two seeds
     assert found["confusion"]["labels"] == sorted(RULES)
     assert found["confusion"]["counts"] == (2 * tested_per_class * np.eye(4, dtype=int)).tolist()
 
@@ -79,10 +79,10 @@ def test_selection_reads_no_test_score(traced: Path, monkeypatch: pytest.MonkeyP
         return original(problem, model, settings, observable, fit, held, *rest, **more)
 
     classes = evaluation.splitting.labels(examples.identity, "rule")
-    part = evaluation.splitting.make(examples.identity, classes, "configuration", 1)[0]
-    problem = evaluation.Problem.of(examples, classes, ["relative", "shape"])
+    part = evaluation.splitting.make(examples.identity, classes, "scenario", 1)[0]
+    problem = evaluation.Problem.of(examples, "rule", ["relative", "shape"])
     monkeypatch.setattr(evaluation, "fit_and_score_all", spy)
-    evaluation.choose(problem, "forest", ["relative", "shape"], "configuration", part.train, 0)
+    evaluation.choose(problem, "forest", "scenario", part.train, 0)
     assert len(seen) == evaluation.INNER_FOLDS * (2 + 1)  # the usual forest on each feature set, then the other kind
     assert all(rows == set(part.train) for rows in seen)
 

@@ -97,7 +97,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "memory", lambda: 1000)
 
 
-@pytest.mark.parametrize(("split", "sampling"), [("configuration", "all"), ("architecture", "sessions4")])
+@pytest.mark.parametrize(("split", "sampling"), [("scenario", "all"), ("architecture", "sessions4")])
 def test_examples_on_workers_are_named_as_well_as_examples_here(
     split: str, sampling: str, noisy: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,15 +30,20 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_holds_everything_promised(reported: Path) -> None:
     folder = reported / "report"
     headline = json.loads((folder / "evaluation.json").read_text())
-    assert headline["split"] == "configuration"
-    assert [one["split"] for one in json.loads((folder / "splits.json").read_text())] == ["network", "task", "paper"]
+    assert headline["split"] == "scenario"
+    assert [one["split"] for one in json.loads((folder / "splits.json").read_text())] == ["task", "network", "paper"]
+    assert [one["seed"] for one in json.loads((folder / "seeds.json").read_text())] == [1, 2, 3, 4]
     results = (folder / "results.md").read_text()
     for text in (
         "Accuracy per network",
         "Accuracy per layer",
         "loss and accuracy curves alone",
         "held-out task",
-        "clusters of statistics that matter most",
+        "clusters of statistics on which the forest relies most",
+        "trained again without",
+        "| seed of the splits | 0 | 1 | 2 | 3 | 4 |",
+        "is biased",
+        "leaks",
         "Median final probe accuracy",
         "With permuted labels",
         "| sgdm |",
@@ -86,6 +91,6 @@ def test_trajectories_are_drawn_as_medians_of_the_relative_change(reported: Path
 
 
 def test_a_bar_per_model_and_observable_as_high_as_the_score() -> None:
-    scores = {level: {"mean": 0.8, "sem": 0.01} for level in ("layer", "network")}
+    scores = {level: {"mean": 0.8, "low": 0.7, "high": 0.9} for level in ("layer", "network")}
     figure = plots.accuracy({"forest": {"all": scores, evaluation.CURVE: scores}}, 0.25)
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.8, 0.8]

@@ -5,37 +5,63 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import RULES, grid, write
 
 from classifier import splits
+from classifier.scenarios import Design, scenarios
 from classifier.trajectories import Examples, load
 from generator.errors import RequestError
+
+RANDOM = ["scenario", "strict", "network", "paper"]
 
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     """Four rules, of which adam has fewer networks and some have diverged."""
-    networks = [n for n in grid() if n["rule"] != "adam" or n["learning_rate"] < 2]
+    networks = [n for n in grid(seeds=3) if n["rule"] != "adam" or n["learning_rate"] < 2]
     statuses = {networks[i]["network_id"]: "diverged" for i in (0, 1, 5)}
     return load(write(tmp_path_factory.mktemp("uneven") / "d", networks, statuses=statuses))
 
 
+def apart(identity: pd.DataFrame, split: str) -> list[np.ndarray]:
+    """What a split keeps on one side: arrays of (examples,) values."""
+    scenario = identity.groupby(["architecture", "task", "batch_size", "learning_rate"]).ngroup().to_numpy()
+    network = identity["network_id"].to_numpy(dtype=str)
+    kept = {"scenario": [scenario], "strict": [scenario, identity["model_seed"].to_numpy()], "network": []}
+    return [network, *(kept[split] if split in kept else [identity[split].to_numpy()])]
+
+
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("split", ["configuration", "network", "architecture", "task", "learning_rate", "batch_size"])
+@pytest.mark.parametrize(
+    "split", ["scenario", "strict", "network", "architecture", "task", "learning_rate", "batch_size"]
+)
 def test_no_unit_on_both_sides(uneven: Examples, split: str, seed: int) -> None:
     identity = uneven.identity
     classes = splits.labels(identity, "rule")
-    units = [splits.UNITS.get(split, split), "network_id"]
     for part in splits.make(identity, classes, split, 5, seed):
-        assert len(np.intersect1d(part.train, part.test)) == 0
-        for unit in units:
-            assert not set(identity[unit].iloc[part.train]) & set(identity[unit].iloc[part.test])
+        for values in apart(identity, split):
+            assert not set(values[part.train]) & set(values[part.test])
+        assert set(classes[part.train]) == set(RULES)
+        assert set(classes[part.test]) == set(RULES) or split in splits.PROPERTIES
+        inner = "scenario" if split in splits.PROPERTIES else split
         for fit, held in splits.inner_folds(identity, classes, part.train, split, 2, seed):
-            assert set(fit) | set(held) == set(part.train)
-            for unit in (splits.UNITS.get(split, "configuration"), "network_id"):
-                assert not set(identity[unit].iloc[fit]) & set(identity[unit].iloc[held])
+            if split != "strict":
+                assert set(fit) | set(held) == set(part.train)
+            assert set(fit) | set(held) <= set(part.train)
+            for values in apart(identity, inner):
+                assert not set(values[fit]) & set(values[held])
             assert set(classes[fit]) == set(RULES)
+
+
+def test_all_seeds_and_rules_of_a_scenario_are_tested_together(uneven: Examples) -> None:
+    """What the unit of a scenario under one rule would fail: then siblings under other rules are in training."""
+    identity = uneven.identity
+    where = apart(identity, "scenario")[1]
+    for part in splits.make(identity, splits.labels(identity, "rule"), "scenario", 5):
+        assert set(part.test) == set(np.flatnonzero(np.isin(where, where[part.test])))
+        assert len(np.unique(where[part.test])) == 3  # a quarter of 12
 
 
 def test_inner_folds_hold_out_values_too_where_the_training_part_has_several(traced: Path) -> None:
@@ -48,14 +74,23 @@ def test_inner_folds_hold_out_values_too_where_the_training_part_has_several(tra
             assert len(set.union(*values)) == 3
 
 
-@pytest.mark.parametrize("split", ["configuration", "network", "paper"])
-def test_every_class_gives_the_same_number_of_units_to_each_side(uneven: Examples, split: str) -> None:
+def test_strict_folds_hold_out_model_seeds_where_the_training_part_has_several(uneven: Examples) -> None:
+    identity = uneven.identity
+    classes = splits.labels(identity, "rule")
+    for part in splits.make(identity, classes, "strict", 3):
+        sides = [set(identity["model_seed"].iloc[rows]) for rows in (part.train, part.test)]
+        assert [len(side) for side in sides] == [2, 1]
+        for fit, held in splits.inner_folds(identity, classes, part.train, "strict", 2, 0):
+            assert len(set(identity["model_seed"].iloc[fit])) == len(set(identity["model_seed"].iloc[held])) == 1
+
+
+@pytest.mark.parametrize("split", [*RANDOM, "task"])
+def test_every_class_has_as_many_networks_in_training(uneven: Examples, split: str) -> None:
     classes = splits.labels(uneven.identity, "rule")
-    unit = splits.units(uneven.identity, split)
-    rarest = min(len(np.unique(unit[classes == one])) for one in RULES)
+    member = np.arange(len(classes)) if split == "paper" else uneven.identity["network_id"].to_numpy()
     for part in splits.make(uneven.identity, classes, split, 3):
-        for side, expected in ((part.test, round(rarest / 4)), (part.train, rarest - round(rarest / 4))):
-            assert {len(np.unique(unit[side][classes[side] == one])) for one in RULES} == {expected}
+        counts = [len(np.unique(member[part.train][classes[part.train] == one])) for one in RULES]
+        assert len(set(counts)) == 1
 
 
 def test_the_papers_rows_do_leak(uneven: Examples) -> None:
@@ -63,6 +98,8 @@ def test_the_papers_rows_do_leak(uneven: Examples) -> None:
     part = splits.make(uneven.identity, classes, "paper", 1)[0]
     networks = uneven.identity["network_id"]
     assert set(networks.iloc[part.train]) & set(networks.iloc[part.test])
+    assert "leaks" in splits.RANDOM["paper"].caution
+    assert "biased" in splits.RANDOM["network"].caution
 
 
 def test_held_out_values_are_tested_once_each_and_never_trained_on(uneven: Examples) -> None:
@@ -74,14 +111,25 @@ def test_held_out_values_are_tested_once_each_and_never_trained_on(uneven: Examp
         assert len(part.test) == (uneven.identity["architecture"] == part.name).sum()
 
 
-def test_permuted_labels_stay_whole_within_a_unit_and_keep_their_counts(uneven: Examples) -> None:
-    classes = splits.labels(uneven.identity, "rule")
-    unit = splits.units(uneven.identity, "configuration")
-    permuted = splits.permute(classes, unit, np.random.default_rng(0))
-    first = np.unique(unit, return_index=True)[1]
-    assert all(len(set(permuted[unit == one])) == 1 for one in np.unique(unit))
-    assert sorted(permuted[first]) == sorted(classes[first])
+def test_permuted_labels_are_exchanged_within_scenarios_and_whole_for_a_network(uneven: Examples) -> None:
+    identity = uneven.identity
+    classes = splits.labels(identity, "rule")
+    permuted = splits.permute(identity, classes, "rule", np.random.default_rng(0))
+    table = identity.assign(old=classes, new=permuted, where=apart(identity, "scenario")[1])
+    assert (table.groupby("network_id")["new"].nunique() == 1).all()
+    for _, scenario in table.drop_duplicates("network_id").groupby("where"):
+        assert sorted(scenario["old"]) == sorted(scenario["new"])
     assert (permuted != classes).mean() > 0.5
+
+
+def test_whole_scenarios_exchange_their_labels_where_each_holds_one_class(traced: Path) -> None:
+    identity = load(traced).identity
+    classes = splits.labels(identity, "batch_size")  # the task follows the batch size
+    permuted = splits.permute(identity, classes, "batch_size", np.random.default_rng(1))
+    where = scenarios(identity, "batch_size")
+    assert all(len(set(permuted[where == one])) == 1 for one in np.unique(where))
+    assert (permuted != classes).any()
+    assert sorted(permuted) == sorted(classes)
 
 
 def test_splits_depend_on_the_seed_alone(uneven: Examples) -> None:
@@ -95,23 +143,38 @@ def test_too_few_units_are_a_sentence_with_the_counts(tmp_path: Path) -> None:
     networks = [n for n in grid() if n["rule"] != "adam" or (n["learning_rate"], n["architecture"]) == (1, "mlp2")]
     identity = load(write(tmp_path / "d", networks)).identity
     classes = splits.labels(identity, "rule")
-    message = r"too few configurations per class: at least 4 are needed, found adam 2, fa 12"
+    message = r"too few scenarios per class: at least 4 are needed, found adam 2, fa 12"
     with pytest.raises(RequestError, match=message):
-        splits.make(identity, classes, "configuration")
+        splits.make(identity, classes, "scenario")
 
 
 @pytest.mark.parametrize(
     ("split", "target", "message"),
     [
-        ("configuraton", "rule", "unknown split 'configuraton'.*did you mean 'configuration'"),
+        ("scenaro", "rule", "unknown split 'scenaro'.*did you mean 'scenario'"),
+        ("configuration", "rule", "unknown split 'configuration'"),
         ("network", "rul", "unknown target 'rul'"),
         ("network", "layer", "unknown target 'layer'"),
         ("network", "objective", "nothing to tell apart"),
         ("objective", "rule", "no objective can be held out"),
         ("rule", "rule", "no example of class 'adam' is left to train on"),
-        ("configuration", "model_seed", "differs within one configuration"),
     ],
 )
 def test_what_cannot_be_split_is_a_sentence(uneven: Examples, split: str, target: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        splits.make(uneven.identity, splits.labels(uneven.identity, target), split)
+        splits.make(uneven.identity, splits.labels(uneven.identity, target), split, target=target)
+
+
+def test_strict_needs_a_second_model_seed(tmp_path: Path) -> None:
+    identity = load(write(tmp_path / "d", grid(seeds=1))).identity
+    with pytest.raises(RequestError, match=r"all networks have the same one: give the spec seeds = 2"):
+        splits.make(identity, splits.labels(identity, "rule"), "strict")
+
+
+def test_a_design_says_how_its_classes_share_scenarios(uneven: Examples, traced: Path) -> None:
+    assert Design.of(load(traced).identity, "rule").sentence == ""
+    found = Design.of(uneven.identity, "rule")
+    assert (found.scenarios, found.whole, found.single) == (12, 8, 0)
+    assert "Of 12 scenarios 8 hold every rule, 4 lack some and 0 hold a single one" in found.sentence
+    tied = Design.of(uneven.identity, "batch_size")  # to the task
+    assert (tied.whole, tied.single) == (0, tied.scenarios)

@@ -1,0 +1,180 @@
+"""What a scenario is for each target, and the two controls that a biased unit fails: before learning, and identity alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from synthetic import CHECKPOINTS, RULES, grid, write
+
+from classifier import splits
+from classifier.controls import BIASED, HONEST, controls, identity
+from classifier.evaluate import evaluate
+from classifier.scenarios import PROPERTIES, SEEDS, columns, scenarios
+from classifier.trajectories import load
+from generator import catalogue, tables
+from generator.spec import NetworkSpec, Spec
+
+EVERY_AXIS: dict[str, list[Any]] = {
+    "rule": ["sgdm", "adam", "fa", {"name": "fa", "momentum": 0.5}],
+    "architecture": ["mlp2", "mlp3", "knet4", "alexnet"],
+    "task": ["digits", "photos"],
+    "objective": ["supervised", "simclr"],
+    "nonlinearity": ["relu", "tanh"],
+    "width": [0.25, 1.0],
+    "stem": ["small", "large"],
+    "schedule": ["constant", "warmup-steps"],
+    "precision": ["float32", "bfloat16"],
+    "batch_size": [32, 64],
+    "learning_rate": [0.5, 1.0],
+    "epochs": [2, 3],
+    "weight_decay": [0.0, 1e-3],
+}
+USUAL = {"task": "digits", "architecture": "alexnet", "rule": "sgdm", "pixels": 32, "batch_size": 32, "epochs": 2}
+MADE_OF = {
+    "rule": "rule pathway update rule_parameters",
+    "architecture": "family architecture",
+    "task": "task curriculum",
+}
+
+
+def record(**changed: Any) -> dict[str, Any]:
+    """What the networks table says of the one network of a spec."""
+    spec = Spec.model_validate({"name": "s", "checkpoints": 2, "probe": 8, "grid": [{**USUAL, **changed}]})
+    network: NetworkSpec = spec.networks[0]
+    return tables.networks([network], [], "c", 0.0, "cpu").to_pylist()[0]
+
+
+@pytest.mark.parametrize("axis", EVERY_AXIS)
+def test_nothing_that_an_axis_moves_is_part_of_its_scenario(axis: str) -> None:
+    """Whatever a spec's axis changes in the record of a network, as the generator writes it, identifies its value."""
+    records = [record(**{axis: value}) for value in EVERY_AXIS[axis]]
+    moved = {name for name in PROPERTIES if len({str(one[name]) for one in records}) > 1}
+    assert axis in moved
+    for target in MADE_OF.get(axis, axis).split():
+        assert not moved & set(columns(target)), target
+        assert not set(SEEDS) & set(columns(target))
+
+
+def test_what_a_target_does_not_touch_stays() -> None:
+    everything = {*PROPERTIES} - {*SEEDS}
+    assert everything - set(columns("rule")) == {"rule", "pathway", "update", "rule_parameters", "rate"}
+    assert columns("rule") == columns("pathway") == columns("update")
+    assert everything - set(columns("batch_size")) == {"batch_size", "steps", "rate"}
+    assert everything - set(columns("learning_rate")) == {"learning_rate", "rate"}
+    assert {"learning_rate", "epochs", "rule"} <= set(columns("task"))
+    assert not {"task", "curriculum", "pixels", "steps"} & set(columns("task"))
+
+
+def test_rates_drawn_for_each_network_leave_shape_and_task(tmp_path: Path) -> None:
+    """Where no scenario recurs under another rule, all rates of a shape on a task stay together."""
+    rng = np.random.default_rng(0)
+    networks = [n | {"learning_rate": float(np.exp(rng.normal()))} for n in grid()]
+    table = load(write(tmp_path / "d", networks)).identity
+    expected = table.groupby(["architecture", "task"], sort=False).ngroup().to_numpy()
+    np.testing.assert_array_equal(scenarios(table, "rule"), expected)
+
+
+def before_learning(network: Mapping[str, Any], layer: int) -> np.ndarray:
+    """(checkpoints, statistics): at first what scenario and seed make it, equal under all rules; later noise."""
+    who = "-".join(str(network[key]) for key in ("architecture", "learning_rate", "batch_size", "model_seed"))
+    values = np.random.default_rng(list(f"{who}-{layer}".encode())).lognormal(size=(CHECKPOINTS, len(catalogue.NAMES)))
+    values[1:] *= np.random.default_rng(list(f"{network['rule']}-{who}".encode())).lognormal(size=(CHECKPOINTS - 1, 1))
+    return values
+
+
+def under_one_rule(table: pd.DataFrame, target: str) -> np.ndarray:
+    """The unit of the old split: a scenario under one rule."""
+    return np.unique(np.stack([scenario_number(table), pd.factorize(table["rule"])[0]]), axis=1, return_inverse=True)[1]
+
+
+def scenario_number(table: pd.DataFrame) -> np.ndarray:
+    return table.groupby(["architecture", "learning_rate", "batch_size"]).ngroup().to_numpy()
+
+
+@pytest.fixture(scope="module")
+def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("unlearned") / "d", grid(), observe=before_learning)
+
+
+SPLITS = ["scenario", "strict", "architecture", "task"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("model", ["xgboost", "logistic", "forest"])
+def test_before_learning_accuracy_is_exactly_one_over_rules(unlearned: Path, split: str, model: str) -> None:
+    found = evaluate(unlearned, [model], ["levels"], ["all"], split, n_splits=3, sampling="only0")
+    for fold in found["folds"].values():
+        assert fold["network"] == pytest.approx(0.25, abs=1e-12)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_identity_alone_is_exactly_one_over_rules(unlearned: Path, split: str) -> None:
+    found = evaluate(identity(load(unlearned)), ["forest"], ["levels"], ["all"], split, n_splits=3)
+    for fold in found["folds"].values():
+        assert fold["network"] == pytest.approx(0.25, abs=1e-12)
+
+
+@pytest.mark.parametrize("blind", ["before learning", "identity alone"])
+def test_a_scenario_under_one_rule_as_unit_is_found_out(
+    unlearned: Path, blind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old unit names far fewer than chance, which label permutation cannot see."""
+    monkeypatch.setattr(splits, "scenarios", under_one_rule)
+    examples = load(unlearned)
+    seen, how = (examples, "only0") if blind == "before learning" else (identity(examples), "all")
+    found = evaluate(seen, ["forest"], ["levels"], ["all"], n_splits=3, sampling=how)
+    assert found["models"]["forest"]["all"]["network"]["mean"] < 0.15
+
+
+def test_the_controls_show_both_nulls_on_every_split(unlearned: Path) -> None:
+    found = {one["control"]: one for one in controls(unlearned, n_splits=3, permutations=2)["controls"]}
+    for blind, split in itertools.product(("before learning", "identity alone"), (*HONEST, *BIASED)):
+        one = found[f"{blind}, " + (f"{split} split" if split in splits.RANDOM else f"held-out {split}")]
+        assert (one["chance"], one["meaning"] == "must be chance") == (0.25, split in HONEST)
+        assert abs(one["mean"] - 0.25) < 1e-12 if split in HONEST else one["mean"] < 0.2
+
+
+STEP = 2.0  # between the rules' means, in standard deviations of the networks of a rule
+
+
+def weak_trace(network: Mapping[str, Any], layer: int) -> np.ndarray:
+    """(checkpoints, statistics): the scenario plain to see, and one statistic whose mean the rule moves a little."""
+    who = "-".join(str(network[key]) for key in ("architecture", "learning_rate", "batch_size"))
+    values = np.random.default_rng(list(who.encode())).lognormal(size=len(catalogue.NAMES))
+    of_network = np.random.default_rng(list(network["network_id"].encode()))
+    values[catalogue.NAMES.index("activation_raw_mean")] = (
+        20 + STEP * list(RULES).index(network["rule"]) + of_network.normal()
+    )
+    return np.tile(values, (2, 1))
+
+
+@pytest.fixture(scope="module")
+def weakly_traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    networks = grid(learning_rates=np.geomspace(0.1, 10, 15).tolist(), seeds=3)
+    return write(tmp_path_factory.mktemp("weak") / "d", networks, observe=weak_trace, checkpoints=2, layers=1)
+
+
+def test_a_weak_trace_of_the_rule_is_judged_right_beside_a_strong_one_of_the_scenario(
+    weakly_traced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of the four rules are bounded on both sides, two on one: the best possible accuracy is known."""
+    half = norm.cdf(STEP / 2)
+    best = (2 * half + 2 * (2 * half - 1)) / 4
+    options: dict[str, Any] = {
+        "models": ["xgboost"],
+        "features": ["levels"],
+        "observables": ["all"],
+        "sampling": "only1",
+    }
+    honest = evaluate(weakly_traced, **options)["models"]["xgboost"]["all"]["network"]
+    assert honest["mean"] == pytest.approx(best, abs=0.06)
+    assert honest["low"] < best
+    monkeypatch.setattr(splits, "scenarios", under_one_rule)
+    assert evaluate(weakly_traced, **options)["models"]["xgboost"]["all"]["network"]["mean"] < best - 0.15

@@ -1,8 +1,9 @@
 """What a model cannot do without: a group of statistics is left out, and the same model trained again without it.
 
 Permutation (`importance`) says what a trained model relies on; others may say the same, and a model trained without it would
-rely on those. What is lost when it is trained again is what nothing else says. Per class of questions: the clusters of
-statistics that permutation ranks first, and every observable.
+rely on those. What is lost when it is trained again is what nothing else says. Left out are the clusters of statistics
+that permutation ranks first, one after the other, and every observable. Training draws random numbers, so that another seed alone
+moves the scores: all is done with a few seeds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from classifier.parallel import parallel
 from classifier.problem import Problem
 from classifier.splits import Split
 
+REPEATS = 4
+
 
 def measure(
     problem: Problem, model: str, setting: Setting, part: Split, permutation: pd.DataFrame, top: int, seed: int
@@ -39,27 +42,29 @@ def measure(
     clusters = permutation[permutation["by"] == "statistic"].head(top)
     observables = permutation[permutation["by"] == "observable"]
     groups = pd.concat([clusters, observables if len(observables) > 1 else observables[:0]])
-    calls = [(model, setting, part, (), seed)]
-    calls += [(model, setting, part, tuple(members.split(", ")), seed) for members in groups["members"]]
-    whole, *without = parallel(_scores, problem, calls, "trained again without")
-    truth, networks = problem.codes[part.test], problem.networks[part.test]
-    rows = []
-    for group, scores in zip(groups.to_dict("records"), without, strict=True):
-        lost = (whole - scores)[np.arange(len(truth)), truth]
-        found = independent(pd.Series(lost).groupby(networks).mean().tolist())
-        drop = balanced_accuracy(truth, whole.argmax(axis=1)) - balanced_accuracy(truth, scores.argmax(axis=1))
+    left_out = [(), *(tuple(members.split(", ")) for members in groups["members"])]
+    calls = [(model, setting, part, without, seed + more) for without in left_out for more in range(REPEATS)]
+    found = parallel(_scores, problem, calls, "trained again without")
+    by_group = [found[start : start + REPEATS] for start in range(0, len(found), REPEATS)]
+    of_truth = [np.mean([scores for scores, _ in each], axis=0) for each in by_group]  # (test rows,)
+    accuracy = [float(np.mean([one for _, one in each])) for each in by_group]
+    networks, rows = problem.networks[part.test], []
+    for place, group in enumerate(groups.to_dict("records"), start=1):
+        lost = independent(pd.Series(of_truth[0] - of_truth[place]).groupby(networks).mean().tolist())
         about = {key: group[key] for key in ("by", "name", "members", "size")}
-        rows.append({**about, "importance": found["mean"], "sem": found["sem"], "accuracy_drop": drop})
+        drop = accuracy[0] - accuracy[place]
+        rows.append({**about, "importance": lost["mean"], "sem": lost["sem"], "accuracy_drop": drop})
     return ranked(rows)
 
 
 def _scores(
     problem: Problem, model: str, setting: Setting, part: Split, without: Sequence[str], seed: int
-) -> NDArray[np.float64]:
-    """(test rows, classes) log scores of a classifier that reads no feature made of these statistics."""
+) -> tuple[NDArray[np.float64], float]:
+    """(test rows,) log score of the truth, and balanced accuracy, of a classifier without the features of these statistics."""
     names = problem.columns(setting.features, "all")
     kept = [place for place, name in enumerate(names) if parse(name).statistic not in without]
     table = problem.table(setting.features, "all")[:, kept]
     known, columns = np.asfortranarray(table[part.train]), [names[place] for place in kept]
     classifier = fit_all(model, [setting.parameters], columns, known, problem.codes[part.train], seed)[0]
-    return log_scores(classifier, table[part.test])
+    scores, truth = log_scores(classifier, table[part.test]), problem.codes[part.test]
+    return scores[np.arange(len(truth)), truth], balanced_accuracy(truth, scores.argmax(axis=1))

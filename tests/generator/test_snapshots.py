@@ -206,3 +206,17 @@ def test_the_loss_and_accuracy_of_a_row_follow_from_the_logits_kept(layers: list
             logits, labels = torch.from_numpy(layer["output"]), torch.from_numpy(layer.tensors["probe.label"])
             assert layer.row.probe_loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
             assert layer.row.probe_accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+
+
+def test_a_network_that_diverges_keeps_raw_tensors_of_those_checkpoints_alone_that_have_rows(tmp_path: Path) -> None:
+    grid = '[[grid]]\ntask = "digits"\narchitecture = "mlp3"\nrule = "sgdm"\nbatch_size = 100\nepochs = 1\n'
+    text = (
+        'name = "d"\ncheckpoints = 8\nprobe = 16\n[snapshots]\nnetworks = 2\n' + grid + "learning_rate = [1.0, 300.0]\n"
+    )
+    assert generate(parse(text), tmp_path / "d", workers=0, device="cpu").states == {"complete": 1, "diverged": 1}
+    kept = pd.read_parquet(tmp_path / "d" / "observables").groupby("network_id", observed=True)["checkpoint"].unique()
+    assert sorted(map(len, kept)) == [kept.map(len).min(), 8]
+    assert kept.map(len).min() < 8
+    for network, checkpoints in kept.items():
+        files = (tmp_path / "d" / "snapshots" / str(network)).iterdir()
+        assert sorted(int(file.stem) for file in files) == sorted(checkpoints)

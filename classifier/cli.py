@@ -214,6 +214,7 @@ def robustness(
 def controls(
     dataset: DatasetPath,
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    target: Target = "rule",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     seed: Seed = 0,
     cluster: Cluster = None,
@@ -224,7 +225,7 @@ def controls(
     from classifier import controls as study
 
     with _on(cluster):
-        found = study.controls(dataset, model, n_splits=n_splits, seed=seed)
+        found = study.controls(dataset, model, n_splits=n_splits, seed=seed, target=target)
     study.print_controls(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")

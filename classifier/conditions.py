@@ -251,6 +251,8 @@ def accuracies(
         study.measure(electrode, examples, needed)
     labels = study.labels
     table = pd.DataFrame([study.row(one) for one in asked]).astype({"layers": "Int64"})
+    errors = [f"{level}_{name}" for level in ("layer", "network") for name in ("sem", "reach", "low", "high")]
+    table[errors] = table[errors].astype(float)  # None, of a single split, is NaN
     table.attrs = {
         **{
             "labels": labels,

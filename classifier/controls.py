@@ -25,7 +25,7 @@ from classifier.intervals import corrected, independent
 from classifier.models import FEATURES, Setting, grid
 from classifier.parallel import parallel
 from classifier.problem import CURVE, Problem
-from classifier.scenarios import SEEDS, columns
+from classifier.scenarios import SEEDS, Sharing, columns, text
 from classifier.splits import Split
 from classifier.tables import Rows, interval, plus_minus, show
 from classifier.trajectories import CURVES, DEPTHS, Examples, Parts, load
@@ -49,12 +49,13 @@ class _Fixed:
     features: str
     n_splits: int
     seed: int
+    target: str
 
     def setting(self, examples: Examples) -> Setting:
         return Setting(suited(self.features, examples.checkpoints), grid(self.model)[0])
 
     def problem(self, examples: Examples) -> Problem:
-        return Problem.of(examples, "rule", [self.setting(examples).features])
+        return Problem.of(examples, self.target, [self.setting(examples).features])
 
     def parts(self, problem: Problem, split: str = "scenario") -> list[Split]:
         identity = problem.examples.identity
@@ -74,12 +75,12 @@ class _Fixed:
         calls = [(self.model, setting, observable, part.train, part.test, self.seed) for part in parts]
         scores = parallel(fit_and_score, problem, calls, control)
         found = corrected([one.network for one in scores], ratio(problem, split, parts))
-        return _row(control, meaning, problem, found, split, parts)
+        return _row(control, meaning, problem, found, split)
 
     def best(self, control: str, meaning: str, examples: Examples, parts: Sequence[Split]) -> dict[str, Any]:
         """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
         features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in (self.features, *FEATURES)))
-        problem = Problem.of(examples, "rule", features)
+        problem = Problem.of(examples, self.target, features)
         scores = parallel(_best, problem, [(self.model, part, self.seed) for part in parts], control)
         return _row(control, meaning, problem, corrected(scores, ratio(problem, "scenario", parts)))
 
@@ -90,37 +91,30 @@ def _best(problem: Problem, model: str, part: Split, seed: int) -> float:
 
 
 def _row(
-    control: str,
-    meaning: str,
-    problem: Problem,
-    found: dict[str, float | None],
-    split: str = "scenario",
-    parts: Sequence[Split] = (),
+    control: str, meaning: str, problem: Problem, found: dict[str, float | None], split: str = "scenario"
 ) -> dict[str, Any]:
-    """A control's row. Chance is 1 / the classes of a test part, on average: a held-out value may lack one."""
     networks = len(np.unique(problem.networks))
-    there = [len(np.unique(problem.codes[part.test])) for part in parts] or [len(problem.labels)]
-    about = {"control": control, "split": split, **found, "chance": float(np.mean([1 / one for one in there]))}
+    about = {"control": control, "split": split, **found, "chance": 1 / len(problem.labels)}
     return {**about, "networks": networks, "meaning": meaning}
 
 
 def matched(networks: pd.DataFrame, caliper: float = CALIPER) -> list[str]:
-    """Networks in sets of one for each rule, of one architecture, task and objective, that end equally accurate.
+    """Networks in sets of one for each class, of one architecture, task and objective, that end equally accurate.
 
-    Within a stratum the networks of each rule are sorted by accuracy; whenever the next of all rules lie within the caliper
+    Within a stratum the networks of each class are sorted by accuracy; whenever the next of all classes lie within the caliper
     they form a set, else the least accurate is left out: no other choice gives more sets.
 
     Args:
-        networks: a row per network: network_id, rule, accuracy and the columns of `STRATUM`.
+        networks: a row per network: network_id, named (its class), accuracy and the columns of `STRATUM`.
         caliper: largest difference of accuracy within a set.
 
     Returns:
-        The network_ids, sorted. Where a stratum lacks a rule, none of its networks.
+        The network_ids, sorted. Where a stratum lacks a class, none of its networks.
     """
-    rules, found = networks["rule"].unique(), []
+    classes, found = networks["named"].unique(), []
     for _, stratum in networks.groupby(STRATUM, dropna=False):
         ordered = stratum.sort_values(["accuracy", "network_id"])
-        queues = [ordered[ordered["rule"] == rule][["accuracy", "network_id"]].to_numpy().tolist() for rule in rules]
+        queues = [ordered[ordered["named"] == one][["accuracy", "network_id"]].to_numpy().tolist() for one in classes]
         while all(queues):
             heads = [queue[0][0] for queue in queues]
             if max(heads) - min(heads) <= caliper + 1e-6:  # accuracies are float32
@@ -130,18 +124,19 @@ def matched(networks: pd.DataFrame, caliper: float = CALIPER) -> list[str]:
     return sorted(found)
 
 
-def _final_accuracies(examples: Examples) -> pd.DataFrame:
-    """A row per network: who it is, and its last probe accuracy."""
+def _final_accuracies(examples: Examples, target: str) -> pd.DataFrame:
+    """A row per network: who it is, its class, and its last probe accuracy."""
     accuracy = examples.curves[:, -1, CURVES.index("probe_accuracy")].astype(np.float64)
-    return examples.identity[["network_id", "rule", *STRATUM]].assign(accuracy=accuracy).drop_duplicates("network_id")
+    known = examples.identity[["network_id", *STRATUM]].assign(accuracy=accuracy, named=text(examples.identity[target]))
+    return known.drop_duplicates("network_id")
 
 
 def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[dict[str, Any]]:
     """All observables and curves alone on matched networks. Raises RequestError if too few are left."""
-    ids = matched(_final_accuracies(examples), caliper)
+    ids = matched(_final_accuracies(examples, fixed.target), caliper)
     total = examples.identity["network_id"].nunique()
     if not ids:
-        raise RequestError(f"no networks of all rules end within {caliper:g} of the same accuracy")
+        raise RequestError(f"no networks of every {fixed.target} end within {caliper:g} of the same accuracy")
     try:
         inside = examples.rows(examples.identity["network_id"].isin(ids).to_numpy())
         problem = fixed.problem(inside)
@@ -154,7 +149,10 @@ def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[dic
         fixed.row("matched performance", f"{what}: above the curves, more than performance", problem, parts),
         fixed.best(alone, "what the course of learning still gives away", inside, parts),
         fixed.row(
-            "matched performance, identity alone", "what matching gives away", fixed.problem(identity(inside)), parts
+            "matched performance, identity alone",
+            "what matching gives away",
+            fixed.problem(identity(inside, fixed.target)),
+            parts,
         ),
     ]
 
@@ -164,7 +162,7 @@ def identity(examples: Examples, target: str = "rule") -> Examples:
 
     What follows from the target, such as the absolute rate, is not among them.
     """
-    names = [*columns(target), *SEEDS, "layer_index"]
+    names = [*columns(target), *(seed for seed in SEEDS if seed != target), "layer_index"]
     varying = [name for name in names if examples.identity[name].nunique(dropna=False) > 1]
     table = pd.get_dummies(examples.identity[varying], dtype=np.float32).astype(np.float32)
     return replace(
@@ -175,18 +173,25 @@ def identity(examples: Examples, target: str = "rule") -> Examples:
     )
 
 
-def _null_rows(fixed: _Fixed, examples: Examples, skipped: list[str]) -> list[dict[str, Any]]:
+def _null(sharing: Sharing) -> str:
+    """What networks that have learned nothing, identity alone and permuted labels must score."""
+    if sharing.missing == 0:
+        return "must be chance"
+    return f"must be chance, but for what {sharing.missing} networks give away that are missing"
+
+
+def _null_rows(fixed: _Fixed, examples: Examples, null: str, skipped: list[str]) -> list[dict[str, Any]]:
     """Networks before learning, and identity alone, on every split; what a dataset does not allow becomes a sentence."""
     nulls: list[tuple[str, Callable[[], Examples]]] = [
         ("before learning", lambda: samplings.apply(examples, "only0")),
-        ("identity alone", lambda: identity(examples)),
+        ("identity alone", lambda: identity(examples, fixed.target)),
     ]
     found = []
     for name, blind in nulls:
         problem = fixed.problem(blind())
         for split in (*HONEST, *BIASED):
             how = f"{split} split" if split in splitting.RANDOM else f"held-out {split}"
-            meaning = f"the split {splitting.RANDOM[split].caution}" if split in BIASED else "must be chance"
+            meaning = f"the split {splitting.RANDOM[split].caution}" if split in BIASED else null
             try:
                 parts = fixed.parts(problem, split)
                 found.append(fixed.row(f"{name}, {how}", meaning, problem, parts, split=split))
@@ -214,6 +219,7 @@ def controls(
     permutations: int = PERMUTATIONS,
     caliper: float = CALIPER,
     seed: int = 0,
+    target: str = "rule",
 ) -> dict[str, Any]:
     """Accuracy per network of the headline and of everything that it should be compared with.
 
@@ -221,11 +227,13 @@ def controls(
         dataset: a dataset's path, or its examples.
         permutations: of the labels, within scenarios.
         caliper: of final probe accuracy, within sets of matched networks.
+        target: the property to name.
 
     Returns:
-        {model, features, n_splits, seed, controls: a list of {control, split, mean, sem, reach, low, high (over splits; of
-        permutations mean and sem alone; of held-out values the mean alone), chance, networks, meaning}, skipped: a sentence for
-        each control that this dataset does not allow}.
+        {model, features, n_splits, seed, target, design (how classes share scenarios, where not all do),
+        controls: a list of {control, split, mean, sem, reach, low, high (over splits; of permutations mean and sem alone; of
+        held-out values the mean alone), chance, networks, meaning},
+        skipped: a sentence for each control that this dataset does not allow}.
 
     Raises:
         RequestError: an unknown name, or too few networks for the headline.
@@ -235,11 +243,12 @@ def controls(
     if n_splits < 1 or permutations < 1 or caliper < 0:
         raise RequestError("controls need at least one split and one permutation, and a caliper that is not negative")
     examples = dataset if isinstance(dataset, Examples) else load(dataset)
-    fixed, skipped = _Fixed(model, features, n_splits, seed), []
+    fixed, skipped = _Fixed(model, features, n_splits, seed, target), []
     problem = fixed.problem(examples)
     parts = fixed.parts(problem)
+    sharing = Sharing.of(examples.identity, target)
     rows = [
-        fixed.row("headline", "rule, from all observables", problem, parts),
+        fixed.row("headline", f"{target}, from all observables", problem, parts),
         fixed.best(CURVES_ALONE, "what performance alone gives away", examples, parts),
     ]
     try:
@@ -247,22 +256,23 @@ def controls(
     except RequestError as error:
         skipped.append(f"matched performance: {error}")
     shuffled = permuted_scores(problem, "scenario", model, fixed.setting(examples), permutations, seed)
-    rows.append(_row("permuted labels", "must be chance", problem, independent(shuffled)))
-    rows += _null_rows(fixed, examples, skipped)
+    rows.append(_row("permuted labels", _null(sharing), problem, independent(shuffled)))
+    rows += _null_rows(fixed, examples, _null(sharing), skipped)
     for depth in DEPTHS:
         try:
             there = _at_depth(problem, parts, depth)
-            rows.append(fixed.row(f"{depth} layers only", "rule, from a third of the depth", problem, there))
+            rows.append(fixed.row(f"{depth} layers only", f"{target}, from a third of the depth", problem, there))
         except RequestError as error:
             skipped.append(f"{depth} layers only: {error}")
-    for target in OTHER_TARGETS:
-        name = f"{target.replace('_', ' ')} instead of rule"
+    for other in OTHER_TARGETS if target == "rule" else ():
+        name = f"{other.replace('_', ' ')} instead of rule"
         try:
-            other = problem.retargeted(target)
-            rows.append(fixed.row(name, "what else the observables tell", other, fixed.parts(other)))
+            instead = problem.retargeted(other)
+            rows.append(fixed.row(name, "what else the observables tell", instead, fixed.parts(instead)))
         except RequestError as error:
             skipped.append(f"{name}: {error}")
     about = {"model": model, "features": features, "n_splits": n_splits, "seed": seed}
+    about |= {"target": target, "design": sharing.sentence}
     return {**about, "controls": rows, "skipped": skipped}
 
 
@@ -290,5 +300,7 @@ def print_controls(found: dict[str, Any]) -> None:
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
     show(console, title, control_rows(found))
+    if found["design"]:
+        console.print(found["design"], highlight=False)
     for sentence in found["skipped"]:
         console.print(f"left out: {sentence}", highlight=False)

@@ -25,7 +25,7 @@ from classifier.models import FEATURES, MODELS, Setting, but_for_count, grid, ne
 from classifier.parallel import in_turn, parallel
 from classifier.problem import CURVE, Problem
 from classifier.sampling import ALL, measured
-from classifier.scenarios import Design
+from classifier.scenarios import Sharing
 from classifier.splits import Rows, Split
 from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown
@@ -246,7 +246,7 @@ def evaluate(
         do), electrode, sampling, chance, selected: {model, features, parameters},
         models: {name: {observables: {layer: {mean, sem, reach, low, high}, network: {…}}}},
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
-        folds: {split: {layer, network, chance (1 / the classes of its test part)}} and
+        folds: {split: {layer, network, lacks (classes that a held-out value does not have)}} and
         confusion: {labels, counts} of the selected model on all observables
         (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
 
@@ -285,7 +285,7 @@ def evaluate(
         "seed": seed,
         "caution": splitting.RANDOM[split].caution if split in splitting.RANDOM else "",
         "target": target,
-        "design": Design.of(examples.identity, target).sentence,
+        "design": Sharing.of(examples.identity, target).sentence,
         "electrode": examples.electrode,
         "sampling": sampling,
         "chance": 1 / len(problem.labels),
@@ -296,8 +296,8 @@ def evaluate(
         "permuted": independent(permuted) if permuted else None,
         "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in models},
         "folds": {
-            one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network, "chance": chance}
-            for one, chance in zip(of[model], _chances(problem, parts), strict=True)
+            one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network, "lacks": lacks}
+            for one, lacks in zip(of[model], _lacking(problem, parts), strict=True)
         },
         "confusion": {
             "labels": list(problem.labels),
@@ -309,9 +309,11 @@ def evaluate(
     }
 
 
-def _chances(problem: Problem, parts: Sequence[Split]) -> list[float]:
-    """Of each split: a held-out value may lack a class, whose networks have all diverged."""
-    return [1 / len(np.unique(problem.codes[part.test])) for part in parts]
+def _lacking(problem: Problem, parts: Sequence[Split]) -> list[list[str]]:
+    """Of each split the classes that its test part has none of, because their networks have diverged, say."""
+    return [
+        [label for code, label in enumerate(problem.labels) if code not in problem.codes[part.test]] for part in parts
+    ]
 
 
 def _found(

@@ -166,7 +166,7 @@ def nested(grid: Sequence[Parameters]) -> tuple[list[Parameters], list[Parameter
 
 
 def build(model: str, parameters: Parameters, columns: Sequence[str], seed: int = 0, quick: bool = False) -> Any:
-    """An unfitted classifier for tables with these columns. `quick` takes fewer trees or epochs: enough to compare with."""
+    """An unfitted classifier for tables with these columns. `quick`: fewer epochs of the convolution, enough to compare with."""
     return MODELS[model].build(columns, seed, quick, **parameters)
 
 

@@ -21,6 +21,7 @@ from classifier.intervals import independent
 from classifier.models import Setting, fit_all, log_scores
 from classifier.parallel import parallel
 from classifier.problem import Problem
+from classifier.scenarios import scenarios
 from classifier.splits import Split
 
 REPEATS = 4
@@ -36,21 +37,22 @@ def measure(
         top: how many of its clusters of statistics are left out, one after the other.
 
     Returns:
-        A row per group: by, name, members (comma-separated), size, importance and sem (nats of log score of the true class, over
-        test networks) and accuracy_drop (balanced accuracy per layer), the most important first within each `by`.
+        A row per group: by, name, members (comma-separated), size, importance and sem (nats of log score of the truth, over
+        the scenarios of the test part) and accuracy_drop (balanced accuracy per layer), the most important first within `by`.
+        A group that is everything there is cannot be left out.
     """
     clusters = permutation[permutation["by"] == "statistic"].head(top)
-    observables = permutation[permutation["by"] == "observable"]
-    groups = pd.concat([clusters, observables if len(observables) > 1 else observables[:0]])
+    groups = pd.concat([clusters, permutation[permutation["by"] == "observable"]])
+    groups = groups[groups["size"] < len(problem.examples.statistics)]
     left_out = [(), *(tuple(members.split(", ")) for members in groups["members"])]
     calls = [(model, setting, part, without, seed + more) for without in left_out for more in range(REPEATS)]
     found = parallel(_scores, problem, calls, "trained again without")
     by_group = [found[start : start + REPEATS] for start in range(0, len(found), REPEATS)]
     of_truth = [np.mean([scores for scores, _ in each], axis=0) for each in by_group]  # (test rows,)
     accuracy = [float(np.mean([one for _, one in each])) for each in by_group]
-    networks, rows = problem.networks[part.test], []
+    scenario, rows = scenarios(problem.examples.identity, problem.target)[part.test], []
     for place, group in enumerate(groups.to_dict("records"), start=1):
-        lost = independent(pd.Series(of_truth[0] - of_truth[place]).groupby(networks).mean().tolist())
+        lost = independent(pd.Series(of_truth[0] - of_truth[place]).groupby(scenario).mean().tolist())
         about = {key: group[key] for key in ("by", "name", "members", "size")}
         drop = accuracy[0] - accuracy[place]
         rows.append({**about, "importance": lost["mean"], "sem": lost["sem"], "accuracy_drop": drop})

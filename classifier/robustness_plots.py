@@ -23,7 +23,7 @@ ALL_UNITS = np.inf  # where an electrode records all units, in place of how many
 def _line(axes: Axes, rows: pd.DataFrame, x: Sequence[float] | pd.Series, number: int, label: str) -> None:
     """Accuracy with its s.e.m. as a band."""
     color = PALETTE[number % len(PALETTE)]
-    mean, sem = rows["network_mean"].to_numpy(), rows["network_sem"].to_numpy(dtype=float)  # NaN: of a single split
+    mean, sem = rows["network_mean"].to_numpy(), rows["network_sem"].to_numpy()
     dash = DASHES[number % len(DASHES)]
     axes.plot(x, mean, dash, color=color, label=label, linewidth=1.6, marker="o", markersize=3)
     axes.fill_between(x, mean - sem, mean + sem, color=color, alpha=0.15, linewidth=0)

@@ -2,7 +2,7 @@
 
 | split | what stays on one side | the test part is new in |
 |---|---|---|
-| `scenario` (the headline) | a scenario with all its seeds, under every class (`scenarios`) | its scenarios |
+| `scenario` (the headline) | a scenario with all its seeds, under every class (`scenarios.py`) | its scenarios |
 | `strict` | scenarios, and model seeds | its scenarios and its initial weights |
 | a property, such as `task` | one of its values | that value |
 | `network`, `paper` | a network; a (network, layer) row | nothing that matters: they are biased or leak, and say so |
@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classifier.scenarios import PROPERTIES, scenarios
+from classifier.scenarios import PROPERTIES, SEEDS, classes_held, follows, scenarios, text
 from generator.errors import RequestError, unknown
 
 TESTED = 4  # one unit in so many is tested
 FEWEST_UNITS = 4  # that hold a class: one to test, and three to choose settings on
 TRIES = 100  # to draw parts that hold every class
+MOST_NAMED = 6  # classes in a sentence
 
 Rows = NDArray[np.intp]
 
@@ -67,7 +68,7 @@ def labels(identity: pd.DataFrame, target: str) -> NDArray[np.str_]:
     """(examples,) the class of every example. Raises RequestError for a target that is not a property of a network."""
     if target not in PROPERTIES:
         raise unknown("target", target, PROPERTIES)
-    classes = identity[target].astype(str).to_numpy(dtype=str)
+    classes = text(identity[target])
     if len(np.unique(classes)) < 2:
         raise RequestError(f"nothing to tell apart: every network of the dataset has {target} {str(classes[0])!r}")
     return classes
@@ -97,8 +98,15 @@ def make(
         target: what the classes are of, and so no part of a scenario.
 
     Raises:
-        RequestError: an unknown split, too few units that hold a class, or no second model seed for `strict`.
+        RequestError: an unknown split, one that the target determines, too few units that hold a class, or no second model
+            seed for `strict`.
     """
+    if split not in (*RANDOM, *PROPERTIES):
+        raise unknown("split", split, [*RANDOM, *PROPERTIES])
+    if follows(split, target) or (split == "strict" and target in SEEDS):
+        raise RequestError(
+            f"the {split} split cannot be used to name the {target}: what it holds out follows from that"
+        )
     unit = units(identity, split, target)
     member = unit if split == "paper" else _networks(identity)
     if split in RANDOM:
@@ -108,9 +116,7 @@ def make(
             _random(f"{number}", unit, seeds, member, classes, np.random.default_rng([seed, number]))
             for number in range(n_splits)
         ]
-    if split not in PROPERTIES:
-        raise unknown("split", split, [*RANDOM, *PROPERTIES])
-    return _held_out(identity[split].astype(str).to_numpy(dtype=str), unit, member, classes, split, seed)
+    return _held_out(text(identity[split]), unit, member, classes, split, seed)
 
 
 def inner_folds(
@@ -126,37 +132,52 @@ def inner_folds(
 
     Under a held-out property the folds hold out values of it, if every class is left to train on in each; else scenarios.
     Under `strict` they hold out model seeds, too, if there is more than one.
+
+    Raises:
+        RequestError: too few units hold some class for every fold to have it to train on.
     """
     rng = np.random.default_rng([seed, len(train)])
-    inside = identity.iloc[train]
+    everyone, inside = np.zeros(len(train), dtype=str), identity.iloc[train]
+
+    def parts(folds: NDArray[np.intp]) -> list[tuple[Rows, Rows]]:
+        return [(train[folds != k], train[folds == k]) for k in range(n_folds)]
+
+    def complete(found: Sequence[tuple[Rows, Rows]]) -> bool:
+        return all(len(held) and set(classes[fit]) == set(classes[train]) for fit, held in found)
+
     if split in PROPERTIES:
-        folds = _deal(pd.factorize(inside[split])[0], np.zeros(len(train), dtype=str), n_folds, rng)
-        if folds.max() > 0 and all(set(classes[train[folds != k]]) == set(classes[train]) for k in np.unique(folds)):
-            return [(train[folds != k], train[folds == k]) for k in np.unique(folds)]
-    folds = _deal(units(inside, split, target), classes[train], n_folds, rng)
-    if split == "strict" and inside["model_seed"].nunique() > 1:
-        seeds = _deal(pd.factorize(inside["model_seed"])[0], np.zeros(len(train), dtype=str), n_folds, rng)
-        pairs = (
-            [(folds != k) & (seeds != k) for k in np.unique(folds)],
-            [(folds == k) & (seeds == k) for k in np.unique(folds)],
+        found = parts(_deal(pd.factorize(text(inside[split]))[0], everyone, n_folds, rng))
+        if complete(found):
+            return found
+    unit = units(identity, split, target)[train]
+    for _ in range(TRIES):
+        folds = _deal(unit, classes[train], n_folds, rng)
+        if complete(parts(folds)):
+            break
+    else:
+        raise RequestError(
+            f"too few {_named(split)}s per class to choose settings on {n_folds} folds of a training part"
         )
-        if all(set(classes[train[side]]) == set(classes[train]) for sides in pairs for side in sides):
-            return [(train[fit], train[held]) for fit, held in zip(*pairs, strict=True)]
-    return [(train[folds != k], train[folds == k]) for k in np.unique(folds)]
+    if split == "strict" and inside["model_seed"].nunique() > 1:
+        seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, n_folds, rng)
+        sides = [(train[(folds != k) & (seeds != k)], train[(folds == k) & (seeds == k)]) for k in range(n_folds)]
+        if complete(sides):
+            return sides
+    return parts(folds)
 
 
 def permute(
     identity: pd.DataFrame, classes: NDArray[np.str_], target: str, rng: np.random.Generator
 ) -> NDArray[np.str_]:
-    """The classes exchanged among the networks of each scenario: all layers of a network get the same permuted class.
+    """The classes exchanged among the networks that stay together: all layers of a network get the same permuted class.
 
     Exchanged among all, the classes would no longer be balanced within scenarios, and a split whose bias that balance makes
-    would pass the test. Where no scenario holds two classes, whole scenarios exchange theirs.
+    would pass the test. Where nothing holds two classes, whole scenarios exchange theirs.
     """
     network, unit = _networks(identity), scenarios(identity, target)
     numbers, first, row_of = np.unique(network, return_index=True, return_inverse=True)
     old, place = classes[first], unit[first]
-    if len(np.unique(np.stack([place, np.unique(old, return_inverse=True)[1]]), axis=1).T) == len(np.unique(place)):
+    if classes_held(place, pd.factorize(old)[0]).max() == 1:
         starts, of = np.unique(place, return_index=True, return_inverse=True)[1:]
         return old[starts][rng.permutation(len(starts))][of][row_of]
     shuffled = rng.permutation(len(numbers))
@@ -181,8 +202,15 @@ def _named(split: str) -> str:
 def _check_count(unit: NDArray[np.intp], classes: NDArray[np.str_], name: str, fewest: int, where: str = "") -> None:
     counts = pd.DataFrame({"unit": unit, "class": classes}).drop_duplicates()["class"].value_counts().sort_index()
     if counts.min() < fewest:
-        found = ", ".join(f"{one} {count}" for one, count in counts.items())
-        raise RequestError(f"too few {name}s per class{where}: at least {fewest} are needed, found {found}")
+        rarest = counts.sort_values(kind="stable").head(MOST_NAMED).sort_index()
+        found = ", ".join(f"{one} {count}" for one, count in rarest.items()) + (
+            ", …" if len(counts) > len(rarest) else ""
+        )
+        raise RequestError(
+            f"too few {name}s per class{where}: at least {fewest} are needed, found {found}"
+            + "; those that lack a class count as one where they start alike: share rates and sizes over the classes, or add "
+            "architectures or tasks" * (name == "scenario")
+        )
 
 
 def _seeds(identity: pd.DataFrame) -> NDArray[np.intp]:

@@ -52,20 +52,21 @@ def split_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
         rows.append([kind, interval(found["layer"]), interval(found["network"]), chosen])
         if one["split"] not in splitting.RANDOM:
             rows += [
-                [_value(value, fold["chance"], one["chance"]), f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
+                [_value(value, fold["lacks"]), f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
                 for value, fold in one["folds"].items()
             ]
     return rows
 
 
-def _value(name: str, chance: float, usual: float) -> str:
-    """A held-out value, and its chance where it lacks a class."""
-    return f"· {name}" + (f" (chance {chance:.2f})" if chance != usual else "")
+def _value(name: str, lacks: Sequence[str]) -> str:
+    """A held-out value, and the classes that it does not have."""
+    return f"· {name}" + (f" (has no {', '.join(lacks)})" if lacks else "")
 
 
 def importance_rows(table: pd.DataFrame, without: pd.DataFrame) -> Rows:
     """Header and a row per cluster of statistics: the loss of log score (accuracy per layer) permuted, and trained without it."""
-    rows = [["", "statistics", "permuted: nats (accuracy)", "trained again without: nats (accuracy)"]]
+    header = ["", "statistics", "permuted: nats ± s.e.m. over repeats (accuracy)"]
+    rows = [[*header, "trained again without: nats ± s.e.m. over scenarios (accuracy)"]]
     refitted = {row["name"]: _loss(row) for row in without.to_dict("records")}
     for place, row in enumerate(table.to_dict("records"), start=1):
         rows.append([str(place), row["members"], _loss(row), refitted.get(row["name"], "")])

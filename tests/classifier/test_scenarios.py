@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from synthetic import CHECKPOINTS, RULES, grid, write
 from classifier import splits
 from classifier.controls import BIASED, HONEST, controls, identity
 from classifier.evaluate import evaluate
-from classifier.scenarios import PROPERTIES, SEEDS, columns, scenarios
+from classifier.scenarios import PROPERTIES, SEEDS, Sharing, columns, scenarios
 from classifier.trajectories import load
 from generator import catalogue, tables
+from generator.errors import RequestError
 from generator.spec import NetworkSpec, Spec
 
 EVERY_AXIS: dict[str, list[Any]] = {
@@ -35,6 +36,7 @@ EVERY_AXIS: dict[str, list[Any]] = {
     "learning_rate": [0.5, 1.0],
     "epochs": [2, 3],
     "weight_decay": [0.0, 1e-3],
+    "pixels": [16, 32],
 }
 USUAL = {"task": "digits", "architecture": "alexnet", "rule": "sgdm", "pixels": 32, "batch_size": 32, "epochs": 2}
 MADE_OF = {
@@ -72,18 +74,9 @@ def test_what_a_target_does_not_touch_stays() -> None:
     assert not {"task", "curriculum", "pixels", "steps"} & set(columns("task"))
 
 
-def test_rates_drawn_for_each_network_leave_shape_and_task(tmp_path: Path) -> None:
-    """Where no scenario recurs under another rule, all rates of a shape on a task stay together."""
-    rng = np.random.default_rng(0)
-    networks = [n | {"learning_rate": float(np.exp(rng.normal()))} for n in grid()]
-    table = load(write(tmp_path / "d", networks)).identity
-    expected = table.groupby(["architecture", "task"], sort=False).ngroup().to_numpy()
-    np.testing.assert_array_equal(scenarios(table, "rule"), expected)
-
-
 def before_learning(network: Mapping[str, Any], layer: int) -> np.ndarray:
-    """(checkpoints, statistics): at first what scenario and seed make it, equal under all rules; later noise."""
-    who = "-".join(str(network[key]) for key in ("architecture", "learning_rate", "batch_size", "model_seed"))
+    """(checkpoints, statistics): at first what shape, task and seed make it, whatever the rule and rate; later noise."""
+    who = "-".join(str(network[key]) for key in ("architecture", "task", "model_seed"))
     values = np.random.default_rng(list(f"{who}-{layer}".encode())).lognormal(size=(CHECKPOINTS, len(catalogue.NAMES)))
     values[1:] *= np.random.default_rng(list(f"{network['rule']}-{who}".encode())).lognormal(size=(CHECKPOINTS - 1, 1))
     return values
@@ -139,6 +132,85 @@ def test_the_controls_show_both_nulls_on_every_split(unlearned: Path) -> None:
         one = found[f"{blind}, " + (f"{split} split" if split in splits.RANDOM else f"held-out {split}")]
         assert (one["chance"], one["meaning"] == "must be chance") == (0.25, split in HONEST)
         assert abs(one["mean"] - 0.25) < 1e-12 if split in HONEST else one["mean"] < 0.2
+
+
+RATES = {"sgdm": (0.5, 1.0, 2.0), "adam": (0.1, 1.0, 5.0), "fa": (0.7, 1.0, 3.0), "ia": (0.3, 1.0, 4.0)}
+SIZES = {"sgdm": 16, "adam": 32, "fa": 64, "ia": 128}
+
+
+def own_rates(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Three rates per rule, of which the rules share the middle one."""
+    return {"learning_rate": RATES[network["rule"]][(0.5, 1.0, 2.0).index(network["learning_rate"])]}
+
+
+def drawn_rates(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A rate for every network alone, but for one pair of them."""
+    drawn = np.random.default_rng(list(network["network_id"].encode())).lognormal()
+    return {"learning_rate": 1.0 if network["learning_rate"] == 1.0 and network["model_seed"] == 0 else drawn}
+
+
+def own_sizes(network: Mapping[str, Any]) -> dict[str, Any]:
+    return {"batch_size": SIZES[network["rule"]]}
+
+
+def adams_size(network: Mapping[str, Any]) -> dict[str, Any]:
+    return {"batch_size": 512 if network["rule"] == "adam" else network["batch_size"]}
+
+
+@pytest.mark.parametrize("differs", [own_rates, drawn_rates, own_sizes, adams_size])
+def test_scenarios_that_rules_do_not_share_stay_with_those_that_start_alike(
+    tmp_path: Path, differs: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> None:
+    """What is equal before learning has as many networks of each rule in every unit, or the split would be biased."""
+    networks = grid(architectures=("mlp2", "mlp3", "knet4"))
+    networks = [{**n, "rate": None, **differs(n)} for n in networks]
+    data = write(tmp_path / "d", networks, observe=before_learning)
+    table = load(data).identity
+    sharing = Sharing.of(table, "rule")
+    assert sharing.whole < sharing.scenarios
+    assert sharing.whole_units == sharing.units < sharing.scenarios
+    assert f"which leaves {sharing.units} units" in sharing.sentence
+    kinds = table.groupby(["architecture", "task"]).ngroup().to_numpy()
+    unit = scenarios(table, "rule")
+    assert (pd.DataFrame({"unit": unit, "kind": kinds}).groupby("unit")["kind"].nunique() == 1).all()
+    found = evaluate(data, ["forest"], ["levels"], ["all"], n_splits=5, sampling="only0")
+    assert found["models"]["forest"]["all"]["network"]["mean"] == pytest.approx(0.25, abs=0.04)
+
+
+def test_what_no_split_can_take_apart_is_refused(tmp_path: Path) -> None:
+    """A target tied to another property, or all rules with rates of their own on one architecture and task."""
+    tied = load(write(tmp_path / "tied", grid())).identity  # the batch size to the task
+    for target in ("batch_size", "task"):
+        with pytest.raises(RequestError, match="start alike: share rates and sizes over the classes"):
+            splits.make(tied, splits.labels(tied, target), "scenario", target=target)
+    networks = [n | own_rates(n) for n in grid(architectures=["mlp2"]) if n["task"] == "digits"]
+    drawn = load(write(tmp_path / "drawn", networks)).identity
+    with pytest.raises(RequestError, match="at least 4 are needed, found adam 2, fa 2, ia 2, sgdm 2; those that lack"):
+        splits.make(drawn, splits.labels(drawn, "rule"), "scenario")
+
+
+@pytest.mark.parametrize(("split", "target"), [("rate", "rule"), ("steps", "batch_size"), ("strict", "model_seed")])
+def test_what_follows_from_the_target_is_not_held_out(traced: Path, split: str, target: str) -> None:
+    table = load(traced).identity
+    with pytest.raises(RequestError, match=f"{split} split cannot be used to name the {target}"):
+        splits.make(table, splits.labels(table, target), split, target=target)
+
+
+def test_no_property_that_can_be_held_out_takes_a_scenario_apart(unlearned: Path) -> None:
+    table = load(unlearned).identity
+    for split in set(splits.PROPERTIES) - set(SEEDS):
+        try:
+            parts = splits.make(table, splits.labels(table, "rule"), split)
+        except RequestError:
+            continue
+        for part in parts:
+            assert not set(scenarios(table, "rule")[part.train]) & set(scenarios(table, "rule")[part.test])
+
+
+def test_a_missing_value_is_a_class_like_any_other(traced: Path) -> None:
+    table = load(traced).identity
+    table["width"] = [0.25, None, *[0.625] * (len(table) - 2)]
+    assert set(splits.labels(table, "width")) == {"0.25", "nan", "0.625"}
 
 
 STEP = 2.0  # between the rules' means, in standard deviations of the networks of a rule

@@ -11,7 +11,7 @@ from split_oracle import scenario_accuracy, untrained_accuracy
 
 from classifier.evaluate import evaluate
 from classifier.intervals import corrected
-from classifier.scenarios import SEEDS, Design, columns
+from classifier.scenarios import SEEDS, Sharing, columns
 from classifier.trajectories import load
 from generator.generate import generate
 
@@ -49,7 +49,7 @@ def test_networks_that_have_learned_nothing_are_at_chance(demo: Path) -> None:
     rules = examples.identity.groupby(alike, dropna=False)["rule"].transform("nunique")
     whole = examples.rows((rules == 4).to_numpy())
     assert whole.identity["network_id"].nunique() == 656 - 3 * 4
-    assert Design.of(whole.identity, "rule").sentence == ""
+    assert Sharing.of(whole.identity, "rule").sentence == ""
     for split in ("scenario", "strict", "architecture", "task"):
         found = evaluate(whole, ["xgboost"], split=split, n_splits=SPLITS, **options)
         for fold in found["folds"].values():

@@ -160,7 +160,7 @@ def report(
         "importance.png": plots.importance(
             ranked,
             {name: parts.observable for name, parts in examples.statistics.items()},
-            f"what matters to the {model}",
+            f"what the {model} relies on",
         ),
         "trajectories.png": plots.trajectories(
             examples.rows(shown), classes[shown], _most_important_of_each(examples, ranking), condition

@@ -89,7 +89,7 @@ class Spread(Problem):
         from xgboost.core import XGBoostError
         from xgboost.dask import DaskXGBClassifier
 
-        parts, width = self._parts(train), len(self.columns(features, observable))
+        parts, width = self._parts(train), len(self.columns(features, observable)) + 1  # and the constant one
         order = np.concatenate([place for *_, place in parts])
         for attempt in range(1, TRIES + 1):
             tables = [
@@ -143,7 +143,9 @@ def _table(
     block: Examples, features: str, curves: bool, columns: NDArray[np.intp] | None, rows: Rows
 ) -> NDArray[np.float32]:
     table = feature_table(block.rows(rows), features, curves)
-    return table if columns is None else np.ascontiguousarray(table[:, columns])
+    kept = table if columns is None else table[:, columns]
+    # A constant column: workers cannot agree on quantiles if no feature of anybody has a value, as those of constant curves.
+    return np.hstack([kept, np.zeros((len(kept), 1), np.float32)])
 
 
 def place(

@@ -133,6 +133,8 @@ def train(
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
     typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
+    if card.design:
+        typer.echo(card.design)
 
 
 def predict(

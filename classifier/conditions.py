@@ -24,6 +24,7 @@ from classifier.features import split_name, suited
 from classifier.models import FEATURES, Setting, grid
 from classifier.parallel import parallel
 from classifier.problem import CURVE, Problem
+from classifier.scenarios import Sharing
 from classifier.splits import Split
 from classifier.trajectories import Examples, load
 from generator import electrodes
@@ -67,6 +68,7 @@ class _Study:
 
     Attributes:
         who: network and layer of each example that an electrode has; `kept`: the numbers of those that are studied.
+        design: how classes share scenarios, in words, where not all do.
         ratio: tested units per trained one, in the splits.
         turn: (examples,) whose turn it is to vote (`turns`).
         full: the full electrode's classifiers by sampling, observable and split: what transfer needs.
@@ -81,6 +83,7 @@ class _Study:
     kept: NDArray[np.intp]
     who: pd.DataFrame
     target: str
+    design: str
     labels: list[str]
     parts: list[Split]
     ratio: float
@@ -228,7 +231,7 @@ def accuracies(
         geometric mean over examples), asked_units (of the electrode; NaN: a fraction, or all), noise, noise_mode, sampling,
         sessions, observable, layers, trained ("same" or "full"), layer_mean, layer_sem, layer_low, layer_high, and the same per
         network (`intervals.corrected`), confusion (counts of networks, true class by row, summed over splits). `attrs` has
-        labels, chance, networks and the settings.
+        labels, chance, networks, the settings and the design (how classes share scenarios, where not all do).
 
     Raises:
         RequestError: an unknown name, fewer than two rules or no condition, more sessions than checkpoints, or too few
@@ -260,6 +263,7 @@ def accuracies(
             "networks": int(study.who["network_id"].iloc[study.kept].nunique()),
         },
         **{"target": target, "model": model, "features": features, "n_splits": n_splits, "seed": seed},
+        "design": study.design,
     }
     return table
 
@@ -318,4 +322,5 @@ def _study(
     parts = splitting.make(identity, classes, "scenario", n_splits, seed, target)
     ratio = splitting.ratio(parts, splitting.units(identity, "scenario", target))
     who, labels = examples.identity[["network_id", "layer"]], [str(label) for label in np.unique(classes)]
-    return _Study(model, features, seed, kept, who, target, labels, parts, ratio, turns(identity["network_id"], seed))
+    design, turn = Sharing.of(identity, target).sentence, turns(identity["network_id"], seed)
+    return _Study(model, features, seed, kept, who, target, design, labels, parts, ratio, turn)

@@ -7,6 +7,7 @@ process when there is a single worker, and loses what all calls share between tw
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -80,6 +81,9 @@ def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple
     """
     if client() is not None:
         return _watched(_elsewhere(function, shared, calls), len(calls), title)
+    # scikit-learn's forests reset the filters of warnings, which threads share, for a moment: another one that looks just
+    # then finds none, and warns of a misuse that there is not.
+    warnings.filterwarnings("ignore", "`sklearn.utils.parallel.delayed` should be used", UserWarning)
     with threadpool_limits(1):
         workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
         return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)

@@ -53,7 +53,8 @@ def power(
 
     Returns:
         The answer as it is written to JSON: {asked: {units, noise, sessions, noise_mode, observable, layers, rules, model, seed},
-        chance, accuracy: {expected, low, high, level}, confusion: {labels, shares (true rule by row), interpolated: true},
+        chance, design (how classes share scenarios, where not all do), accuracy: {expected, low, high, level},
+        confusion: {labels, shares (true rule by row), interpolated: true},
         simulated: {units, noise, sessions, conditions, sem (mean over conditions)},
         target: None or {accuracy, expected, assured (whether the asked recording reaches it, and with the interval's low end),
         ways: {units, noise, sessions: {expected, assured, best: {at, expected, low}}}}}. A way changes one thing alone:
@@ -103,6 +104,7 @@ def answer(
     return {
         "asked": asdict(asked) | asdict(question) | {"rules": question.rules and list(question.rules)},
         "chance": 1 / len(shares),
+        "design": table.attrs.get("design", ""),
         "accuracy": {"expected": expected, "low": low, "high": high, "level": surface.LEVEL},
         "confusion": {"labels": list(table.attrs["labels"]), "shares": shares.tolist(), "interpolated": True},
         "simulated": design.ranges() | {"conditions": len(table), "sem": float(table["network_sem"].mean())},

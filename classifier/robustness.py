@@ -148,5 +148,7 @@ def robustness(
     show(console, title, accuracy_rows(table))
     if lost := noise_rows(shown):
         show(console, "Accuracy lost to noise (mean over its levels)", lost)
+    if table.attrs["design"]:
+        console.print(table.attrs["design"], highlight=False)
     console.print(f"written: {folder}", highlight=False)
     return table

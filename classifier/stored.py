@@ -32,6 +32,7 @@ class Card:
         training_data: hash of the trajectories and classes that it was fitted on.
         scores: balanced accuracy per layer and per network on the test part, and chance.
         electrode, sampling: how what it was fitted on was measured; models that do not say saw everything.
+        design: how the classes share scenarios, in words, where not all do.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Card:
     model_version: int = MODEL_VERSION
     electrode: str = "full"
     sampling: str = "all"
+    design: str = ""
 
 
 def load_card(location: str | os.PathLike[str]) -> Card:

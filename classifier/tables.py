@@ -227,6 +227,8 @@ def print_power(found: dict[str, Any]) -> None:
         "average; --validate says how well.",
         highlight=False,
     )
+    if found["design"]:
+        console.print(found["design"], highlight=False)
 
 
 def print_validation(found: dict[str, Any]) -> None:

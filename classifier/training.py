@@ -18,6 +18,7 @@ from classifier.importance import clusters, measure
 from classifier.models import FEATURES, vote
 from classifier.problem import Problem
 from classifier.sampling import ALL, apply, measured
+from classifier.scenarios import Sharing
 from classifier.trajectories import Examples
 from generator.errors import RequestError, unknown
 
@@ -92,6 +93,7 @@ def train(
         versions=versions(),
         electrode=examples.electrode,
         sampling=sampling,
+        design=Sharing.of(examples.identity, target).sentence,
     )
     fitted = Model(card, classifier)
     found = score(problem, part.test, fitted.log_scores(test))

@@ -42,7 +42,7 @@ def test_a_row_says_what_was_measured(found: pd.DataFrame) -> None:
     assert found["asked_units"].isna().tolist() == [True, False, False, True] * 2
     assert found["layers"].isna().all()
     assert found.attrs["labels"] == ["adam", "fa", "ia", "sgdm"]
-    assert (found.attrs["chance"], found.attrs["networks"]) == (0.25, 96)
+    assert (found.attrs["chance"], found.attrs["networks"], found.attrs["design"]) == (0.25, 96, "")
 
 
 def test_a_trace_is_found_where_the_electrode_shows_it(found: pd.DataFrame) -> None:

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 from synthetic import CHECKPOINTS, RULES, grid, write
+from typer.testing import CliRunner
 
+import rulescope
 from classifier import splits
 from classifier.controls import BIASED, HONEST, controls, identity
 from classifier.evaluate import evaluate
@@ -175,6 +177,22 @@ def test_scenarios_that_rules_do_not_share_stay_with_those_that_start_alike(
     assert (pd.DataFrame({"unit": unit, "kind": kinds}).groupby("unit")["kind"].nunique() == 1).all()
     found = evaluate(data, ["forest"], ["levels"], ["all"], n_splits=5, sampling="only0")
     assert found["models"]["forest"]["all"]["network"]["mean"] == pytest.approx(0.25, abs=0.04)
+
+
+def test_every_study_says_how_classes_share_scenarios(tmp_path: Path) -> None:
+    networks = [n for n in grid(architectures=("mlp2", "mlp3")) if n["rule"] != "adam" or n["learning_rate"] < 2]
+    data = str(write(tmp_path / "d", networks, layers=1))
+    options = ["--features", "shape", "--out", str(tmp_path / "m"), "--refits", "0"]
+    commands = (
+        ["train", data, *options],
+        ["robustness", data, "--n-splits", "1"],
+        ["controls", data, "--n-splits", "1"],
+    )
+    commands += (["evaluate", data, "--models", "forest", "--n-splits", "1"], ["power", data])
+    for command in commands:
+        result = CliRunner().invoke(rulescope.app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert "Of 12 scenarios 8 hold every rule and 0 a single one" in " ".join(result.stdout.split()), command[0]
 
 
 def test_what_no_split_can_take_apart_is_refused(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ Summary = dict[str, dict[str, float | None]]
 
 
 def summarize(scores: Sequence[Score], ratio: float | None) -> Summary:
-    """Per layer and per network {mean, sem, low, high} over splits; `ratio` as `intervals.corrected` takes it."""
+    """Per layer and per network {mean, sem, reach, low, high} over splits; `ratio` as `intervals.corrected` takes it."""
     return {level: corrected([getattr(one, level) for one in scores], ratio) for level in ("layer", "network")}
 
 

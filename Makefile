@@ -25,7 +25,7 @@ test: setup
 	$(BIN)/python -m pytest -q --numprocesses auto --no-loadscope-reorder
 
 readme: demo
-	$(BIN)/python -m classifier.report README.md datasets/demo
+	$(BIN)/python -m classifier.report.report README.md datasets/demo
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench.py --device $(or $(DEVICE),cpu) --only "$(ONLY)"

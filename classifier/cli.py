@@ -48,7 +48,7 @@ def _list(text: str) -> list[str]:
 
 def _on(cluster: str | None) -> AbstractContextManager[None]:
     """Compute there."""
-    from classifier.parallel import on
+    from classifier.models.parallel import on
 
     return on(cluster, lambda text: typer.echo(text, err=True))
 
@@ -83,9 +83,9 @@ def evaluate(
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
     _check_writable(json_file)
-    from classifier import evaluate as evaluation
-    from classifier.models import FEATURES
-    from classifier.tables import print_evaluation
+    from classifier.models.estimators import FEATURES
+    from classifier.report.tables import print_evaluation
+    from classifier.studies import evaluate as evaluation
 
     with _on(cluster):
         found = evaluation.evaluate(
@@ -122,14 +122,12 @@ def train(
     ] = 10,
 ) -> None:
     """Train a model on the training part of one split, score and rank it on the test part, and store it."""
-    from classifier import training
-    from classifier.models import FEATURES
-    from classifier.splits import news
+    from classifier.examples.splits import news
+    from classifier.models.estimators import FEATURES
+    from classifier.studies.train import train as study
 
     chosen = FEATURES if features is None else _list(features)
-    card = training.train(
-        dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables), refits
-    )
+    card = study(dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables), refits)
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
     typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
@@ -149,9 +147,9 @@ def predict(
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise RequestError(f"--out must end in .parquet or .csv, not {str(out)!r}")
     _check_writable(out)
-    from classifier import training
+    from classifier.studies.predict import predict as name
 
-    table = training.predict(model, dataset, level, electrode, sampling)
+    table = name(model, dataset, level, electrode, sampling)
     try:
         if out is None:
             typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
@@ -177,7 +175,7 @@ def importance(
 ) -> None:
     """What a stored model relies on, or cannot do without, the most important first."""
     _check_writable(json_file)
-    from classifier import stored
+    from classifier.studies import importance as stored
 
     table = stored.importance(model, by, top, method)
     drop = f"  {'accuracy drop':>13}" if "accuracy_drop" in table else ""
@@ -205,7 +203,7 @@ def robustness(
 ) -> None:
     """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
     _check_writable(json_file)
-    from classifier import robustness as study
+    from classifier.report import robustness as study
 
     with _on(cluster):
         table = study.robustness(dataset, model, n_splits, seed)
@@ -224,11 +222,12 @@ def controls(
 ) -> None:
     """The controls of the headline: curves and identity alone, matched performance, permuted labels, untrained networks, …"""
     _check_writable(json_file)
-    from classifier import controls as study
+    from classifier.report.tables import print_controls
+    from classifier.studies import controls as study
 
     with _on(cluster):
         found = study.controls(dataset, model, n_splits=n_splits, seed=seed, target=target)
-    study.print_controls(found)
+    print_controls(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
 
@@ -241,7 +240,7 @@ def report(
     cluster: Cluster = None,
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
-    from classifier import report as reporting
+    from classifier.report import report as reporting
 
     with _on(cluster):
         reporting.report(dataset, permute_labels, seed, _list(models))
@@ -270,8 +269,8 @@ def power(
 ) -> None:
     """How well a planned recording would name the rule, and what would reach a target accuracy."""
     _check_writable(json_file)
-    from classifier import power as planning
-    from classifier.tables import print_power, print_validation
+    from classifier.power import power as planning
+    from classifier.report.tables import print_power, print_validation
 
     chosen = None if rules is None else _list(rules)
     with _on(cluster):

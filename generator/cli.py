@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from generator.work import Receipt
+    from generator.running.work import Receipt
 
 SpecFile = Annotated[Path, typer.Argument(help="The dataset spec, a TOML file.", metavar="SPEC")]
 DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.", metavar="DATASET")]
@@ -25,8 +25,9 @@ def plan(spec: SpecFile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from generator import cluster, planning
-    from generator import spec as specs
+    from generator.clusters import pool as cluster
+    from generator.spec import planning
+    from generator.spec import spec as specs
 
     found = planning.plan(specs.read(spec))
     rules = list(dict.fromkeys(rule for rule, *_ in found.counts))
@@ -72,11 +73,11 @@ def generate(
     """Make the dataset of a spec, or go on where it was left."""
     from rich.console import Console
 
-    from generator import process
+    from generator.clusters import process
 
     with process.uninterrupted():
-        from generator.generate import dry_run
-        from generator.generate import generate as run
+        from generator.running.generate import dry_run
+        from generator.running.generate import generate as run
 
     console = Console()
     if dry:
@@ -108,10 +109,10 @@ def status(dataset: DatasetFolder) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from generator import planning
-    from generator.dataset import Dataset
-    from generator.status import ago
-    from generator.status import status as look
+    from generator.dataset.storage import Dataset
+    from generator.running.status import ago
+    from generator.running.status import status as look
+    from generator.spec import planning
 
     found = look(Dataset(dataset))
     console = Console()
@@ -147,8 +148,8 @@ def status(dataset: DatasetFolder) -> None:
 
 def verify(dataset: DatasetFolder) -> None:
     """Check every file and every network of a dataset; exit status 1 if there is any problem."""
-    from generator.dataset import Dataset
-    from generator.verify import problems as find
+    from generator.dataset.storage import Dataset
+    from generator.dataset.verify import problems as find
 
     opened = Dataset(dataset)
     problems = find(opened)
@@ -169,7 +170,7 @@ def rerun(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train one network of a dataset again and keep its raw tensors at every checkpoint."""
-    from generator.rerun import rerun as run
+    from generator.running.rerun import rerun as run
 
     found = run(dataset, network, out, device)
     about = found.network
@@ -186,7 +187,7 @@ def merge(
     datasets: Annotated[list[str], typer.Argument(help="Two or more datasets.", metavar="DATASET...")],
 ) -> None:
     """Put datasets that agree in everything but their grids together into a new one."""
-    from generator.merge import merge as run
+    from generator.running.merge import merge as run
 
     merged = run(out, datasets)
     typer.echo(f"{merged}: {merged.networks():,} networks from {len(datasets)} datasets")

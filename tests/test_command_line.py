@@ -79,7 +79,8 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
-    assert not imported_by("classifier.stored") & {"torch", "sklearn", "scipy"}
-    modules = "classifier.evaluate, classifier.training, classifier.report, classifier.robustness, classifier.controls"
+    assert not imported_by("classifier.studies.importance") & {"torch", "sklearn", "scipy"}
+    studies = ", ".join(f"classifier.studies.{name}" for name in ("evaluate", "train", "predict", "controls"))
+    modules = f"{studies}, classifier.report.report, classifier.report.robustness"
     assert "torch" not in imported_by(modules)
-    assert "classifier" not in imported_by("generator.generate, generator.work, generator.cohort, generator.cli")
+    assert "classifier" not in imported_by("generator.running.generate, generator.running.work, generator.cli")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from generator.architectures.layers import Draw, Pass, dropout, local_response_norm, max_pool
 from generator.architectures.network import Form, InputShape, Network
-from generator.layers import Draw, Pass, dropout, local_response_norm, max_pool
 
 STEMS = {"large": (11, 4), "small": (5, 1)}  # kernel and stride of the first convolution; the small one is [ours]
 CONVOLUTIONS = ((256, 5), (384, 3), (384, 3), (256, 3))  # channels and kernel of the others

@@ -11,8 +11,8 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor
 
+from generator.architectures.layers import Draw, Pass, avg_pool, local_response_norm, max_pool
 from generator.architectures.network import Form, InputShape, Network
-from generator.layers import Draw, Pass, avg_pool, local_response_norm, max_pool
 
 CHANNELS = (32, 32, 64, 128)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from generator.architectures.layers import Draw, Pass
 from generator.architectures.network import Form, InputShape, Network
-from generator.layers import Draw, Pass
 
 WIDTH = 128
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.layers import NONLINEARITIES, BatchNorm, Conv, Draw, Linear, Pass, WeightLayer
+from generator.architectures.layers import NONLINEARITIES, BatchNorm, Conv, Draw, Linear, Pass, WeightLayer
 
 STEMS = ("small", "large")
 LARGE = 64  # pixels from which the large stem is the default

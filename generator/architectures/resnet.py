@@ -9,8 +9,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from generator.architectures.layers import Draw, Pass, max_pool
 from generator.architectures.network import Form, InputShape, Network
-from generator.layers import Draw, Pass, max_pool
 
 CHANNELS = (64, 128, 256, 512)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}

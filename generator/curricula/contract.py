@@ -9,8 +9,8 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from generator.architectures.layers import Pass
 from generator.architectures.network import Network
-from generator.layers import Pass
 
 
 class Batch(NamedTuple):

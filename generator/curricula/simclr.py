@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from generator import counters
+from generator.architectures.layers import Pass
 from generator.architectures.network import Network, Projection
 from generator.curricula.augmentation import augment
 from generator.curricula.contract import Batch, Objective
-from generator.layers import Pass
 
 TEMPERATURE = 1.0  # the released code's default
 RIDGE = 1e-2  # of the read-out, in units of the mean variance of a feature over the reference stimuli [ours]

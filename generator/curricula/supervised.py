@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from generator.architectures.layers import Pass
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.layers import Pass
 
 
 class Supervised(Objective):

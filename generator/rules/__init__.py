@@ -68,7 +68,7 @@ class Rule:
         return UPDATES[self.update](tensors, **{n: v for n, v in self.parameters.items() if n in known})
 
 
-def parse(entry: str | Mapping[str, Any], where: str) -> Rule:
+def chosen(entry: str | Mapping[str, Any], where: str) -> Rule:
     """Read a spec's rule: a name, or a table {name = "ia", beta = 0.1} that overrides parameters.
 
     Raises:

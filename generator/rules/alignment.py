@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from generator.layers import WeightLayer
+from generator.architectures.layers import WeightLayer
 
 DECAY = 2.0  # ∂ decay / ∂B = 2 B
 

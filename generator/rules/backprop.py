@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from generator.architectures.layers import Pass
 from generator.curricula.contract import Batch, Objective
-from generator.layers import Pass
 from generator.rules.contract import Lesson, Pathway
 
 

@@ -12,15 +12,17 @@ from typing import Any, ClassVar, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from generator.architectures.layers import Draw
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.layers import Draw
+
+TUNED = Path(__file__).parent / "tuned.json"  # written by training/search.py, with its grid and scores
 
 
 @lru_cache(maxsize=1)
 def tuned() -> dict[str, Any]:
-    """What the search found (tuned.json, written by search.py with its grid and scores)."""
-    return json.loads((Path(__file__).parent / "tuned.json").read_text())["chosen"]
+    """What the search found."""
+    return json.loads(TUNED.read_text())["chosen"]
 
 
 class Lesson(NamedTuple):

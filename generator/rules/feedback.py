@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from generator.architectures.layers import Draw
 from generator.architectures.network import Network
-from generator.layers import Draw
 from generator.rules.backprop import Backpropagation
 
 

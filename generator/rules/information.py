@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from generator.architectures.layers import Draw, Pass, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.layers import Draw, Pass, WeightLayer
 from generator.rules.adam import Adam
 from generator.rules.alignment import DECAY, amp_partner, null_partner
 from generator.rules.contract import Lesson, tuned

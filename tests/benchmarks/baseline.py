@@ -25,12 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generator import spec
-from generator.catalogue import NAMES
-from generator.cohort import checkpoint_steps
 from generator.curricula import tasks
+from generator.dataset.catalogue import NAMES
 from generator.keys import stream
-from generator.spec import NetworkSpec
+from generator.spec import spec
+from generator.spec.network import NetworkSpec
+from generator.training.loop import checkpoint_steps
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------

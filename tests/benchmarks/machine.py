@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from generator import process
+from generator.clusters import process
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "dask")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import machine
 from row import Row
 
-from generator import cluster
+from generator.clusters import pool as cluster
 
 
 def floors(device: str) -> Iterator[Row]:

@@ -22,7 +22,9 @@ import numpy as np
 import run_baseline
 from row import CHECKPOINTS, EPOCHS, RULES, Row
 
-from generator import cluster, process, spec
+from generator.clusters import pool as cluster
+from generator.clusters import process
+from generator.spec import spec
 
 
 def pipeline(device: str) -> Iterator[Row]:
@@ -146,7 +148,7 @@ def _equality(architecture: str, task: str, scratch: Path, each: int, baselines:
     """Largest over rules of the median relative difference between engine and baseline; raises if they disagree."""
     import pandas as pd
 
-    from generator.catalogue import NAMES
+    from generator.dataset.catalogue import NAMES
 
     rows = pd.read_parquet(scratch / f"{architecture}{each}" / "observables")
     worst = 0.0

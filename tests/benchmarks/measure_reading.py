@@ -21,8 +21,8 @@ def classifier(device: str) -> Iterator[Row]:
     """Trajectories from a million rows, against pandas; a stored model's importances."""
     import pandas as pd
 
-    from classifier import trajectories
-    from generator.catalogue import NAMES
+    from classifier.examples import trajectories
+    from generator.dataset.catalogue import NAMES
 
     with tempfile.TemporaryDirectory() as folder:
         for per_file, target in ((16, "≥ 10"), (159, "")):
@@ -51,8 +51,8 @@ def _million_rows(location: Path, per_file: int, networks: int = 15_904) -> int:
     """A dataset of noise, through the real contract: 3 layers, 21 checkpoints."""
     import pyarrow as pa
 
-    from generator import schema
-    from generator.dataset import Cohort, Dataset
+    from generator.dataset import schema
+    from generator.dataset.storage import Cohort, Dataset
 
     rng = np.random.default_rng(0)
     ids = [f"{i:016x}" for i in range(networks)]

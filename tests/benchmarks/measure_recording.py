@@ -10,8 +10,8 @@ import baseline
 import machine
 from row import CHECKPOINTS, EPOCHS, PROBE, Row
 
-from generator import spec
-from generator.electrodes import FULL, Electrode
+from generator.dataset.electrodes import FULL, Electrode
+from generator.spec import spec
 
 NOISE: tuple[dict[str, object], ...] = ({}, {"noise_mode": "relative", "noise": 0.5})
 TWELVE = [Electrode(units=n, **noise) for n, noise in itertools.product((10, 30, 100, 300, 1000, 3000), NOISE)]  # type: ignore[arg-type]
@@ -34,21 +34,23 @@ def _observing(
     wait: object, architecture: str, task: str, device: str
 ) -> tuple[int, tuple[float, float], dict[str, list[float]]]:
     """Networks; elements per network of the full electrode and of the twelve; seconds of a checkpoint with either."""
-    from generator import cohort, planning
+    from generator.spec import planning
+    from generator.training import loop
+    from generator.training.stack import Stack
 
     members = spec.parse(baseline.workload(architecture, task, ["sgdm"], 64, EPOCHS, CHECKPOINTS)).networks
     members = members[: planning.stack_size(members[0], device, PROBE)]
     stacks = {
-        "full": cohort.Stack(members, device),
-        "twelve": cohort.Stack(members, device, electrodes=[FULL, *TWELVE]),
+        "full": Stack(members, device),
+        "twelve": Stack(members, device, electrodes=[FULL, *TWELVE]),
     }
     for stack in stacks.values():
         stack.settle()
-        cohort.observe(stack, stack.probe(PROBE), checkpoint=0)  # draws the places of chronic electrodes
+        loop.observe(stack, stack.probe(PROBE), checkpoint=0)  # draws the places of chronic electrodes
     stimuli = stacks["full"].probe(PROBE)
 
-    def observing(stack: cohort.Stack) -> Callable[[], float]:
-        return lambda: machine.timed(lambda: cohort.observe(stack, stimuli, checkpoint=1), device)
+    def observing(stack: Stack) -> Callable[[], float]:
+        return lambda: machine.timed(lambda: loop.observe(stack, stimuli, checkpoint=1), device)
 
     calls = {name: observing(stack) for name, stack in stacks.items()}
     times = machine.alternate(7, **calls)

@@ -13,12 +13,14 @@ import numpy as np
 import psutil
 from row import Row
 
-from generator import cluster, driver, spec
-from generator.dataset import Dataset
-from generator.generate import generate
-from generator.journal import Journal
-from generator.site import Local
-from generator.work import Assignment, Receipt
+from generator.clusters import pool as cluster
+from generator.clusters.site import Local
+from generator.dataset.storage import Dataset
+from generator.running import driver
+from generator.running.generate import generate
+from generator.running.journal import Journal
+from generator.running.work import Assignment, Receipt
+from generator.spec import spec
 
 COHORTS = 100_000
 WORK = 'name = "x"\ncheckpoints = 11\n[[grid]]\ntask = "photos"\narchitecture = "knet4"\nrule = ["sgdm", "adam", "fa", "ia"]\n'

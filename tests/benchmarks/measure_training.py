@@ -14,7 +14,8 @@ import numpy as np
 import run_baseline
 from row import CHECKPOINTS, EPOCHS, PROBE, RULES, Row
 
-from generator import cluster, spec
+from generator.clusters import pool as cluster
+from generator.spec import spec
 
 
 def training(device: str) -> Iterator[Row]:
@@ -43,17 +44,19 @@ def training(device: str) -> Iterator[Row]:
 
 def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) -> tuple[float, float, float, float]:
     """Flops per second of sgemm and of training, seconds per step and network, and the share of observing."""
-    from generator import cohort, planning
+    from generator.spec import planning
+    from generator.training import loop
+    from generator.training.stack import Stack
 
     text = baseline.workload(architecture, task, [rule], 64, EPOCHS, CHECKPOINTS)
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    stack = cohort.Stack(members)
+    stack = Stack(members)
     stack.settle()
     stimuli, steps = stack.probe(PROBE), 4 if architecture.startswith("knet") else 60
     for step in range(3):
         stack.step(stack.batch(step))
-    cohort.observe(stack, stimuli)
+    loop.observe(stack, stimuli)
     peaks, learning, observing = [], [], []
     for repeat in range(7):
         wait()
@@ -65,7 +68,7 @@ def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) 
         learning.append((time.perf_counter() - start) / steps / len(members))
         wait()
         start = time.perf_counter()
-        cohort.observe(stack, stimuli)
+        loop.observe(stack, stimuli)
         observing.append((time.perf_counter() - start) / len(members))
     step_time, look = statistics.median(learning), statistics.median(observing)
     whole = members[0].steps * step_time + CHECKPOINTS * look
@@ -112,14 +115,15 @@ def everywhere(device: str) -> Iterator[Row]:
 
 def _cohort(wait: Callable[[], int], text: str, checkpoints: int) -> float:
     """Seconds per network of one cohort of the engine's own size."""
-    from generator import cohort, planning
+    from generator.spec import planning
+    from generator.training import loop
 
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    for _ in cohort.train(members[:1], 2, PROBE):  # warm up
+    for _ in loop.train(members[:1], 2, PROBE):  # warm up
         break
     wait()
     start = time.perf_counter()
-    for _ in cohort.train(members, checkpoints, PROBE):
+    for _ in loop.train(members, checkpoints, PROBE):
         pass
     return (time.perf_counter() - start) / len(members)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from generator import cluster, process
+from generator.clusters import pool as cluster
+from generator.clusters import process
 
 
 def run(

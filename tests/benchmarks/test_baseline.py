@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import run_baseline
 
-from generator import cohort, spec
+from generator.spec import spec
+from generator.training import loop
 
 RULES = ["sgdm", "adam", "fa", "ia"]
 CASES = [("mlp3", "digits", "plain"), ("mlp3", "digits", "tuned"), ("knet4", "photos", "tuned")]
@@ -19,7 +20,7 @@ CASES += [("mlp2", "digits", "plain"), ("knet4lrn", "photos", "plain")]
 @pytest.mark.parametrize(("architecture", "task", "kind"), CASES)
 def test_engine_and_baseline_measure_the_same(architecture: str, task: str, kind: str, rule: str) -> None:
     members = spec.parse(baseline.workload(architecture, task, [rule], each=2, epochs=1, checkpoints=3)).networks
-    ours = np.stack([o.statistics[:, 0] for o in cohort.train(members, checkpoints=3, probe=32)], axis=1)
+    ours = np.stack([o.statistics[:, 0] for o in loop.train(members, checkpoints=3, probe=32)], axis=1)
     theirs = baseline.train(members[1], baseline.STATISTICS[kind], probe=32, checkpoints=3)
     assert run_baseline.compare(ours[1], theirs) < 1e-3
     assert not np.allclose(ours[0, -1], theirs[-1], rtol=1e-2, equal_nan=True)  # the other network, at half the rate

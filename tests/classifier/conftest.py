@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic import grid, later, write
 
-from classifier.training import train
+from classifier.studies.train import train
 
 
 @pytest.fixture(scope="session")

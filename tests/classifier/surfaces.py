@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from synthetic import RULES
 
-from generator.electrodes import Electrode, parse
+from generator.dataset.electrodes import Electrode
 
 CHANCE = 0.25
 LARGEST = 560
@@ -108,7 +108,7 @@ class Condition:
 
 
 class Conditions:
-    """In the place of the module `classifier.conditions`: knows the accuracies, and counts how often it was asked."""
+    """In the place of the module `classifier.studies.conditions`: knows the accuracies, and counts how often it was asked."""
 
     Condition = Condition
 
@@ -119,7 +119,7 @@ class Conditions:
         self.asked += 1
         rows = []
         for condition in conditions:
-            electrode, sessions = parse(condition.electrode), int(condition.sampling.removeprefix("sessions"))
+            electrode, sessions = Electrode.named(condition.electrode), int(condition.sampling.removeprefix("sessions"))
             severity = electrode.noise**-0.5 if electrode.noise_mode == "poisson" else electrode.noise
             rows.append(row(electrode, sessions, self.truth(electrode.units or LARGEST, severity, sessions), 0.01))
         return finished(rows)

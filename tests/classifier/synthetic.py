@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from generator import catalogue, electrodes, schema
-from generator.dataset import Cohort, Dataset
+from generator.dataset import catalogue, electrodes, schema
+from generator.dataset.storage import Cohort, Dataset
 
 Distort = Callable[[np.ndarray], np.ndarray]
 Observe = Callable[[Mapping[str, Any], int], np.ndarray]
@@ -72,7 +72,7 @@ def later(values: np.ndarray) -> np.ndarray:
 
 def _description(name: str) -> dict[str, Any]:
     """The columns of one electrode."""
-    electrode = electrodes.parse(name)
+    electrode = electrodes.Electrode.named(name)
     units = electrode.count(UNITS)
     described = {"electrode": name, "fraction": units / UNITS, "units": units, "noise": electrode.noise}
     return {**described, "noise_mode": electrode.noise_mode, "electrode_seed": electrode.seed}

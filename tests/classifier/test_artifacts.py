@@ -16,16 +16,17 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 from synthetic import RULES, grid, write
 
-from classifier import artifacts
-from classifier.artifacts import Model
-from classifier.models import MODELS, build
-from classifier.models import grid as model_grid
-from classifier.problem import Problem
-from classifier.sampling import apply
-from classifier.stored import load_card
-from classifier.training import predict, train
-from classifier.trajectories import load
-from generator import schema as contract
+from classifier.examples.sampling import apply
+from classifier.examples.trajectories import load
+from classifier.models import stored as artifacts
+from classifier.models.card import load_card
+from classifier.models.estimators import MODELS, build
+from classifier.models.estimators import grid as model_grid
+from classifier.models.problem import Problem
+from classifier.models.stored import Model
+from classifier.studies.predict import predict
+from classifier.studies.train import train
+from generator.dataset import schema as contract
 from generator.errors import RequestError
 
 
@@ -85,12 +86,16 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
         ("classifier.skops", b"not a zip file", "not a skops file"),
         ("card.json", b"{", "damaged"),
         ("card.json", b"{}", "damaged"),
-        ("card.json", b'{"model_version": 99}', "model version 99; this Rulescope reads version 2"),
+        (
+            "card.json",
+            b'{"model_version": 99}',
+            "model version 99; reads version 3: `rulescope train` makes it anew",
+        ),
         ("importance_permutation.parquet", b"x", "not a readable Parquet file"),
     ],
 )
 def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    from classifier.stored import importance
+    from classifier.studies.importance import importance
 
     model = shutil.copytree(trained, tmp_path / "model")
     (model / name).write_bytes(content)

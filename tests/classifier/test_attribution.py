@@ -14,12 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import CHECKPOINTS, TRACE
 
-from classifier import attribution
-from classifier.artifacts import Model, load, save
-from classifier.models import build
-from classifier.stored import METHODS, importance
-from classifier.training import train
-from classifier.trajectories import load as load_examples
+from classifier.examples.trajectories import load as load_examples
+from classifier.models.estimators import build
+from classifier.models.stored import Model, load, save
+from classifier.studies import attribution
+from classifier.studies.importance import METHODS, importance
+from classifier.studies.train import train
 
 GROUPINGS = ("statistic", "observable", "function", "checkpoint")
 

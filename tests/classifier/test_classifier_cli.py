@@ -115,9 +115,9 @@ def test_the_command_line_is_light_and_the_classifier_never_needs_torch(traced: 
     check = (
         "import sys, classifier.cli\n"
         "assert not {'numpy', 'sklearn', 'pandas', 'torch'} & set(sys.modules)\n"
-        "from classifier.evaluate import evaluate\n"
+        "from classifier.studies.evaluate import evaluate\n"
         f"evaluate({str(traced)!r}, ['svm', 'forest', 'xgboost'], ['relative'], ['all'], n_splits=1)\n"
-        "import classifier.report\n"
+        "import classifier.report.report\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)

@@ -12,10 +12,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import balanced_accuracy_score
 from synthetic import grid, write
 
-from classifier import conditions, splits
-from classifier.conditions import Condition, accuracies, turns
-from classifier.features import TrajectoryFeatures
-from classifier.trajectories import load
+from classifier.examples import splits
+from classifier.examples.features import TrajectoryFeatures
+from classifier.examples.trajectories import load
+from classifier.studies import conditions
+from classifier.studies.conditions import Condition, accuracies, turns
 from generator.errors import RequestError
 
 DEAF, LATER, GOOD = "units4_relative0.5", "units2", "fraction0.5"

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from synthetic import RULES, TRACE, grid, noise_with_trace, write
 
-from classifier.controls import CURVES_ALONE, STRATUM, controls, matched
-from generator import catalogue
+from classifier.studies.controls import CURVES_ALONE, STRATUM, controls, matched
+from generator.dataset import catalogue
 from generator.errors import RequestError
 
 OPTIONS: dict[str, Any] = {"features": "shape", "n_splits": 2, "permutations": 4}

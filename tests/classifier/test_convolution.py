@@ -14,14 +14,14 @@ from scipy.special import softmax
 from sklearn.base import clone
 from synthetic import RULES, TRACE
 
-from classifier.convolution import Convolution
-from classifier.evaluate import permuted_scores
-from classifier.features import Feature
-from classifier.models import Setting
-from classifier.problem import Problem
-from classifier.stored import importance
-from classifier.training import train
-from classifier.trajectories import load
+from classifier.examples.features import Feature
+from classifier.examples.trajectories import load
+from classifier.models.convolution import Convolution
+from classifier.models.estimators import Setting
+from classifier.models.problem import Problem
+from classifier.studies.evaluate import permuted_scores
+from classifier.studies.importance import importance
+from classifier.studies.train import train
 
 CHANNELS, CHECKPOINTS = 4, 7
 DEPTHS = [Feature("depth", "early", None).name, Feature("depth", "deep", None).name]

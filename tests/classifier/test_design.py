@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from synthetic import grid, write
 
-from classifier.design import Design, Recording, noise_of, severity, surrounded
-from generator.dataset import Dataset
+from classifier.power.design import Design, Recording, noise_of, severity, surrounded
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 ELECTRODES = ["full", "units2", "units2_relative0.5", "units2_relative0.5_seed1", "relative0.5", "relative2"]

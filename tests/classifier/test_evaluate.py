@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from synthetic import RULES, grid, write
 
-from classifier import evaluate as evaluation
-from classifier.evaluate import balanced_accuracy, evaluate
-from classifier.models import MODELS
-from classifier.trajectories import load
+from classifier.examples.trajectories import load
+from classifier.models.estimators import MODELS
+from classifier.studies import evaluate as evaluation
+from classifier.studies.evaluate import balanced_accuracy, evaluate
 from generator.errors import RequestError
 
 

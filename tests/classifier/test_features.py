@@ -8,9 +8,9 @@ from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
-from classifier.features import TRANSFORMS, Feature, TrajectoryFeatures, inputs, parse
-from classifier.models import FEATURES
-from classifier.trajectories import Examples, Parts
+from classifier.examples.features import TRANSFORMS, Feature, TrajectoryFeatures, inputs
+from classifier.examples.trajectories import Examples, Parts
+from classifier.models.estimators import FEATURES
 from generator.errors import RequestError
 
 NAN, LN2 = np.nan, np.log(2)
@@ -69,7 +69,7 @@ def test_names_read_back_to_what_the_column_holds(name: str) -> None:
     columns = transformer.get_feature_names_out()
     assert found.shape[1] == len(columns) == len(set(columns))
     for column, text in enumerate(columns):
-        feature = parse(text)
+        feature = Feature.named(text)
         assert feature.name == text
         assert feature.checkpoint is not None
         alone = values[:, :, [names.index(feature.statistic)]]
@@ -82,7 +82,9 @@ def test_depth_is_appended_and_named(examples: Examples) -> None:
     transformer = TrajectoryFeatures("levels", tuple(examples.statistics), examples.checkpoints).fit(inputs(examples))
     found, names = transformer.transform(inputs(examples)), transformer.get_feature_names_out()
     np.testing.assert_array_equal(found[:, -3:], examples.depth)
-    assert [parse(name) for name in names[-3:]] == [Feature("depth", d, None) for d in ("early", "middle", "deep")]
+    assert [Feature.named(name) for name in names[-3:]] == [
+        Feature("depth", d, None) for d in ("early", "middle", "deep")
+    ]
     assert found.shape[1] == len(names)
 
 

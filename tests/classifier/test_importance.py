@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from synthetic import CHECKPOINTS, TRACE
 
-from classifier.importance import clusters, permuted
-from classifier.stored import GROUPINGS, importance
-from classifier.trajectories import load
+from classifier.examples.trajectories import load
+from classifier.studies.importance import GROUPINGS, importance
+from classifier.studies.permutation import clusters, permuted
 from generator.errors import RequestError
 
 

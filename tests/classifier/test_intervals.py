@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier.intervals import corrected, independent
+from classifier.studies.intervals import corrected, independent
 
 CLASSES, DIMENSIONS = 4, 3
 DATASETS = 1000

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from classifier import models
-from classifier.features import Feature
-from classifier.models import HeavyTails, RowSpaceSVC, build, fit_all, grid, log_scores, nested, vote
+from classifier.examples.features import Feature
+from classifier.models import estimators as models
+from classifier.models.estimators import HeavyTails, RowSpaceSVC, build, fit_all, grid, log_scores, nested, vote
 from generator.errors import RequestError
 
 NAMES = [Feature("levels", f"s{statistic}", checkpoint).name for checkpoint in range(3) for statistic in range(14)]

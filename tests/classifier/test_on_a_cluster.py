@@ -13,11 +13,11 @@ import pytest
 from distributed import LocalCluster
 from synthetic import grid, write
 
-from classifier import spread
-from classifier.conditions import Condition, accuracies
-from classifier.evaluate import evaluate
-from classifier.parallel import client, on, parallel
-from classifier.training import train
+from classifier.models import spread
+from classifier.models.parallel import client, on, parallel
+from classifier.studies.conditions import Condition, accuracies
+from classifier.studies.evaluate import evaluate
+from classifier.studies.train import train
 from generator.errors import RequestError
 
 STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}

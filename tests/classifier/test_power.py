@@ -28,15 +28,15 @@ from surfaces import (
 from synthetic import RULES, grid, write
 from typer.testing import CliRunner
 
-from classifier import surface
 from classifier.cli import register
-from classifier.design import Design, Recording
-from classifier.power import answer, confusion, power, power_validation, validate
-from classifier.simulated import Question
-from generator.dataset import Cohort, Dataset
-from generator.electrodes import Electrode
+from classifier.power import surface
+from classifier.power.design import Design, Recording
+from classifier.power.power import answer, confusion, power, power_validation, validate
+from classifier.power.simulated import Question
+from generator.dataset.electrodes import Electrode
+from generator.dataset.schema import DatasetError
+from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError
-from generator.schema import DatasetError
 
 DESIGN = Design(
     "relative",
@@ -76,7 +76,7 @@ def conditions(layered: Path, monkeypatch: pytest.MonkeyPatch) -> Conditions:
     for file in (layered / "report" / "power").glob("*"):
         file.unlink()
     stand_in = Conditions(small)
-    monkeypatch.setitem(sys.modules, "classifier.conditions", stand_in)
+    monkeypatch.setitem(sys.modules, "classifier.studies.conditions", stand_in)
     return stand_in
 
 

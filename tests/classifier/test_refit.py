@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from synthetic import TRACE, grid, noise_with_trace, write
 
-from classifier.stored import importance
-from classifier.training import train
-from generator import catalogue
+from classifier.studies.importance import importance
+from classifier.studies.train import train
+from generator.dataset import catalogue
 
 COPY = "activation_raw_mean"  # says what TRACE says, on another scale
 

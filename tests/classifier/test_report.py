@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from synthetic import grid, write
 
-from classifier import evaluate as evaluation
-from classifier import plots
-from classifier.report import BEGIN, END, PICTURES, copy_into_readme, report
-from classifier.trajectories import load
+from classifier.examples.trajectories import load
+from classifier.report import plots
+from classifier.report.report import BEGIN, END, PICTURES, copy_into_readme, report
+from classifier.studies import evaluate as evaluation
 from generator.errors import RequestError
 
 
@@ -21,8 +21,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with its report, made from one model and one split to be quick."""
     location = write(tmp_path_factory.mktemp("reported") / "demo", grid(architectures=["mlp3"], seeds=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("classifier.report.FEATURES", ("relative",))
-        patch.setattr("classifier.report.N_SPLITS", 2)
+        patch.setattr("classifier.report.report.FEATURES", ("relative",))
+        patch.setattr("classifier.report.report.N_SPLITS", 2)
         report(location, permute_labels=2, models=["forest"])
     return location
 

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 from synthetic import grid, write
 
-from classifier import robustness as study
-from classifier import robustness_plots as pictures
-from classifier.robustness import PICTURES, noise_rows, robustness, tidy
-from generator import electrodes
+from classifier.report import robustness as study
+from classifier.report import robustness_plots as pictures
+from classifier.report.robustness import PICTURES, noise_rows, robustness, tidy
+from generator.dataset import electrodes
 
 UNITS, LEVELS, CHANCE = (10, 100, None), (0.0, 0.5, 2.0), 0.25
 
 
 def row(name: str, observable: str, trained: str, mean: float, sampling: str = "all") -> dict[str, object]:
-    one = electrodes.parse(name)
+    one = electrodes.Electrode.named(name)
     return {
         "electrode": name,
         "units": float(one.units or 50 if one.fraction < 1 else one.units or 400),
@@ -62,7 +62,7 @@ def test_electrodes_that_differ_in_seed_are_one_and_odd_ones_are_left_out() -> N
         "poisson20.0x0.2",
         "fraction0.5",
     ]
-    names[5] = electrodes.parse("poisson20x0.2").name
+    names[5] = electrodes.Electrode.named("poisson20x0.2").name
     found = tidy(pd.DataFrame([row(name, "all", "same", 0.1 * i) for i, name in enumerate(names)])).set_index(
         "electrode"
     )

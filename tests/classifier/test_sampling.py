@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from synthetic import LAYERS, grid, write
 
-from classifier import sampling
-from classifier.features import TrajectoryFeatures, inputs, suited
-from classifier.trajectories import Examples, load
-from generator.cohort import checkpoint_steps
+from classifier.examples import sampling
+from classifier.examples.features import TrajectoryFeatures, inputs, suited
+from classifier.examples.trajectories import Examples, load
 from generator.errors import RequestError
+from generator.training.loop import checkpoint_steps
 
 SEEN = {
     "all": [0, 1, 2, 3, 4, 5],
@@ -46,7 +46,7 @@ def test_checkpoints_by_hand(examples: Examples, name: str) -> None:
 
 @pytest.mark.parametrize("name", [*SEEN, "jittered4", "jittered12_seed3"])
 def test_names_read_back(name: str) -> None:
-    assert sampling.parse(name).name == name
+    assert sampling.Sampling.named(name).name == name
 
 
 @pytest.mark.parametrize(("number", "checkpoints"), [(2, 21), (8, 21), (11, 21), (20, 21), (21, 21), (4, 7)])

@@ -15,14 +15,16 @@ from synthetic import CHECKPOINTS, RULES, grid, write
 from typer.testing import CliRunner
 
 import rulescope
-from classifier import splits
-from classifier.controls import BIASED, HONEST, controls, identity
-from classifier.evaluate import evaluate
-from classifier.scenarios import PROPERTIES, SEEDS, Sharing, columns, scenarios
-from classifier.trajectories import load
-from generator import catalogue, tables
+from classifier.examples import splits
+from classifier.examples.scenarios import PROPERTIES, SEEDS, Sharing, columns, scenarios
+from classifier.examples.trajectories import load
+from classifier.studies.controls import BIASED, HONEST, controls, identity
+from classifier.studies.evaluate import evaluate
+from generator.dataset import catalogue
 from generator.errors import RequestError
-from generator.spec import NetworkSpec, Spec
+from generator.running import rows as tables
+from generator.spec.network import NetworkSpec
+from generator.spec.spec import Spec
 
 EVERY_AXIS: dict[str, list[Any]] = {
     "rule": ["sgdm", "adam", "fa", {"name": "fa", "momentum": 0.5}],

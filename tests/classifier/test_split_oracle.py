@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from split_oracle import scenario_accuracy, untrained_accuracy
 
-from classifier.evaluate import evaluate
-from classifier.intervals import corrected
-from classifier.scenarios import SEEDS, Sharing, columns
-from classifier.trajectories import load
-from generator.generate import generate
+from classifier.examples.scenarios import SEEDS, Sharing, columns
+from classifier.examples.trajectories import load
+from classifier.studies.evaluate import evaluate
+from classifier.studies.intervals import corrected
+from generator.running.generate import generate
 
 SPEC = Path(__file__).parents[2] / "datasets" / "demo.toml"
 SPLITS = 5

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from synthetic import RULES, grid, write
 
-from classifier import splits
-from classifier.scenarios import Sharing, scenarios
-from classifier.trajectories import Examples, load
+from classifier.examples import splits
+from classifier.examples.scenarios import Sharing, scenarios
+from classifier.examples.trajectories import Examples, load
 from generator.errors import RequestError
 
 RANDOM = ["scenario", "strict", "network", "paper"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classifier import surface
-from classifier.surface import rearranged
+from classifier.power import surface
+from classifier.power.surface import rearranged
 
 
 def monotone_truth(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import CHECKPOINTS, LAYERS, TRACE, grid, noise_with_trace, write
 
-from classifier.trajectories import CURVES, load
-from generator import catalogue
-from generator.dataset import Dataset
+from classifier.examples.trajectories import CURVES, load
+from generator.dataset import catalogue
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from generator import inflight
-from generator.work import Assignment, Receipt, work
+from generator.running import inflight
+from generator.running.work import Assignment, Receipt, work
 
 
 def train(assignment: Assignment) -> Receipt:
@@ -18,7 +18,7 @@ if __name__ == "__main__":
     import flushing  # by this name workers find it
 
     import rulescope
-    from generator import driver
+    from generator.running import driver
 
     driver.collect = partial(driver.collect, train=flushing.train)  # type: ignore[assignment]
     rulescope.main()

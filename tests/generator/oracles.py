@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from generator import counters, rules
 from generator.architectures import family
-from generator.cohort import Stack
 from generator.curricula.contract import Batch
-from generator.spec import NetworkSpec, default_pixels
+from generator.spec.network import NetworkSpec, default_pixels
+from generator.training.stack import Stack
 
 torch.set_num_threads(1)  # as cohorts are trained; small tensors only lose by sharing a busy machine
 
@@ -32,7 +32,7 @@ def member(rule: Any = "sgdm", architecture: str = "mlp3", task: str = "digits",
     pixels = default_pixels(task, architecture)
     small = {"batch_size": 6, "epochs": 1, "width": WIDTHS.get(architecture[:6], 1.0), "pixels": pixels}
     small |= {"weight_decay": family(architecture).weight_decay, "stem": family(architecture).default_stem(pixels)}
-    parsed = rules.parse(rule, "a test")
+    parsed = rules.chosen(rule, "a test")
     return NetworkSpec(root_seed=3, rule=parsed, architecture=architecture, task=task, **small | rest)
 
 

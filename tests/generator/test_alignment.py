@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from oracles import member, stack
 from torch import Tensor
 
-from generator.cohort import Stack
-from generator.layers import Pass, WeightLayer
+from generator.architectures.layers import Pass, WeightLayer
 from generator.rules.information import InformationAlignment
+from generator.training.stack import Stack
 
 METAPARAMETERS = {"alpha": 2.0, "beta": 0.7, "gamma": 1.0}
 

@@ -13,11 +13,11 @@ from plain_networks import parameter_count
 from torch import Tensor
 
 from generator.architectures import ARCHITECTURES, family
+from generator.architectures.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
 from generator.architectures.network import Form, InputShape, Network
-from generator.cohort import Stack
 from generator.errors import RequestError
-from generator.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
-from generator.spec import parse
+from generator.spec.spec import parse
+from generator.training.stack import Stack
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 

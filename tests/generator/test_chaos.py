@@ -17,10 +17,10 @@ from chaos import Campaign, Place, Queue, RunningScheduler
 from datasets_equal import contents
 from test_slurm import runs as slurm_runs
 
-from generator import spec
-from generator.dataset import Dataset
-from generator.generate import generate
-from generator.verify import problems
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
+from generator.running.generate import generate
+from generator.spec import spec
 
 ROUNDS = int(os.environ.get("RULESCOPE_CHAOS", "0"))
 SEED = int(os.environ.get("RULESCOPE_SEED", "0"))

@@ -19,15 +19,18 @@ from chaos import Proxy
 from datasets_equal import contents
 from distributed import LocalCluster, Worker
 
-from generator import cluster, driver, pinning, planning, spec
-from generator import work as units
-from generator.dataset import INFLIGHT, Dataset
+from generator.clusters import pinning
+from generator.clusters import pool as cluster
+from generator.clusters.site import Local, Scheduler
+from generator.dataset.storage import INFLIGHT, Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import dry_run, generate, prepare
-from generator.journal import Journal
-from generator.site import Local, Scheduler
-from generator.verify import problems
-from generator.work import Assignment, Receipt, work
+from generator.running import driver
+from generator.running import work as units
+from generator.running.generate import dry_run, generate, prepare
+from generator.running.journal import Journal
+from generator.running.work import Assignment, Receipt, work
+from generator.spec import planning, spec
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = {}\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\nwidth = 0.25\n'
@@ -195,7 +198,7 @@ def test_workers_that_write_elsewhere_are_found_out(tmp_path: Path, monkeypatch:
         return work(replace(assignment, location=str(tmp_path / "another disk")))
 
     monkeypatch.setattr(driver, "work", elsewhere)
-    monkeypatch.setattr("generator.generate.ARRIVAL", 1.0)
+    monkeypatch.setattr("generator.running.generate.ARRIVAL", 1.0)
     with pytest.raises(RequestError, match=r"was made on .*, but its files are not in .*/x: the workers do not share"):
         generate(spec.parse(TEXT), tmp_path / "x", workers=0)
 

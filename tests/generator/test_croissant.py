@@ -10,9 +10,10 @@ import mlcroissant
 import pandas as pd
 import pytest
 
-from generator import schema, spec
-from generator.croissant import card, to_json
-from generator.generate import generate
+from generator.dataset import schema
+from generator.running.card import card, to_json
+from generator.running.generate import generate
+from generator.spec import spec
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 TEXT = 'name = "x"\ncheckpoints = 3\nprobe = 16\n'

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generator import catalogue, schema, spec
-from generator.dataset import Dataset
-from generator.generate import generate
-from generator.schema import DatasetError
-from generator.verify import problems
+from generator.dataset import catalogue, schema
+from generator.dataset.schema import DatasetError
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
+from generator.running.generate import generate
+from generator.spec import spec
 
 TEXT = """
 name = "small"

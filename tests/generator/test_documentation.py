@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from generator import catalogue, schema, spec
+from generator.dataset import catalogue, schema
+from generator.spec import spec
 
 FOLDER = Path(__file__).parents[2] / "datasets"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generator.electrodes import FULL, Electrode, parse
+from generator.dataset.electrodes import FULL, Electrode
 from generator.errors import RequestError
-from generator.planning import plan
-from generator.spec import Spec
-from generator.spec import parse as parse_spec
+from generator.spec.planning import plan
+from generator.spec.spec import Spec
+from generator.spec.spec import parse as parse_spec
 
 GRID = '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\nepochs = 1\n'
 
@@ -27,7 +27,7 @@ def test_names_parse_back(seed: int) -> None:
     spikes = {"noise_mode": "poisson", "rate": level, "window": 0.25, "noise": level * 0.25}
     where = {"synapses": str(rng.choice(["single", "between"])), "redraw": bool(rng.random() < 0.5)}
     electrode = Electrode(**size, **rng.choice([{}, gaussian, spikes]), **where, seed=int(rng.integers(3)))
-    assert parse(electrode.name) == electrode
+    assert Electrode.named(electrode.name) == electrode
 
 
 def test_a_name_says_only_what_is_not_full() -> None:
@@ -41,7 +41,7 @@ def test_a_name_says_only_what_is_not_full() -> None:
 )
 def test_other_names_are_no_electrodes(name: str) -> None:
     with pytest.raises(RequestError, match="is not the name of an electrode"):
-        parse(name)
+        Electrode.named(name)
 
 
 def test_counts() -> None:

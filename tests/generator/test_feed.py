@@ -11,11 +11,11 @@ import pytest
 import torch
 from oracles import member
 
-from generator import cohort
-from generator.cohort import Stack
 from generator.curricula import tasks
 from generator.curricula.stimuli import Part, Resident
-from generator.feed import AHEAD, OnDevice, Streamed
+from generator.training import loop
+from generator.training.feed import AHEAD, OnDevice, Streamed
+from generator.training.stack import Stack
 
 MEMBERS = [member("sgdm", "mlp2", data_seed=seed, batch_size=100) for seed in (0, 0, 1)]
 
@@ -67,7 +67,7 @@ def test_what_comes_next_is_under_way_and_nothing_beyond_the_end() -> None:
 
 def test_a_large_task_is_streamed_and_standardised_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     known, seen = tasks.load("digits", 8), {}
-    whole = list(cohort.train(MEMBERS, checkpoints=3, probe=16))
+    whole = list(loop.train(MEMBERS, checkpoints=3, probe=16))
     monkeypatch.setattr(tasks, "SMALL", 0)
     monkeypatch.setattr(tasks, "SAMPLE", 1400)
     lazy = Watched(known.train), Watched(known.test)
@@ -81,7 +81,7 @@ def test_a_large_task_is_streamed_and_standardised_from_a_sample(monkeypatch: py
             assert isinstance(built.feed, Streamed)
             assert abs(built.task.train.mean) < 1e-4
             assert built.task.train.std == pytest.approx(1, abs=1e-4)
-        streamed_too = list(cohort.train(MEMBERS, checkpoints=3, probe=16))
+        streamed_too = list(loop.train(MEMBERS, checkpoints=3, probe=16))
     finally:
         tasks.info.cache_clear()
         tasks.load.cache_clear()

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from datasets_equal import contents
 
-from generator import cohort, spec
-from generator.dataset import Dataset
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate, prepare
-from generator.verify import problems
-from generator.work import Assignment, Receipt, give_up
+from generator.running.generate import generate, prepare
+from generator.running.work import Assignment, Receipt, give_up
+from generator.spec import spec
+from generator.training.stack import Stack
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
@@ -117,14 +118,14 @@ def test_a_cohort_that_fails_is_recorded_spares_the_others_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
-    step = cohort.Stack.step
+    step = Stack.step
 
-    def broken(self: cohort.Stack, batch: object) -> object:
+    def broken(self: Stack, batch: object) -> object:
         if self.first.rule.label == "fa":
             raise RuntimeError("a rule with a bug")
         return step(self, batch)
 
-    monkeypatch.setattr(cohort.Stack, "step", broken)
+    monkeypatch.setattr(Stack, "step", broken)
     summary = generate(parsed, tmp_path / "runs", workers=0)
     assert summary.states == Dataset(tmp_path / "runs").states() == {"complete": 4, "failed": 1}
     assert "a rule with a bug" in summary.failures[0]
@@ -190,7 +191,7 @@ def test_files_that_a_folder_lists_late_are_waited_for(tmp_path: Path, monkeypat
 
 def test_rules_of_one_seed_start_equal_and_see_equal_batches() -> None:
     networks = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp3"')).networks
-    stacks = [cohort.Stack([network]) for network in networks]
+    stacks = [Stack([network]) for network in networks]
     for stack in stacks[1:]:
         for step in (0, 25):
             assert (stack.batch(step).x == stacks[0].batch(step).x).all()

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from generator import cohort, counters, spec
+from generator import counters
+from generator.architectures.layers import Conv
 from generator.curricula.augmentation import augment
-from generator.electrodes import FULL, parse
-from generator.layers import Conv
-from generator.observables import tensor_statistics
+from generator.dataset.electrodes import FULL, Electrode
+from generator.observables.statistics import tensor_statistics
+from generator.spec import spec
+from generator.training import loop
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -21,7 +23,7 @@ def test_statistics_agree_with_the_cpu(rule: str, architecture: str) -> None:
     text = f'name = "x"\ncheckpoints = 3\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "{rule}"\n'
     text += f"width = {0.125 if architecture[:6] in ('alexne', 'resnet') else 1.0}\n"
     networks = spec.parse(text + "epochs = 1\nbatch_size = 256\nseeds = 2\n").networks
-    runs = [list(cohort.train(networks, checkpoints=3, probe=64, device=device)) for device in ("cpu", "cuda")]
+    runs = [list(loop.train(networks, checkpoints=3, probe=64, device=device)) for device in ("cpu", "cuda")]
     for ours, theirs in zip(*runs, strict=True):
         np.testing.assert_allclose(theirs.statistics, ours.statistics, rtol=2e-2, atol=1e-3)
 
@@ -31,9 +33,9 @@ def test_electrodes_agree_with_the_cpu(architecture: str) -> None:
     text = f'name = "x"\ncheckpoints = 2\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "fa"\n'
     networks = spec.parse(text + "epochs = 1\nbatch_size = 256\nseeds = 2\n").networks
     names = ["units30_relative0.5", "fraction0.2_absolute0.1", "units50_between_redraw", "relative1_seed1"]
-    electrodes = [FULL, *map(parse, names)]
+    electrodes = [FULL, *map(Electrode.named, names)]
     runs = [
-        next(cohort.train(networks, checkpoints=2, probe=64, device=device, electrodes=electrodes))
+        next(loop.train(networks, checkpoints=2, probe=64, device=device, electrodes=electrodes))
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(runs[1].statistics, runs[0].statistics, rtol=2e-2, atol=1e-3)
@@ -52,7 +54,7 @@ def test_tensor_statistics_agree_with_the_cpu(shape: tuple[int, int], positive: 
 def test_a_stack_of_hundreds_learns_on_one_device() -> None:
     text = 'name = "x"\ncheckpoints = 2\n[[grid]]\ntask = "digits"\narchitecture = "mlp3"\nrule = "adam"\nseeds = 16\n'
     networks = spec.parse(text + "epochs = 3\nbatch_size = 128\n").networks
-    first, last = cohort.train(networks, checkpoints=2, probe=64, device="cuda")
+    first, last = loop.train(networks, checkpoints=2, probe=64, device="cuda")
     assert (last.probe_loss < first.probe_loss).all()
 
 

@@ -9,17 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 import rulescope
-from classifier.trajectories import load
-from generator import spec as specs
-from generator.dataset import Dataset
+from classifier.examples.trajectories import load
+from generator.dataset.schema import IDENTITY_VERSION
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import dry_run, generate
-from generator.merge import merge
-from generator.rerun import rerun
-from generator.schema import IDENTITY_VERSION
-from generator.spec import parse
-from generator.status import status
-from generator.verify import problems
+from generator.running.generate import dry_run, generate
+from generator.running.merge import merge
+from generator.running.rerun import rerun
+from generator.running.status import status
+from generator.spec import spec as specs
+from generator.spec.spec import parse
 
 HEAD = 'name = "x"\ncheckpoints = 3\nprobe = 16\n'
 BLOCK = '[[grid]]\ntask = "{}"\narchitecture = "mlp2"\nrule = ["sgdm", "fa"]\nepochs = 1\nbatch_size = 100\n'

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from oracles import member
 
-from generator import cohort, inflight
-from generator.cohort import Observation, Stack
-from generator.dataset import Dataset
-from generator.electrodes import FULL, Electrode
-from generator.electrodes import parse as parse_electrode
-from generator.generate import generate
-from generator.inflight import Inflight
+from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.storage import Dataset
 from generator.rules import PATHWAYS, UPDATES
-from generator.spec import parse
+from generator.running import inflight
+from generator.running.generate import generate
+from generator.running.inflight import Inflight
+from generator.spec.spec import parse
+from generator.training import loop
+from generator.training.loop import Observation
+from generator.training.stack import Stack
 
 RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
 CHECKPOINTS, PROBE = 5, 16
@@ -54,7 +55,7 @@ def interrupted(
                 stack.settle()
             else:
                 assert [o.checkpoint for o in seen] == list(range(after))
-            for observation in cohort.go_on(stack, list(seen), CHECKPOINTS, PROBE):
+            for observation in loop.go_on(stack, list(seen), CHECKPOINTS, PROBE):
                 seen.append(observation)
                 kept.flush(stack, seen)
                 if died and len(seen) == after:
@@ -67,7 +68,7 @@ def interrupted(
 def test_a_resumed_cohort_ends_in_the_same_bytes(rule: str, architecture: str, tmp_path: Path) -> None:
     settings = {"batch_size": 100, "schedule": "warmup-steps", "weight_decay": 0.01}
     members = [member(rule, architecture, **settings, model_seed=i, data_seed=i) for i in range(2)]
-    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+    undisturbed = list(loop.train(members, CHECKPOINTS, PROBE))
     assert same(interrupted(members, tmp_path, 3), undisturbed)
 
 
@@ -75,7 +76,7 @@ def test_a_resumed_cohort_ends_in_the_same_bytes(rule: str, architecture: str, t
 @pytest.mark.parametrize("rule", ["bp+momentum", "ia+adam"])
 def test_a_cohort_cut_short_between_checkpoints_goes_on_from_there(rule: str, updates: int, tmp_path: Path) -> None:
     members = [member(rule, "knet4", batch_size=100, epochs=2, model_seed=i) for i in range(2)]
-    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+    undisturbed = list(loop.train(members, CHECKPOINTS, PROBE))
     steps = [observation.step for observation in undisturbed]
     done: list[int] = []
     kept, dies_at = Inflight(Dataset(tmp_path), "c.safetensors", {}), updates
@@ -89,12 +90,12 @@ def test_a_cohort_cut_short_between_checkpoints_goes_on_from_there(rule: str, up
     with closing(Stack(members)) as stack, suppress(KeyboardInterrupt):
         stack.settle()
         seen: list[Observation] = []
-        for observation in cohort.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
+        for observation in loop.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
             seen.append(observation)
     with closing(Stack(members)) as stack:
         seen = kept.restore(stack)
         assert len(stack.losses) == updates - max(step for step in steps if step < updates)
-        for observation in cohort.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
+        for observation in loop.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
             seen.append(observation)
     assert len(done) == steps[-1]  # no update was made twice
     assert same(seen, undisturbed)
@@ -105,7 +106,7 @@ def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:
     diverging = [member("sgdm", learning_rate=rate, batch_size=100) for rate in (1.0, 1e9)]
     for name, members in (("a", contrastive), ("b", diverging)):
         for after in (1, 2, CHECKPOINTS):
-            undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE))
+            undisturbed = list(loop.train(members, CHECKPOINTS, PROBE))
             assert same(interrupted(members, tmp_path / f"{name}{after}", after), undisturbed)
     assert undisturbed[-1].diverged_at[1] >= 0
 
@@ -113,10 +114,10 @@ def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:
 def test_electrodes_and_what_their_noise_is_relative_to_resume_too(tmp_path: Path) -> None:
     electrodes = [
         FULL,
-        *map(parse_electrode, ("units9_relative0.5", "units9_poisson20x0.1", "fraction0.1_between_redraw")),
+        *map(Electrode.named, ("units9_relative0.5", "units9_poisson20x0.1", "fraction0.1_between_redraw")),
     ]
     members = [member("fa", "knet4", "photos", batch_size=200, data_seed=i) for i in range(2)]
-    undisturbed = list(cohort.train(members, CHECKPOINTS, PROBE, electrodes=electrodes))
+    undisturbed = list(loop.train(members, CHECKPOINTS, PROBE, electrodes=electrodes))
     assert undisturbed[0].statistics.shape == (2, 4, 4, 45)
     assert same(interrupted(members, tmp_path, 2, electrodes), undisturbed)
 
@@ -125,7 +126,7 @@ def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
     dataset, members = Dataset(tmp_path), [member(batch_size=100)]
     with closing(Stack(members)) as stack:
         stack.settle()
-        seen = [next(cohort.go_on(stack, [], CHECKPOINTS, PROBE))]
+        seen = [next(loop.go_on(stack, [], CHECKPOINTS, PROBE))]
         Inflight(dataset, "c.safetensors", {"versions": 1}).flush(stack, seen)
     file = tmp_path / "c.safetensors"
     whole = file.read_bytes()
@@ -146,7 +147,7 @@ def test_a_killed_worker_leaves_its_checkpoints_and_the_next_one_removes_them(
     generate(parse(text), tmp_path / "whole", workers=0)
     assert not list((tmp_path / "whole").glob("_inflight/*"))
 
-    looked = cohort.observe
+    looked = loop.observe
     left = iter(range(3))
 
     def dying(*arguments: Any) -> Any:
@@ -154,13 +155,13 @@ def test_a_killed_worker_leaves_its_checkpoints_and_the_next_one_removes_them(
             raise KeyboardInterrupt
         return looked(*arguments)
 
-    monkeypatch.setattr(cohort, "observe", dying)
+    monkeypatch.setattr(loop, "observe", dying)
     with pytest.raises(KeyboardInterrupt):
         generate(parse(text), tmp_path / "cut", workers=0)
     assert len(list((tmp_path / "cut").glob("_inflight/*"))) == 1
 
     calls: list[int] = []
-    monkeypatch.setattr(cohort, "observe", lambda *arguments: calls.append(1) or looked(*arguments))
+    monkeypatch.setattr(loop, "observe", lambda *arguments: calls.append(1) or looked(*arguments))
     generate(parse(text), tmp_path / "cut", workers=0)
     assert len(calls) == 2
     assert not list((tmp_path / "cut").glob("_inflight/*"))
@@ -172,18 +173,18 @@ def test_a_failure_keeps_the_checkpoints_and_a_complete_cohort_loses_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = 'name = "x"\ncheckpoints = 5\nprobe = 16\n[[grid]]\ntask = "photos"\narchitecture = "mlp2"\nrule = "ia"\nepochs = 3\n'
-    looked, left = cohort.observe, iter(range(3))
+    looked, left = loop.observe, iter(range(3))
 
     def failing(*arguments: Any) -> Any:
         if next(left, None) is None:
             raise OSError("a stale file handle")
         return looked(*arguments)
 
-    monkeypatch.setattr(cohort, "observe", failing)
+    monkeypatch.setattr(loop, "observe", failing)
     assert generate(parse(text), tmp_path, workers=0).failures
     (file,) = (tmp_path / "_inflight").iterdir()
     kept = file.read_bytes()
-    monkeypatch.setattr(cohort, "observe", looked)
+    monkeypatch.setattr(loop, "observe", looked)
     assert not generate(parse(text), tmp_path, workers=0).failures
     assert not file.exists()
     file.write_bytes(kept)  # as a kill leaves it that comes after the cohort's files
@@ -198,7 +199,7 @@ def test_short_cohorts_are_not_slowed_down(tmp_path: Path, monkeypatch: pytest.M
     with closing(Stack([member(batch_size=100)])) as stack:
         stack.settle()
         kept, seen = Inflight(Dataset(tmp_path), "c.safetensors", {}), []
-        for observation in cohort.go_on(stack, [], CHECKPOINTS, PROBE):
+        for observation in loop.go_on(stack, [], CHECKPOINTS, PROBE):
             seen.append(observation)
             kept.flush(stack, seen)
     assert published == []

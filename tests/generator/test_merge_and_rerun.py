@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 import pytest
 from safetensors.numpy import load_file
 
-from generator.dataset import Dataset
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate
-from generator.merge import merge
-from generator.rerun import rerun
-from generator.spec import parse, read
-from generator.verify import problems
+from generator.running.generate import generate
+from generator.running.merge import merge
+from generator.running.rerun import rerun
+from generator.spec.spec import parse, read
 
 HEAD = 'name = "x"\ncheckpoints = 3\nprobe = 16\n[[electrode]]\nunits = 5\nnoise = 0.5\n'
 BLOCK = '[[grid]]\ntask = "{}"\narchitecture = "mlp2"\nrule = {}\nepochs = 1\nbatch_size = 100\nseeds = 2\n'

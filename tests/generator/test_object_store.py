@@ -14,14 +14,14 @@ import pytest
 from datasets_equal import contents
 from pyarrow import fs
 
-from classifier.trajectories import load
-from generator.dataset import Dataset
+from classifier.examples.trajectories import load
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate
-from generator.hold import Hold
-from generator.spec import parse
-from generator.status import status
-from generator.verify import problems
+from generator.running.generate import generate
+from generator.running.hold import Hold
+from generator.running.status import status
+from generator.spec.spec import parse
 
 SPEC = (
     'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'

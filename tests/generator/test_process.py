@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from generator import process
+from generator.clusters import process
 
 
 def test_training_has_one_thread_and_others_get_theirs_back() -> None:

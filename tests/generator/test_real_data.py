@@ -11,11 +11,11 @@ import soundfile
 from PIL import Image
 
 from generator.curricula import tasks
-from generator.dataset import Dataset
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate
-from generator.spec import parse
-from generator.verify import problems
+from generator.running.generate import generate
+from generator.spec.spec import parse
 
 RATE = 16_000
 

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from oracles import TOLERANCE, close, floor, member, statistics
 from safetensors.numpy import load_file
 
-from generator import catalogue, recording
-from generator.cohort import Stack
-from generator.electrodes import FULL, Electrode
-from generator.electrodes import parse as electrode
-from generator.generate import generate
+from generator.architectures.layers import Pass
+from generator.dataset import catalogue
+from generator.dataset.electrodes import FULL, Electrode
 from generator.keys import stream
-from generator.layers import Pass
-from generator.observables import Recording, measure
-from generator.recording import Recorder, Scales
-from generator.spec import parse
+from generator.observables import recording
+from generator.observables.recording import Recorder, Scales
+from generator.observables.statistics import Recording, measure
+from generator.running.generate import generate
+from generator.spec.spec import parse
+from generator.training.stack import Stack
 
 SPEC = """
 name = "electrodes"
@@ -73,7 +73,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- against raw tensors -----------------------------------------------------------------------------------------------
 def chosen(what: str, size: int, row: pd.Series) -> np.ndarray:
     """The places recorded, from the definition: the first of a permutation keyed by what it depends on."""
-    at = electrode(row.electrode)
+    at = Electrode.named(row.electrode)
     count = -(-round(at.fraction * 1000) * size // 1000) if at.units is None else min(at.units, size)
     when = (row.checkpoint,) if at.redraw else ()
     return stream(f"recorded {what}", at.seed, row.network_id, row.layer, *when).permutation(size)[:count]
@@ -112,7 +112,7 @@ def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: st
         outputs = chosen("outputs", y[0].size, row)
         assert row.units == len(outputs)
         assert row.fraction == pytest.approx(len(outputs) / y[0].size)
-        if electrode(name).synapses == "single":
+        if Electrode.named(name).synapses == "single":
             weights = weight.ravel()[chosen("synapses", weight.size, row)]
         else:
             number = matrix(x, np.arange(1.0, weight.size + 1).reshape(weight.shape))[inputs][:, outputs]
@@ -174,7 +174,9 @@ def run(architecture: str, electrodes: list[Electrode], probe: int = 64, task: s
 
 
 def test_a_network_is_recorded_alike_whoever_shares_its_stack() -> None:
-    electrodes = [electrode(name) for name in ("units7_relative0.5", "units7_between_seed1", "fraction0.2_poisson10x1")]
+    electrodes = [
+        Electrode.named(name) for name in ("units7_relative0.5", "units7_between_seed1", "fraction0.2_poisson10x1")
+    ]
     built, passed = run("knet4", electrodes)
     layer, x, y = passed[2]
     alone = Stack(built.members[1:], electrodes=electrodes)
@@ -219,7 +221,7 @@ def test_the_mean_over_some_units_varies_as_the_finite_population_formula_says()
 @pytest.mark.parametrize("units", ["", "units40_"])
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4"])
 def test_noise_has_the_size_it_says_in_every_layer_and_observable(architecture: str, units: str, mode: str) -> None:
-    quiet, noisy = electrode(units[:-1] or "full"), electrode(f"{units}{mode}0.5")
+    quiet, noisy = Electrode.named(units[:-1] or "full"), Electrode.named(f"{units}{mode}0.5")
     built, passed = run(architecture, [quiet, noisy], probe=200)
     for layer, x, y in passed:
         for checkpoint, change in ((0, 1.0), (1, 3.0)):  # what is measured later is larger; the noise is not
@@ -267,7 +269,7 @@ def test_noise_is_drawn_anew_for_every_network_layer_checkpoint_and_seed() -> No
 
 
 def spikes(name: str, scale: float = 1.0) -> tuple[Recording, Recording]:
-    built, passed = run("mlp3", [FULL, electrode(name)], probe=200)
+    built, passed = run("mlp3", [FULL, Electrode.named(name)], probe=200)
     layer, x, y = passed[1]
     list(built.recorder.record(layer, x, y, 0))
     quiet, counted = built.recorder.record(layer, x, y * scale, 1)
@@ -299,7 +301,7 @@ def test_a_rate_of_zero_gives_zeros_and_flagged_statistics() -> None:
 
 
 def test_a_layer_that_is_silent_at_first_never_spikes() -> None:
-    built, passed = run("mlp3", [electrode("poisson10x1")])
+    built, passed = run("mlp3", [Electrode.named("poisson10x1")])
     layer, x, y = passed[1]
     list(built.recorder.record(layer, x, y * 0, 0))
     (counted,) = built.recorder.record(layer, x, y, 1)

@@ -16,9 +16,9 @@ import torch
 from oracles import asymmetric, gradients, member, parameters, plain, run, stack, state, weight_layers
 
 from generator.architectures import ARCHITECTURES
-from generator.cohort import Stack
-from generator.layers import Pass
-from generator.rules import PATHWAYS, UPDATES, parse
+from generator.architectures.layers import Pass
+from generator.rules import PATHWAYS, UPDATES, chosen
+from generator.training.stack import Stack
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -273,7 +273,7 @@ def test_a_rule_learns_a_batch_by_heart(rule: str) -> None:
 
 @every_rule
 def test_a_name_and_a_label_mean_the_same_rule(rule: str) -> None:
-    assert parse(parse(rule, "").label, "") == parse(rule, "")
+    assert chosen(chosen(rule, "").label, "") == chosen(rule, "")
 
 
 @every_rule
@@ -285,7 +285,7 @@ def test_every_parameter_of_a_rule_takes_effect(rule: str) -> None:
         return state(built, 0)
 
     default = trained(rule)
-    for name, value in parse(rule, "").parameters.items():
+    for name, value in chosen(rule, "").parameters.items():
         other = trained({"name": rule, name: 0.5 * value if value < 1e-6 or value >= 0.5 else 3 * value + 0.01})
         assert any(not np.array_equal(default[key], other[key]) for key in default), name
 

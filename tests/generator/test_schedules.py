@@ -7,8 +7,8 @@ import pytest
 import torch
 from oracles import member, stack
 
-from generator.schedules import SCHEDULES
-from generator.spec import parse
+from generator.rules.schedules import SCHEDULES
+from generator.spec.spec import parse
 
 
 def test_a_constant_rate_is_constant() -> None:

@@ -11,11 +11,12 @@ import torch
 from oracles import gradients, member, parameters, plain, run, stack
 from sklearn.linear_model import Ridge
 
-from generator import cohort, counters
+from generator import counters
+from generator.architectures.layers import Pass
 from generator.curricula import augmentation
 from generator.curricula.augmentation import augment
 from generator.curricula.simclr import RIDGE, SimCLR, ridge_accuracy
-from generator.layers import Pass
+from generator.training import loop
 
 ARCHITECTURES = ["mlp3", "knet4", "resnet18", "resnet18v2", "alexnet"]
 
@@ -83,11 +84,11 @@ def test_every_rule_learns_to_tell_views_apart(rule: str) -> None:
 def test_weights_that_explode_are_divergence_though_the_loss_stays_small() -> None:
     settings = {"objective": "simclr", "batch_size": 100, "architecture": "mlp3", "task": "photos"}
     calm, wild = (member("sgdm", **settings, learning_rate=rate) for rate in (1.0, 1e7))
-    seen = list(cohort.train([calm, wild], checkpoints=4, probe=16))
+    seen = list(loop.train([calm, wild], checkpoints=4, probe=16))
     assert [o.diverged_at[0] for o in seen] == [-1] * 4
     assert seen[0].diverged_at[1] == -1
     assert 0 < seen[-1].diverged_at[1] <= seen[-1].step
-    assert seen[-1].probe_loss[1] < cohort.EXPLODED
+    assert seen[-1].probe_loss[1] < loop.EXPLODED
 
 
 def test_the_heads_own_penalty_replaces_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,12 +131,12 @@ def test_what_is_observed_is_the_probe_set_as_it_is() -> None:
     built = stack(*members)
     built.settle()
     probe = built.probe(20)
-    losses, accuracy, statistics, tensors = cohort.observe(built, probe, keep=[0])
+    losses, accuracy, statistics, tensors = loop.observe(built, probe, keep=[0])
     np.testing.assert_array_equal(tensors[0]["conv1.input"], probe.x[0])
     assert tensors[0]["head2.output"].shape == (20, 128)
     assert "head2.bias" not in tensors[0]
     assert statistics.shape == (1, 1, 5, 45)
-    again = cohort.observe(built, probe)
+    again = loop.observe(built, probe)
     assert torch.equal(losses, again[0])
     assert torch.equal(accuracy, again[1])
     outputs = built.network.forward(built.objective.views(probe), Pass()).detach()[0].numpy()

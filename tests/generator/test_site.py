@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from generator import cluster, site
+from generator.clusters import pool as cluster
+from generator.clusters import site
+from generator.clusters.site import Local, Scheduler, Slurm
 from generator.errors import RequestError
-from generator.generate import dry_run, generate
-from generator.site import Local, Scheduler, Slurm
-from generator.spec import parse
+from generator.running.generate import dry_run, generate
+from generator.spec.spec import parse
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = "mlp2"\n'
 SPEC += 'rule = ["sgdm", "fa"]\nepochs = 3\n'
@@ -62,7 +63,7 @@ def test_what_the_option_may_name(tmp_path: Path) -> None:
 )
 def test_a_table_that_does_not_fit_is_one_sentence(table: dict[str, object], says: str) -> None:
     with pytest.raises(RequestError, match=says):
-        site.parse(table)
+        site.from_table(table)
 
 
 def test_an_option_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
@@ -105,12 +106,12 @@ def test_the_job_script_says_all_that_the_table_does(tmp_path: Path) -> None:
         "#SBATCH --gres=gpu:2",
         "#SBATCH --constraint=a100",
         "module load python",
-        'eval "$(/opt/python -m generator.process)"',
+        'eval "$(/opt/python -m generator.clusters.process)"',
         "--nworkers 6",
         "--nthreads 1",
         "--interface ib0",
         "--lifetime 93300s --lifetime-stagger 150s",
-        "--preload generator.pinning",
+        "--preload generator.clusters.pinning",
     ):
         assert line in script, line
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 from datasets_equal import contents
 
-from generator import cluster, spec
-from generator.dataset import Dataset
+from generator.clusters import pool as cluster
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate
-from generator.verify import problems
-from generator.work import Receipt
+from generator.running.generate import generate
+from generator.running.work import Receipt
+from generator.spec import spec
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0]\nepochs = {}\n'

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from oracles import TOLERANCE, close, floor, statistics
 from safetensors.numpy import load_file
 
-from generator import catalogue
-from generator.generate import generate
-from generator.spec import parse
+from generator.dataset import catalogue
+from generator.running.generate import generate
+from generator.spec.spec import parse
 
 PROBE, CHECKPOINTS = 32, 3
 SPEC = f"""

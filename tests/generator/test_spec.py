@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from oracles import member
 
-from generator import planning, spec
 from generator.errors import RequestError
+from generator.spec import planning, spec
 
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\n'
 

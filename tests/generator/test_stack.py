@@ -11,9 +11,10 @@ import pytest
 from oracles import member, stack, state
 
 from generator.architectures import ARCHITECTURES
-from generator.cohort import EXPLODED, Observation, Stack, go_on, train
 from generator.rules import PATHWAYS, UPDATES
-from generator.spec import NetworkSpec
+from generator.spec.network import NetworkSpec
+from generator.training.loop import EXPLODED, Observation, go_on, train
+from generator.training.stack import Stack
 
 RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
 

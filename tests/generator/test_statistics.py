@@ -10,9 +10,10 @@ import pytest
 import torch
 from oracles import FUNCTIONS, TOLERANCE, close, floor, statistics
 
-from generator import catalogue, observables
-from generator.layers import Linear
-from generator.observables import measure, tensor_statistics, whole
+from generator.architectures.layers import Linear
+from generator.dataset import catalogue
+from generator.observables import statistics as observables
+from generator.observables.statistics import measure, tensor_statistics, whole
 
 Make = Callable[[np.random.Generator, int], np.ndarray]
 KINDS: dict[str, Make] = {

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from generator import planning
-from generator.dataset import Dataset
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
-from generator.generate import generate, prepare
-from generator.spec import parse
-from generator.status import status
-from generator.work import Assignment, give_up, work
+from generator.running.generate import generate, prepare
+from generator.running.status import status
+from generator.running.work import Assignment, give_up, work
+from generator.spec import planning
+from generator.spec.spec import parse
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 SPEC += 'rule = ["sgdm", "fa"]\nlearning_rate = [0.5, 1.0]\nepochs = 2\n'

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from generator.dataset import Dataset
+from generator.dataset.storage import Dataset
+from generator.dataset.verify import problems
 from generator.errors import RequestError
-from generator.generate import generate
-from generator.hold import BEAT, FILE, STALE, Hold
-from generator.spec import parse
-from generator.verify import problems
+from generator.running.generate import generate
+from generator.running.hold import BEAT, FILE, STALE, Hold
+from generator.spec.spec import parse
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = {}\n'
@@ -93,7 +93,7 @@ def test_a_driver_that_was_taken_over_notices(tmp_path: Path) -> None:
 
 def test_signs_of_life_are_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BEAT < STALE / 3
-    monkeypatch.setattr("generator.hold.BEAT", 0.05)
+    monkeypatch.setattr("generator.running.hold.BEAT", 0.05)
     with Hold(Dataset(tmp_path / "x")):
         first = (tmp_path / "x" / FILE).read_text()
         deadline = time.monotonic() + 10

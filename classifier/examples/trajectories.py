@@ -1,0 +1,231 @@
+"""From a dataset to arrays: one example per network and layer, its statistics over the checkpoints, and who it was."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, header
+from generator.dataset.storage import Dataset
+from generator.errors import RequestError, unknown
+
+CURVES = ("train_loss", "probe_loss", "probe_accuracy")
+DEPTHS = ("early", "middle", "deep")
+_VARYING = {"checkpoint", "step", *CURVES}
+IDENTITY = tuple(name for name in IDENTITY_COLUMNS if name not in _VARYING)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a statistic is made of, as the dataset's files say."""
+
+    observable: str
+    function: str
+    statistic: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Trajectories and what is known of them. An example is one layer of one network.
+
+    Attributes:
+        values: (examples, checkpoints, statistics), float32, in each statistic's own unit; NaN where undefined.
+        statistics: the names along the last axis of `values`, each with its parts.
+        curves: (examples, checkpoints, 3), float32: the network's training loss, probe loss and probe accuracy.
+        identity: one row per example: network_id, rule, …, layer, depth, and the network's settings: pixels, epochs, ….
+        left_out: networks without a complete trajectory, per status (diverged, failed).
+    """
+
+    values: NDArray[np.float32]
+    statistics: dict[str, Parts]
+    curves: NDArray[np.float32]
+    identity: pd.DataFrame
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def checkpoints(self) -> int:
+        """Length of every trajectory."""
+        return self.values.shape[1]
+
+    @property
+    def depth(self) -> NDArray[np.float32]:
+        """(examples, 3): one-hot early, middle, deep."""
+        return np.stack([self.identity["depth"] == depth for depth in DEPTHS], axis=1).astype(np.float32)
+
+    def rows(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Examples:
+        """The examples at `index`."""
+        identity = self.identity[index] if index.dtype == bool else self.identity.iloc[index]
+        return replace(
+            self, values=self.values[index], curves=self.curves[index], identity=identity.reset_index(drop=True)
+        )
+
+    def select(self, names: Sequence[str]) -> Examples:
+        """The same examples with only the statistics `names`, in that order. Raises RequestError if one is missing."""
+        missing = [name for name in names if name not in self.statistics]
+        if missing:
+            raise RequestError(
+                f"the dataset lacks {len(missing)} of the {len(names)} statistics needed: {_some(missing)}"
+            )
+        order = list(self.statistics)
+        columns = [order.index(name) for name in names]
+        return replace(
+            self, values=self.values[:, :, columns], statistics={name: self.statistics[name] for name in names}
+        )
+
+    def observables(self) -> list[str]:
+        """The observables that the statistics belong to, in order."""
+        return list(dict.fromkeys(parts.observable for parts in self.statistics.values()))
+
+    def of(self, observables: Sequence[str]) -> Examples:
+        """The same examples with only the statistics of these observables. Raises RequestError for an unknown one."""
+        known = ["all", *self.observables()]
+        for name in observables:
+            if name not in known:
+                raise unknown("observable", name, known)
+        if not observables:
+            raise RequestError(f"name at least one observable; known: {', '.join(known)}")
+        wanted = [name for name, parts in self.statistics.items() if parts.observable in observables]
+        return self if "all" in observables else self.select(wanted)
+
+    @property
+    def electrode(self) -> str:
+        """What they were measured with."""
+        return str(self.identity["electrode"].iloc[0])
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _strings(column: Any) -> Any:
+    """An array of strings, whether they are dictionary-encoded or not."""
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _only(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
+    """The rows whose `column` is one of `wanted`; the table itself, uncopied, if all are."""
+    if pc.all(pc.is_in(_strings(table.column(column).unique()), wanted)).as_py():
+        return table
+    return table.filter(pc.is_in(_strings(table.column(column)), wanted))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is in a dataset before any of it is loaded.
+
+    Attributes:
+        networks: of each cohort the complete networks: network_id, checkpoints and settings (layers, pixels, …).
+        statistics: their names and parts.
+        left_out: other networks, per status.
+    """
+
+    networks: dict[str, pa.Table]
+    statistics: dict[str, Parts]
+    left_out: dict[str, int]
+
+    @property
+    def examples(self) -> list[int]:
+        """Of each cohort."""
+        return [pc.sum(table.column("layers")).as_py() or 0 for table in self.networks.values()]
+
+    @property
+    def checkpoints(self) -> int:
+        """Length of every trajectory."""
+        lengths = [table.column("checkpoints").unique().to_pylist() for table in self.networks.values()]
+        return int(next(length[0] for length in lengths if length))
+
+    @property
+    def bytes(self) -> int:
+        """That all trajectories, as one electrode measures them, take in memory."""
+        return 4 * sum(self.examples) * self.checkpoints * (len(self.statistics) + len(CURVES))
+
+
+def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = None) -> Survey:
+    """What complete networks a dataset has, or some of its cohorts.
+
+    Raises:
+        RequestError: no such dataset, no complete network, or a file that breaks the contract.
+    """
+    dataset = Dataset(location)
+    failed = dataset.failed() if cohorts is None else set()
+    cohorts = dataset.complete_in_order() if cohorts is None else cohorts
+    asked = ["network_id", "status", "checkpoints", *SETTINGS]
+    networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
+    left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
+    left_out += Counter(failed=sum(len(each.network_ids) for each in dataset.cohorts() if each.name in failed))
+    if not left_out.pop("complete", 0):
+        raise RequestError(f"{dataset} has no complete network among its {left_out.total()}")
+    parts = header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()
+    return Survey(
+        {name: _only(table, "status", pa.array(["complete"])) for name, table in zip(cohorts, networks, strict=True)},
+        {name: Parts(*(about[key] for key in ("observable", "function", "statistic"))) for name, about in parts},
+        dict(left_out),
+    )
+
+
+def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Sequence[str] | None = None) -> Examples:
+    """All complete networks of a dataset, measured with one electrode.
+
+    Args:
+        location: directory or filesystem URI of the dataset.
+        electrode: measurement condition; "full" is every unit without noise.
+        cohorts: of these alone; by default of all that are complete.
+
+    Raises:
+        RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
+    """
+    dataset, found = Dataset(location), survey(location, cohorts)
+    statistics, length = found.statistics, found.checkpoints
+    wanted = [_strings(table.column("network_id")).combine_chunks() for table in found.networks.values()]
+    examples = np.array(found.examples)
+    # A column's values lie together in memory, as they do in the files: filled column by column, nothing is scattered.
+    columns = [*statistics, *CURVES]
+    values = np.empty((len(columns), examples.sum(), length), dtype=np.float32)
+
+    def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> pa.Table:
+        """Copy a cohort's trajectories to their place, and return its identity columns, a row per example."""
+        if electrode not in (known := _strings(table.column("electrode").unique()).to_pylist()) and count:
+            raise unknown("electrode", electrode, known, str(dataset))
+        table = _only(_only(table, "electrode", pa.array([electrode])), "network_id", ids)
+        checkpoint = table.column("checkpoint").to_numpy()
+        if len(checkpoint) != count * length or (checkpoint.reshape(count, length) != range(length)).any():
+            raise DatasetError(
+                f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
+                "`rulescope verify` names the file"
+            )
+        for block, name in zip(values, columns, strict=True):
+            block[end - count : end].reshape(-1)[:] = table.column(name).to_numpy()
+        return table.select(IDENTITY).take(np.arange(0, table.num_rows, length))
+
+    places = (wanted, examples.cumsum().tolist(), examples.tolist())
+    firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
+    identity = pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY})
+    return Examples(
+        values=np.moveaxis(values[: len(statistics)], 0, -1),
+        statistics=statistics,
+        curves=np.moveaxis(values[len(statistics) :], 0, -1),
+        identity=identity.join(_settings(found), on="network_id"),
+        left_out=found.left_out,
+    )
+
+
+def _settings(found: Survey) -> pd.DataFrame:
+    """A row of settings per complete network, by network_id."""
+    tables = [table.select(["network_id", *SETTINGS]) for table in found.networks.values()]
+    plain = {
+        name: pa.chunked_array([c for t in tables for c in _strings(t.column(name)).chunks])
+        for name in tables[0].column_names
+    }
+    return pd.DataFrame({name: column.to_pandas() for name, column in plain.items()}).set_index("network_id")

@@ -1,0 +1,121 @@
+"""Independent computations on the same data: in joblib's threads in this process, or as Dask's tasks on a cluster's workers.
+
+joblib has a Dask backend, too, and this began with it. It waits forever for a task that killed its workers, computes in this
+process when there is a single worker, and loses what all calls share between two rounds of calls.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.progress import track
+from threadpoolctl import threadpool_limits
+
+from generator.clusters import pool as clusters
+from generator.clusters import site as sites
+from generator.errors import RequestError
+
+FAILURES = 3  # deaths of workers after which a computation is given up
+MOST = 10**6  # workers that would find something to do
+DAY = 86400.0
+
+_client: ContextVar[Any] = ContextVar("client", default=None)
+
+
+def client() -> Any:
+    """The Dask client of the cluster that computes here; None for this process."""
+    return _client.get()
+
+
+@contextmanager
+def on(cluster: str | None, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Within this context `parallel` computes on a cluster.
+
+    Args:
+        cluster: as `rulescope generate --cluster` names it; None, or anything local: this process.
+        say: told if no worker comes.
+
+    Raises:
+        RequestError: nothing answers to that name, or the workers cannot be had, are lost, or lack Rulescope.
+    """
+    site = sites.choose(cluster, None)
+    if isinstance(site, sites.Local):
+        yield
+        return
+    import asyncio
+    from concurrent.futures import CancelledError
+
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    with clusters.opened(site, "cpu", MOST, say, FAILURES) as pool:
+        token = _client.set(pool.client)
+        try:
+            with pool.client.as_current():  # which xgboost asks for
+                yield
+        except (KilledWorker, CancelledError, asyncio.CancelledError, CommClosedError) as error:
+            if pool.client.status != "running":
+                raise RequestError("the Dask scheduler is gone") from error
+            raise RequestError(
+                "workers died of the same computation again and again (out of memory, or killed)"
+            ) from error
+        except Exception as error:
+            if clusters.lacks_code(error):
+                raise RequestError(f"{error}: install Rulescope where the scheduler and the workers run") from error
+            raise
+        finally:
+            _client.reset(token)
+
+
+def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]], title: str) -> list[Any]:
+    """What `function(shared, *arguments)` returns for each call's arguments, in order, with a progress bar.
+
+    Each call computes single-threaded. On a cluster `shared` travels once to every worker.
+    """
+    if client() is not None:
+        return _watched(_elsewhere(function, shared, calls), len(calls), title)
+    # scikit-learn's forests reset the filters of warnings, which threads share, for a moment: another one that looks just
+    # then finds none, and warns of a misuse that there is not.
+    warnings.filterwarnings("ignore", "`sklearn.utils.parallel.delayed` should be used", UserWarning)
+    with threadpool_limits(1):
+        workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
+        return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)
+
+
+def _elsewhere(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """On the cluster. If all workers that hold what is shared die it is sent again, and what is missing computed."""
+    from concurrent.futures import CancelledError
+
+    done = tries = 0
+    while done < len(calls):
+        everywhere = client().scatter(shared, broadcast=True, hash=False, timeout=DAY)
+        futures = [client().submit(_alone, function, everywhere, each, pure=False) for each in calls[done:]]
+        try:
+            for future in futures:
+                yield future.result()
+                done, tries = done + 1, 0
+        except CancelledError:
+            tries += 1
+            if tries > FAILURES or client().status != "running":
+                raise
+
+
+def in_turn(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]], title: str) -> list[Any]:
+    """The same, one call after the other in this thread: for those that use all workers themselves."""
+    return _watched((function(shared, *arguments) for arguments in calls), len(calls), title)
+
+
+def _alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, ...]) -> Any:
+    with threadpool_limits(1):
+        return function(shared, *arguments)
+
+
+def _watched(results: Iterable[Any], total: int, title: str) -> list[Any]:
+    return list(track(results, title, total=total, console=Console(stderr=True), transient=True))

@@ -1,0 +1,150 @@
+"""What is to be learned: examples, their classes as numbers and their feature tables; and how a classifier learns and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.examples import features as feature_names
+from classifier.examples.features import TrajectoryFeatures, inputs, suited
+from classifier.examples.splits import Rows, labels
+from classifier.examples.trajectories import CURVES, Examples
+from classifier.models.estimators import Setting, fit_all, log_scores
+
+CURVE = "accuracy"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
+CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
+CHUNK = 4096  # examples whose features are computed at a time
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Examples and their classes as numbers, with every feature table computed once.
+
+    Transforms work on one example at a time, so computing them before splitting leaks nothing.
+
+    Attributes:
+        target: the property to name; `labels`: its classes; `codes`: (examples,) their numbers.
+        tables, names: for every feature set, of statistics and of curves, the table and the names of its columns.
+        places: for every feature set and observable, which of these columns are made of the observable, or the depth.
+        elsewhere: whether the tables are, so that only one classifier is trained at a time.
+    """
+
+    elsewhere: ClassVar[bool] = False
+
+    examples: Examples
+    target: str
+    labels: tuple[str, ...]
+    codes: NDArray[np.intp]
+    tables: dict[tuple[str, bool], NDArray[np.float32]]
+    names: dict[tuple[str, bool], NDArray[np.object_]]
+    places: dict[str, dict[str, NDArray[np.intp]]]
+
+    @classmethod
+    def of(cls, examples: Examples, target: str, features: Iterable[str]) -> Problem:
+        """Number the classes and compute the tables of these features, of statistics and of curves."""
+        names, places = described(examples, features)
+        tables = {(name, curves): feature_table(examples, name, curves) for name, curves in names}
+        return cls(examples, target, *numbered(labels(examples.identity, target)), tables, names, places)
+
+    def relabelled(self, classes: NDArray[np.str_]) -> Problem:
+        """The same examples with the classes dealt out otherwise."""
+        codes = np.searchsorted(self.labels, classes).astype(np.intp)
+        return replace(self, codes=codes)
+
+    def retargeted(self, target: str) -> Problem:
+        """The same tables with another property to name. Raises RequestError if it does not vary."""
+        names, codes = numbered(labels(self.examples.identity, target))
+        return replace(self, target=target, labels=names, codes=codes)
+
+    def candidates(self, observable: str) -> list[str]:
+        """The feature sets to choose among."""
+        return [name for name, curves in self.names if curves == (observable == CURVE)]
+
+    def table(self, features: str, observable: str) -> NDArray[np.float32]:
+        """(examples, features) of one observable, or "all", or the curves alone."""
+        table = self.tables[features, observable == CURVE]
+        return table if observable in ("all", CURVE) else table[:, self.places[features][observable]]
+
+    def columns(self, features: str, observable: str) -> list[str]:
+        """The names of that table's columns."""
+        names = self.names[features, observable == CURVE]
+        return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
+
+    def fit(
+        self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
+    ) -> list[Any]:
+        """A classifier per setting, trained on the rows `train`. The settings have the same features."""
+        features = settings[0].features
+        table, columns = self.table(features, observable), self.columns(features, observable)
+        points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
+        return fit_all(model, points, columns, known, self.codes[train], seed, quick)
+
+    def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
+        """(rows, classes) what a classifier says of some rows."""
+        return log_scores(classifier, self.table(features, observable)[rows])
+
+    @cached_property
+    def networks(self) -> NDArray[np.object_]:
+        """(examples,) the network of each example."""
+        return self.examples.identity["network_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def classes(self) -> NDArray[np.str_]:
+        """(examples,) the class of each example, as a label."""
+        return np.asarray(self.labels)[self.codes]
+
+
+def numbered(classes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """The classes, sorted, and (examples,) the number of each example's."""
+    names, codes = np.unique(classes, return_inverse=True)
+    return tuple(str(name) for name in names), codes.astype(np.intp)
+
+
+def _transformer(examples: Examples, features: str, curves: bool) -> TrajectoryFeatures:
+    """Fitted to read what `_read` gives it."""
+    statistics = CURVES if curves else tuple(examples.statistics)
+    transformer = TrajectoryFeatures(features, statistics, examples.checkpoints)
+    return transformer.fit(_read(examples.rows(np.arange(0)), curves))
+
+
+def _read(examples: Examples, curves: bool) -> NDArray[np.float32]:
+    return examples.curves if curves else inputs(examples)
+
+
+def feature_table(examples: Examples, features: str, curves: bool = False) -> NDArray[np.float32]:
+    """(examples, features) of a feature set, of the statistics or of the curves."""
+    transformer = _transformer(examples, features, curves)
+    table = np.empty((len(examples), len(transformer.get_feature_names_out())), dtype=np.float32)
+    for start in range(0, len(examples), CHUNK):  # in float64 all at once would take three times the memory
+        rows = slice(start, start + CHUNK)
+        table[rows] = transformer.transform(_read(examples.rows(np.arange(len(examples))[rows]), curves))
+    return table
+
+
+def described(
+    examples: Examples, features: Iterable[str]
+) -> tuple[dict[tuple[str, bool], NDArray[np.object_]], dict[str, dict[str, NDArray[np.intp]]]]:
+    """The names of the columns of each feature table, of statistics and curves, and the former's places by observable.
+
+    Looks at no value.
+    """
+    features = list(dict.fromkeys(features))
+    of_curves = dict.fromkeys([*features, suited(CURVE_FEATURES, examples.checkpoints)])
+    kinds = [(name, False) for name in features] + [(name, True) for name in of_curves]
+    names = {kind: _transformer(examples, *kind).get_feature_names_out() for kind in kinds}
+    return names, {name: _places(examples, of) for (name, curves), of in names.items() if not curves}
+
+
+def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
+    """For every observable the feature columns made of it, and the depth."""
+    of = [feature_names.Feature.named(name) for name in names]
+    observable = [None if f.checkpoint is None else examples.statistics[f.statistic].observable for f in of]
+    return {
+        one: np.array([i for i, found in enumerate(observable) if found in (one, None)], dtype=np.intp)
+        for one in examples.observables()
+    }

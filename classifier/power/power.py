@@ -1,0 +1,218 @@
+"""How well a planned recording would name the rule, read off the simulated measurement conditions around it.
+
+A condition's accuracy is that of classifiers trained and tested under it (`conditions.accuracies`). Those of a grid of
+electrodes × sessions are computed once (`simulated`); between them a monotone surface interpolates (`surface`).
+What lies outside the simulated conditions is refused, and `validate` says how far the rest can be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from classifier.power import surface
+from classifier.power.design import AXES, Design, Points, Recording, coordinates, noise_of, severity, surrounded
+from classifier.power.simulated import Question, ask, simulated
+from generator.dataset.storage import Dataset
+from generator.errors import RequestError
+
+HELD_OUT = 0.28  # share of the conditions, or electrodes, in one round of the validation
+ROUNDS = 8
+STEPS = 201  # of noise, in the search for as much as a target allows
+
+
+def power(
+    dataset: str | os.PathLike[str],
+    units: int | None = None,
+    noise: float = 0.0,
+    sessions: int | None = None,
+    noise_mode: str | None = None,
+    observable: str = "all",
+    layers: int | None = None,
+    rules: Sequence[str] | None = None,
+    target_accuracy: float | None = None,
+    model: str = "forest",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The accuracy per network that a planned recording would have, and what would reach a target.
+
+    Args:
+        units: recorded in each layer, or all that it has if it has fewer; None for all.
+        noise: as the dataset's electrodes of that noise mode count it; 0 for none.
+        sessions: checkpoints recorded; None for all.
+        noise_mode: relative, absolute or poisson; by default relative, where the dataset has it or noise is asked for.
+        observable, layers, rules, model, seed: as `Question` says.
+        target_accuracy: balanced accuracy to be reached.
+
+    Returns:
+        The answer as it is written to JSON: {asked: {units, noise, sessions, noise_mode, observable, layers, rules, model, seed},
+        chance, design (how classes share scenarios, where not all do), accuracy: {expected, low, high, level},
+        confusion: {labels, shares (true rule by row), interpolated: true},
+        simulated: {units, noise, sessions, conditions, sem (mean over conditions)},
+        target: None or {accuracy, expected, assured (whether the asked recording reaches it, and with the interval's low end),
+        ways: {units, noise, sessions: {expected, assured, best: {at, expected, low}}}}}. A way changes one thing alone:
+        the fewest units or sessions or the most noise with which the expected accuracy, or the low end, reaches the target;
+        None if nothing simulated does.
+
+    Raises:
+        RequestError: a recording outside what was simulated, or a name that the dataset lacks.
+    """
+    published = Dataset(dataset)
+    question, design = ask(published, noise, noise_mode, observable, layers, rules, model, seed)
+    recording = Recording(units, noise, design.sessions[-1] if sessions is None else sessions)
+    for name, value, least in (("units", units, 1), ("noise", noise, 0), ("sessions", sessions, 1)):
+        if value is not None and not least <= value < math.inf:
+            raise RequestError(f"{name} must be at least {least}, not {value}")
+    if target_accuracy is not None and not 0 < target_accuracy <= 1:
+        raise RequestError(f"the target accuracy must be above 0 and at most 1, not {target_accuracy}")
+    design.check(recording)
+    return answer(simulated(dataset, question, design), question, design, recording, target_accuracy)
+
+
+def power_validation(
+    dataset: str | os.PathLike[str],
+    noise_mode: str | None = None,
+    observable: str = "all",
+    layers: int | None = None,
+    rules: Sequence[str] | None = None,
+    model: str = "forest",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How far the answers of `power` on this dataset can be trusted: what `validate` returns. Raises RequestError alike."""
+    question, design = ask(Dataset(dataset), 0.0, noise_mode, observable, layers, rules, model, seed)
+    table = simulated(dataset, question, design)
+    return validate(table.assign(units=design.mean_units(table["asked_units"])), question.noise_mode)
+
+
+def answer(
+    table: pd.DataFrame, question: Question, design: Design, asked: Recording, target: float | None = None
+) -> dict[str, Any]:
+    """What `power` returns, from the simulated conditions."""
+    table = table.assign(units=design.mean_units(table["asked_units"]))
+    known = place(table, question.noise_mode)
+    found = surface.fit(known, table["network_mean"])
+    point = design.place(asked.units or np.nan, asked.noise, asked.sessions)
+    expected, low, high = found(point)[0].tolist()
+    shares = confusion(found.distances(point, known), table["confusion"], expected)
+    return {
+        "asked": asdict(asked) | asdict(question) | {"rules": question.rules and list(question.rules)},
+        "chance": 1 / len(shares),
+        "design": table.attrs.get("design", ""),
+        "accuracy": {"expected": expected, "low": low, "high": high, "level": surface.LEVEL},
+        "confusion": {"labels": list(table.attrs["labels"]), "shares": shares.tolist(), "interpolated": True},
+        "simulated": design.ranges() | {"conditions": len(table), "sem": float(table["network_sem"].mean())},
+        "target": None
+        if target is None
+        else {
+            "accuracy": target,
+            "expected": expected >= target,
+            "assured": low >= target,
+            "ways": {axis: way(found, design, asked, axis, target) for axis in AXES},
+        },
+    }
+
+
+def place(table: pd.DataFrame, noise_mode: str) -> Points:
+    """(conditions, 3) coordinates of a table of accuracies."""
+    return coordinates(table["units"], severity(noise_mode, table["noise"]), table["sessions"])
+
+
+def confusion(distances: Points, counts: Iterable[Any], accuracy: float) -> Points:
+    """(rules, rules): in each row the shares of the networks of one rule that are taken for each, their diagonal on average
+    `accuracy`.
+
+    The conditions' own shares are averaged with weights 1 / distance⁴, then their recalls are moved together to the accuracy
+    while errors keep their proportions.
+
+    Args:
+        distances: (conditions,) from the recording.
+        counts: (conditions,) confusion matrices, nested, a row per true rule.
+    """
+    matrices = np.array([np.stack(one) for one in counts], dtype=float)
+    rows = matrices / matrices.sum(axis=2, keepdims=True)
+    weights = 1 / (distances**2 + 1e-6) ** 2
+    shares = np.average(rows, axis=0, weights=weights)
+    recall = np.diag(shares)
+    mean = recall.mean()
+    moved = recall * accuracy / max(mean, 1e-9) if accuracy <= mean else 1 - (1 - recall) * (1 - accuracy) / (1 - mean)
+    errors = shares * (1 - np.eye(len(shares))) + 1e-9 * (1 - np.eye(len(shares)))
+    return np.diag(moved) + (1 - moved)[:, None] * errors / errors.sum(axis=1, keepdims=True)
+
+
+def way(found: surface.Surface, design: Design, asked: Recording, axis: str, target: float) -> dict[str, Any]:
+    """The least of one axis that reaches the target while the others stay as asked, as `power` returns it."""
+    values = {"units": asked.units or np.nan, "noise": asked.noise, "sessions": asked.sessions}
+    candidates = _candidates(design, axis)  # from the worst to the best
+    points = design.place(**(values | {axis: candidates}))
+    inside = surrounded(points, design.simulated)
+    candidates, (expected, low, _) = candidates[inside], found(points[inside]).T
+
+    def first(reached: ArrayLike) -> float | int | None:
+        at = np.flatnonzero(reached)
+        return candidates[at[0]].item() if len(at) else None
+
+    best = first(expected == expected.max())
+    return {
+        "expected": first(expected >= target),
+        "assured": first(low >= target),
+        "best": {"at": best, "expected": float(expected.max()), "low": float(low.max())},
+    }
+
+
+def _candidates(design: Design, axis: str) -> NDArray[Any]:
+    """Values of one axis, from the worst simulated to the best."""
+    if axis != "noise":
+        most = design.sizes.max() if axis == "units" else design.sessions[-1]
+        return np.arange(1, int(most) + 1)
+    worst = severity(design.noise_mode, design.ranges()["noise"]).max()
+    severities = np.linspace(worst, 0, STEPS if worst > 0 else 1)
+    return noise_of(design.noise_mode, severities).round(9)
+
+
+def validate(table: pd.DataFrame, noise_mode: str = "relative", rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """How well simulated conditions are predicted from others: single ones, and all of an electrode at once.
+
+    In every round a random share is held out, and predicted where what remains surrounds it: nothing is extrapolated.
+
+    Args:
+        table: accuracies of conditions, with the columns units, noise, sessions, network_mean and network_sem.
+        noise_mode: what the noise is in.
+
+    Returns:
+        {conditions, electrodes: {held_out (predictions), error (mean absolute), sem (mean over the held-out simulations),
+        coverage (share inside the interval)}, level}.
+
+    Raises:
+        RequestError: there are too few conditions for anything to be held out.
+    """
+    known, truth = place(table, noise_mode), table["network_mean"].to_numpy()
+    electrode = np.unique(known[:, :2], axis=0, return_inverse=True)[1]
+    found: dict[str, Any] = {"level": surface.LEVEL}
+    for kind, unit in (("conditions", np.arange(len(table))), ("electrodes", electrode)):
+        parts = []
+        for number in range(rounds):
+            rng = np.random.default_rng([seed, number])
+            drawn = rng.permutation(unit.max() + 1)[: round(HELD_OUT * (unit.max() + 1))]
+            out = np.isin(unit, drawn)
+            held = np.flatnonzero(out)[surrounded(known[out], known[~out])]
+            if len(held):
+                predicted = surface.fit(known[~out], truth[~out])(known[held])
+                parts.append(np.column_stack([predicted, truth[held], table["network_sem"].to_numpy()[held]]))
+        if not parts and kind == "conditions":
+            raise RequestError(f"{len(table)} simulated conditions are too few to hold any out")
+        if parts:
+            expected, low, high, simulation, sem = np.concatenate(parts).T
+            found[kind] = {
+                "held_out": len(sem),
+                "error": float(np.abs(expected - simulation).mean()),
+                "sem": float(sem.mean()),
+                "coverage": float(((low <= simulation) & (simulation <= high)).mean()),
+            }
+    return found

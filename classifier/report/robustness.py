@@ -1,0 +1,154 @@
+"""How accuracy holds up when fewer units are recorded, more noisily, in fewer sessions: into `<dataset>/report/robustness/`.
+
+Every electrode of the dataset × sampling × observable, trained under the same condition and on the full electrode.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from classifier.examples.sampling import ALL
+from classifier.models.estimators import grid
+from classifier.report import plots, robustness_plots
+from classifier.report.robustness_plots import ALL_UNITS, compared
+from classifier.report.tables import Rows, show
+from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
+from generator.dataset import electrodes
+from generator.dataset.schema import header
+from generator.dataset.storage import Dataset
+from generator.errors import RequestError
+
+SESSIONS = (11, 6, 3, 2, 1)
+FILES = ("conditions.parquet", "conditions.json")
+# name: (what draws it, what it needs)
+PICTURES: dict[str, tuple[Callable[[pd.DataFrame, float], Figure | None], str]] = {
+    "units.png": (robustness_plots.units, "electrodes with different numbers of units and equal relative noise"),
+    "sessions.png": (robustness_plots.sessions, "trajectories of more than one checkpoint"),
+    "units_noise.png": (robustness_plots.heat, "electrodes with different numbers of units, and with relative noise"),
+    "noise_modes.png": (robustness_plots.modes, "electrodes with relative and with absolute noise and equal units"),
+}
+
+
+def conditions(dataset: str | os.PathLike[str]) -> list[Condition]:
+    """Every electrode of a dataset × all checkpoints and fewer sessions × all observables and each."""
+    source = Dataset(dataset)
+    settings = source.settings() or {}
+    schema = source.schema("observables", source.complete_in_order()[0])
+    observables = dict.fromkeys(parts["observable"] for parts in header(schema, str(source))["statistics"].values())
+    fewer = [f"sessions{number}" for number in SESSIONS if number < settings["checkpoints"]]
+    return [
+        Condition(electrode, sampling, observable)
+        for electrode in known_electrodes(dataset)
+        for sampling in (ALL, *fewer)
+        for observable in ("all", *observables)
+    ]
+
+
+def tidy(table: pd.DataFrame) -> pd.DataFrame:
+    """What the pictures show of `accuracies`: implanted electrodes, single synapses, Gaussian noise; a row for all seeds.
+
+    Means and s.e.m. are averaged over electrode seeds: these share networks and splits, so they add nothing independent.
+    Where all units are recorded (or a fraction of them), `asked_units` is infinite (their mean number).
+    """
+    parsed = table["electrode"].map(electrodes.Electrode.named)
+    plain = [not one.redraw and one.synapses == "single" and one.noise_mode != "poisson" for one in parsed]
+    named = table.assign(electrode=[replace(one, seed=0).name for one in parsed])[plain]
+    keys = ["electrode", "asked_units", "noise", "noise_mode", "sampling", "sessions", "observable", "trained"]
+    found = named.groupby(keys, sort=False, dropna=False)[["units", "network_mean", "network_sem"]].mean().reset_index()
+    share = found["electrode"].map(lambda name: electrodes.Electrode.named(name).fraction)
+    unlimited = np.where(share < 1, found["units"].round(1), ALL_UNITS)
+    return found.assign(asked_units=found["asked_units"].fillna(pd.Series(unlimited, found.index)))
+
+
+def accuracy_rows(table: pd.DataFrame) -> Rows:
+    """Header and a row per electrode and training: accuracy per network at all checkpoints, by observable."""
+    shown = table[table["sampling"] == ALL]
+    observables = list(shown["observable"].unique())
+    rows = [["electrode", "trained", *observables]]
+    for (electrode, trained), part in shown.groupby(["electrode", "trained"], sort=False):
+        means = part.set_index("observable")["network_mean"]
+        rows.append([str(electrode), str(trained), *(f"{means[name]:.3f}" for name in observables)])
+    return rows
+
+
+def noise_rows(table: pd.DataFrame) -> Rows | None:
+    """Header and a row per noise mode and training: accuracy lost, mean over the levels of noise, by observable.
+
+    It answers whether activations are more robust than weights, and whether only where noise is absolute. None if the
+    electrodes do not have both modes, and no noise.
+    """
+    shown = compared(table)
+    if shown is None or "none" not in set(shown["noise_mode"]):
+        return None
+    observables = list(shown["observable"].unique())
+    means = shown.groupby(["trained", "noise_mode", "observable"], sort=False)["network_mean"].mean()
+    return [
+        ["noise", "trained", *observables],
+        *(
+            [mode, trained, *(f"{means[trained, 'none', one] - means[trained, mode, one]:.3f}" for one in observables)]
+            for mode in ("relative", "absolute")
+            for trained in shown["trained"].unique()
+        ),
+    ]
+
+
+def as_json(table: pd.DataFrame) -> dict[str, Any]:
+    """The table of `accuracies` with its labels and settings, as it is written to JSON; undefined numbers are null."""
+    about = {str(key): value for key, value in table.attrs.items()}
+    return {**about, "conditions": json.loads(table.to_json(orient="records", double_precision=6))}
+
+
+def robustness(
+    dataset: str | os.PathLike[str], model: str = "forest", n_splits: int = N_SPLITS, seed: int = 0
+) -> pd.DataFrame:
+    """Accuracy over units × noise × sessions × observable, in `<dataset>/report/robustness/`; prints the main tables.
+
+    Writes conditions.parquet and conditions.json (a row per condition and training) and the pictures that the dataset's
+    electrodes suffice for.
+
+    Args:
+        dataset: a local dataset directory.
+        model: a name in `models.MODELS`, with its usual hyperparameters.
+
+    Returns:
+        The table of `conditions.accuracies`.
+
+    Raises:
+        RequestError: no dataset there, or too few networks.
+    """
+    grid(model)
+    asked = conditions(dataset)
+    folder, console = Path(dataset) / "report" / "robustness", Console()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot write to {folder}: {error.strerror or error}") from error
+    table = accuracies(dataset, asked, transfer="both", model=model, n_splits=n_splits, seed=seed)
+    table.to_parquet(folder / FILES[0], index=False)
+    (folder / FILES[1]).write_text(json.dumps(as_json(table), indent=1) + "\n")
+    shown = tidy(table)
+    for name, (draw, needs) in PICTURES.items():
+        (folder / name).unlink(missing_ok=True)
+        figure = draw(shown, table.attrs["chance"])
+        if figure is None:
+            console.print(f"{name} is left out: it needs {needs}", highlight=False)
+        else:
+            (folder / name).write_bytes(plots.save(figure))
+    title = f"Accuracy per network at all checkpoints (mean over splits; chance {table.attrs['chance']:.2f})"
+    show(console, title, accuracy_rows(table))
+    if lost := noise_rows(shown):
+        show(console, "Accuracy lost to noise (mean over its levels)", lost)
+    if table.attrs["design"]:
+        console.print(table.attrs["design"], highlight=False)
+    console.print(f"written: {folder}", highlight=False)
+    return table

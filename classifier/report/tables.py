@@ -1,0 +1,274 @@
+"""The tables of a report, as rows of text: for the terminal, and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from classifier.examples import splits as splitting
+
+Rows = list[list[str]]
+
+
+def plus_minus(found: dict[str, float | None]) -> str:
+    """Mean ± error, where there is one."""
+    return f"{found['mean']:.3f}" + ("" if found["sem"] is None else f" ± {found['sem']:.3f}")
+
+
+def interval(found: dict[str, float | None]) -> str:
+    """Mean ± half of the 95 % interval, where there is one."""
+    return plus_minus({"mean": found["mean"], "sem": found["reach"]})
+
+
+def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
+    """Header and a row per model: the score from each set of observables."""
+    models = evaluation["models"]
+    names = list(next(iter(models.values())))
+    header = [f"per {level}", *("loss and accuracy curves alone" if name == "accuracy" else name for name in names)]
+    return [
+        header,
+        *([model, *(interval(scores[name][level]) for name in names)] for model, scores in models.items()),
+    ]
+
+
+def split_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
+    """Header and a row per split: the selected model's score on all observables, and the features it chose."""
+    rows = [["split", "per layer", "per network", "features chosen (splits)"]]
+    for one in evaluations:
+        model = one["selected"]["model"]
+        found = one["models"][model]["all"]
+        kind = (
+            one["split"]
+            if one["split"] in splitting.RANDOM
+            else f"held-out {one['split']}, mean of {len(one['folds'])}"
+        )
+        kind += f" ({one['caution']})" if one["caution"] else ""
+        chosen = ", ".join(f"{name} ({count})" for name, count in one["chosen"][model].items())
+        rows.append([kind, interval(found["layer"]), interval(found["network"]), chosen])
+        if one["split"] not in splitting.RANDOM:
+            rows += [
+                [_value(value, fold["lacks"]), f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
+                for value, fold in one["folds"].items()
+            ]
+    return rows
+
+
+def _value(name: str, lacks: Sequence[str]) -> str:
+    """A held-out value, and the classes that it does not have."""
+    return f"· {name}" + (f" (has no {', '.join(lacks)})" if lacks else "")
+
+
+def importance_rows(table: pd.DataFrame, without: pd.DataFrame) -> Rows:
+    """Header and a row per cluster of statistics: the loss of log score (accuracy per layer) permuted, and trained without it."""
+    header = ["", "statistics", "permuted: nats ± s.e.m. over repeats (accuracy)"]
+    rows = [[*header, "trained again without: nats ± s.e.m. over scenarios (accuracy)"]]
+    refitted = {row["name"]: _loss(row) for row in without.to_dict("records")}
+    for place, row in enumerate(table.to_dict("records"), start=1):
+        rows.append([str(place), row["members"], _loss(row), refitted.get(row["name"], "")])
+    return rows
+
+
+def _loss(row: Mapping[Any, Any]) -> str:
+    """Of log score ± s.e.m., and of accuracy."""
+    return f"{plus_minus({'mean': row['importance'], 'sem': row['sem']})} ({row['accuracy_drop']:.3f})"
+
+
+def seed_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
+    """Header and a row per level: the selected model's score on all observables, for each seed of splits."""
+    model = evaluations[0]["selected"]["model"]
+    header = ["seed of the splits", *(str(one["seed"]) for one in evaluations)]
+    scores = [one["models"][model]["all"] for one in evaluations]
+    return [header, *([f"per {level}", *(interval(one[level]) for one in scores)] for level in ("network", "layer"))]
+
+
+def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
+    """Header and a row per architecture and task: each rule's median final probe accuracy at rate × 1, complete networks."""
+    usual = networks[np.isclose(networks["learning_rate"], 1)]
+    keys = ["architecture", "task"]
+    table = usual.pivot_table("final_probe_accuracy", keys, "rule", aggfunc="median", observed=True)
+    ended = (
+        usual[usual["status"] == "complete"].groupby([*keys, "rule"], observed=True)["final_probe_accuracy"].median()
+    )
+    rows = [[*keys, *map(str, table.columns)]]
+    for index in table.index:
+        medians = [ended.get((*index, rule), np.nan) for rule in table.columns]
+        none = ["–" if np.isnan(tried) else "diverged" for tried in table.loc[index]]
+        cells = [word if np.isnan(median) else f"{median:.3f}" for word, median in zip(none, medians, strict=True)]
+        rows.append([*map(str, index), *cells])
+    return rows
+
+
+def status_rows(networks: pd.DataFrame) -> Rows:
+    """Header and a row per rule: networks of each status."""
+    table = pd.crosstab(networks["rule"], networks["status"])
+    return [
+        ["rule", *map(str, table.columns)],
+        *([str(rule), *map(str, row)] for rule, row in zip(table.index, table.to_numpy(), strict=True)),
+    ]
+
+
+def markdown(rows: Rows) -> str:
+    """The table in Markdown."""
+    header, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([header, "|" + "---|" * len(rows[0]), *body])
+
+
+def show(console: Console, title: str, rows: Rows) -> None:
+    """Print the table."""
+    table = Table(*rows[0], title=title, title_justify="left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
+
+
+def sentence(evaluation: dict[str, Any]) -> str:
+    """What was selected, and what permuted labels gave."""
+    permuted = evaluation["permuted"]
+    selected, chance = evaluation["selected"], f"chance is {evaluation['chance']:.2f}"
+    chosen = f"Selected by the mean score inside the training parts: {selected['model']} on {selected['features']}"
+    if permuted is None:
+        return f"{chosen}; {chance}."
+    return f"{chosen}. With permuted labels it scores {plus_minus(permuted)} per network; {chance}."
+
+
+def print_evaluation(evaluation: dict[str, Any]) -> None:
+    """Print an evaluation's tables, per network and per layer."""
+    console = Console()
+    for level in ("network", "layer"):
+        condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
+        title = f"Accuracy per {level} ({evaluation['split']} split, {condition})"
+        show(console, title, accuracy_rows(evaluation, level))
+    if evaluation["split"] not in splitting.RANDOM:
+        show(console, "By held-out value (selected model)", split_rows([evaluation]))
+    for text in filter(None, (sentence(evaluation), evaluation["design"])):
+        console.print(text, highlight=False)
+    if evaluation["caution"]:
+        console.print(
+            f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.", highlight=False
+        )
+
+
+def recording_sentence(asked: dict[str, Any]) -> str:
+    """A planned recording, and what is to be told apart, in words."""
+    units = "all units" if asked["units"] is None else f"{asked['units']} units"
+    unit = " spikes per stimulus" if asked["noise_mode"] == "poisson" else ""
+    noise = f"noise {asked['noise']:g}{unit} ({asked['noise_mode']})" if asked["noise"] else "no noise"
+    layers = "all layers" if asked["layers"] is None else f"layers {asked['layers']}"
+    rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
+    what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
+    return f"{units}, {noise}, {asked['sessions']} sessions; {what}"
+
+
+def confusion_rows(confusion: dict[str, Any]) -> Rows:
+    """Header and a row per true class: the shares of its networks that are taken for each."""
+    labels = confusion["labels"]
+    shares = ([f"{share:.2f}" for share in row] for row in confusion["shares"])
+    return [["true, taken for", *labels], *([label, *row] for label, row in zip(labels, shares, strict=True))]
+
+
+def _bound(axis: str, at: float | None, noise_mode: str) -> str:
+    """The least of an axis that is enough, in words; None: nothing is."""
+    if at is None:
+        return "–"
+    if axis != "noise":
+        return f"≥ {at:g} {axis}"
+    if at == 0:
+        return "no noise"
+    return f"≥ {at:.3g} spikes per stimulus" if noise_mode == "poisson" else f"noise ≤ {at:.3g}"
+
+
+def way_rows(target: dict[str, Any], noise_mode: str) -> Rows:
+    """Header and a row per thing that can be changed alone to reach a target accuracy."""
+    rows = [["changed alone", "expected to reach it", "low end of the interval, too", "best within what was simulated"]]
+    for axis, way in target["ways"].items():
+        best = f"{way['best']['expected']:.3f}: {_bound(axis, way['best']['at'], noise_mode)}"
+        rows.append([axis, *(_bound(axis, way[key], noise_mode) for key in ("expected", "assured")), best])
+    return rows
+
+
+def target_sentence(target: dict[str, Any], noise_mode: str) -> str:
+    """What would reach the target, each thing changed alone."""
+    ways = {axis: way["expected"] for axis, way in target["ways"].items()}
+    reached = [_bound(axis, at, noise_mode) for axis, at in ways.items() if at is not None]
+    lacking = [axis for axis, at in ways.items() if at is None]
+    start = "Enough for" if target["expected"] else "Needed for"
+    parts = [f"{start} {target['accuracy']:g}, the rest as asked: {', or '.join(reached)}"] if reached else []
+    if lacking:
+        parts.append(f"{target['accuracy']:g} is not reached by {' or '.join(lacking)} alone within what was simulated")
+    return "; ".join(parts) + "."
+
+
+def print_power(found: dict[str, Any]) -> None:
+    """Print the answer to a power analysis."""
+    console, accuracy = Console(), found["accuracy"]
+    console.print(recording_sentence(found["asked"]), highlight=False)
+    interval = f"{accuracy['low']:.3f} – {accuracy['high']:.3f}"
+    rows = [
+        ["expected", f"{accuracy['level']:.0%} interval", "chance"],
+        [f"{accuracy['expected']:.3f}", interval, f"{found['chance']:.3f}"],
+    ]
+    show(console, "Balanced accuracy per network", rows)
+    show(console, "Share of networks by rule (interpolated)", confusion_rows(found["confusion"]))
+    if found["target"] is not None:
+        show(
+            console,
+            f"What reaches {found['target']['accuracy']:g}",
+            way_rows(found["target"], found["asked"]["noise_mode"]),
+        )
+        console.print(target_sentence(found["target"], found["asked"]["noise_mode"]), highlight=False)
+    simulated = found["simulated"]
+    console.print(
+        f"Interpolated between {simulated['conditions']} simulated conditions, whose own s.e.m. is {simulated['sem']:.3f} on "
+        "average; --validate says how well.",
+        highlight=False,
+    )
+    if found["design"]:
+        console.print(found["design"], highlight=False)
+
+
+def print_validation(found: dict[str, Any]) -> None:
+    """Print how well simulated conditions are predicted from others."""
+    rows = [
+        ["held out", "predictions", "mean absolute error", "their own s.e.m.", f"in the {found['level']:.0%} interval"]
+    ]
+    for kind in ("conditions", "electrodes"):
+        if kind in found:
+            one = found[kind]
+            cells = [f"{one['held_out']}", f"{one['error']:.3f}", f"{one['sem']:.3f}", f"{one['coverage']:.1%}"]
+            rows.append([f"{kind}", *cells])
+    show(Console(), "Simulated conditions predicted from the others (balanced accuracy per network)", rows)
+
+
+def control_rows(found: dict[str, Any]) -> Rows:
+    """Header and a row per control."""
+    return [
+        ["control", "accuracy per network", "chance", "networks", "what it means"],
+        *(
+            [
+                one["control"],
+                interval(one) if "reach" in one else plus_minus(one),
+                f"{one['chance']:.2f}",
+                str(one["networks"]),
+                one["meaning"],
+            ]
+            for one in found["controls"]
+        ),
+    ]
+
+
+def print_controls(found: dict[str, Any]) -> None:
+    """Print the table, and a sentence for each control left out."""
+    console = Console()
+    title = (
+        f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
+    )
+    show(console, title, control_rows(found))
+    if found["design"]:
+        console.print(found["design"], highlight=False)
+    for sentence in found["skipped"]:
+        console.print(f"left out: {sentence}", highlight=False)

@@ -1,0 +1,65 @@
+"""A stored model names the class of other networks."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from classifier.examples import splits as splitting
+from classifier.examples.sampling import apply, measured
+from classifier.examples.trajectories import Examples
+from classifier.models.estimators import vote
+from classifier.models.stored import load
+from generator.errors import RequestError, unknown
+
+LEVELS = ("network", "layer")
+
+
+def predict(
+    model: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | Examples,
+    level: str = "network",
+    electrode: str | None = None,
+    sampling: str | None = None,
+) -> pd.DataFrame:
+    """The scores that a stored model gives to each class, for every network, or every layer, of a dataset.
+
+    Args:
+        model: directory of a model.
+        dataset: any dataset, or examples, with the statistics and the checkpoints that the model reads.
+        level: "network" (the layers' votes: geometric mean of their scores, scaled to sum to 1) or "layer".
+        electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured.
+        sampling: the checkpoints that are seen, if not those that the model was fitted on. By default what has just as many
+            checkpoints as the model reads is taken whole: the sessions are the experimenter's own.
+
+    Returns:
+        A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, (layer,) `called`
+        and a column `score_<label>` per class. Scores sum to 1 but are not calibrated probabilities.
+
+    Raises:
+        RequestError: no such model, or the dataset lacks statistics or checkpoints that the model reads.
+    """
+    if level not in LEVELS:
+        raise unknown("level", level, LEVELS)
+    stored = load(model)
+    if stored.card.target not in splitting.PROPERTIES:
+        raise RequestError(f"{model} names {stored.card.target!r}, which is not a property of networks here")
+    examples = measured(dataset, electrode or stored.card.electrode)
+    if sampling is not None or examples.checkpoints != stored.card.checkpoints:
+        examples = apply(examples, sampling or stored.card.sampling)
+    scores = stored.log_scores(examples)
+    identity = examples.identity
+    table = pd.DataFrame({"network_id": identity["network_id"], "labelled": identity[stored.card.target].astype(str)})
+    if level == "layer":
+        table["layer"] = identity["layer"]
+    else:
+        names, scores = vote(scores, identity["network_id"].to_numpy(dtype=object))
+        table = table.drop_duplicates("network_id").set_index("network_id").loc[names].reset_index()
+    shares = np.exp(scores)
+    shares /= shares.sum(axis=1, keepdims=True)
+    table["called"] = np.asarray(stored.card.labels)[scores.argmax(axis=1)]
+    for column, label in enumerate(stored.card.labels):
+        table[f"score_{label}"] = shares[:, column]
+    return table

@@ -1,0 +1,146 @@
+"""The Parquet contract: what the files of a dataset hold, column by column, and how a file says so.
+
+Imports neither torch nor the rest of the generator's machinery, so the classifier reads datasets through it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from generator.dataset import catalogue
+from generator.errors import RequestError
+
+SCHEMA_VERSION = 2
+# Raised when an old network's numbers would change, so that its name changes with them.
+# 2: no biases that batch norm subtracts (knets' first convolution and, under SimCLR, last norm; SimCLR's head); a fraction of
+#    units is the decimal that was written.
+IDENTITY_VERSION = 2
+METADATA_KEY = b"rulescope"
+
+
+class DatasetError(RequestError):
+    """A dataset, or a file in it, is not what the contract says."""
+
+
+# name -> (type, meaning). "category" is a dictionary-encoded string.
+_NETWORK_IDENTITY = {
+    "network_id": ("category", "hash of everything that defines the network, seeds included"),
+    "configuration": ("category", "hash of everything that defines the network but its seeds"),
+    "rule": ("category", "learning rule: an alias such as sgdm, or pathway+update"),
+    "pathway": ("category", "how the error reaches a layer"),
+    "update": ("category", "how the weights move"),
+    "family": ("category", "kind of architecture: mlp, knet, alexnet or resnet"),
+    "architecture": ("category", "network family, depth and version"),
+    "nonlinearity": ("category", "activation function of the hidden layers"),
+    "task": ("category", "the data learned"),
+    "objective": ("category", "what is optimised"),
+    "curriculum": ("category", "task, and the objective where it is not supervised"),
+    "batch_size": ("int32", "stimuli per update"),
+    "learning_rate": ("float32", "multiplier of the update's base learning rate"),
+    "model_seed": ("int32", "seed of the initial forward and feedback weights"),
+    "data_seed": ("int32", "seed of the data order"),
+}
+_MEASUREMENT_IDENTITY = {
+    "layer": ("category", "name of the weight layer"),
+    "layer_index": ("int16", "position of the layer, from 0 at the input"),
+    "depth": ("category", "early, middle or deep third of the layers (group size ⌊n/3⌋, the rest deep)"),
+    "checkpoint": ("int16", "index of the observation, 0 before the first update"),
+    "step": ("int32", "updates made when observed"),
+    "electrode": ("category", "measurement condition, by its name; `full` is every unit without noise"),
+    "fraction": ("float32", "share of the layer's output units recorded"),
+    "units": ("int32", "output units recorded"),
+    "noise": ("float32", "standard deviation of the noise, in units of noise_mode; of spikes their expected number"),
+    "noise_mode": ("category", "none, relative, absolute or poisson"),
+    "electrode_seed": ("int32", "seed of the recorded units and the noise"),
+    "train_loss": ("float32", "mean training loss since the previous checkpoint (undefined at the first)"),
+    "probe_loss": ("float32", "loss on the probe set"),
+    "probe_accuracy": ("float32", "accuracy on the probe set"),
+}
+_NETWORK_RECORD = {
+    "status": ("category", "complete, diverged or failed"),
+    "reason": ("string", "why a network is not complete; empty otherwise"),
+    "checkpoints": ("int16", "checkpoints observed"),
+    "layers": ("int16", "weight layers observed"),
+    "final_probe_accuracy": ("float32", "accuracy on the probe set at the last checkpoint observed"),
+    "final_probe_loss": ("float32", "loss on the probe set at the last checkpoint observed"),
+    "pixels": ("int16", "side of the square input"),
+    "width": ("float32", "factor on the units and channels of hidden layers"),
+    "stem": ("category", "first convolution: `large` as published, `small` for small images"),
+    "schedule": ("category", "how the rate moves during training"),
+    "precision": ("category", "what the layers' products are computed in"),
+    "epochs": ("int32", "passes through the training part"),
+    "steps": ("int32", "updates planned"),
+    "rate": ("float64", "learning rate: multiplier × base rate"),
+    "weight_decay": ("float64", "coefficient of the L2 penalty"),
+    "weights": ("int64", "weights of the observed layers"),
+    "rule_parameters": ("string", "the rule's own parameters, JSON"),
+    "cohort": ("category", "the cohort it was trained in"),
+    "seconds": ("float64", "wall time of the cohort divided by its networks"),
+    "device": ("category", "device it was trained on"),
+    "versions": ("category", "software versions, JSON"),
+}
+# Columns of the record that say what a network is, beside its identity; the others say what became of it.
+SETTINGS = (
+    "layers", "pixels", "width", "stem", "schedule", "precision", "epochs", "steps", "rate", "weight_decay", "weights",
+    "rule_parameters",
+)  # fmt: skip
+_ARROW = {
+    "category": pa.dictionary(pa.int32(), pa.string()),
+    "string": pa.string(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+}
+
+
+def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: bool) -> pa.Schema:
+    fields = [pa.field(name, _ARROW[kind_]) for name, (kind_, _) in columns.items()]
+    header: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kind": kind}
+    header["columns"] = {name: meaning for name, (_, meaning) in columns.items()}
+    if statistics:
+        fields += [pa.field(name, pa.float32()) for name in catalogue.NAMES]
+        header["statistics"] = {s.name: {**s._asdict(), "meaning": s.meaning} for s in catalogue.CATALOGUE}
+    return pa.schema(fields, metadata={METADATA_KEY: json.dumps(header, ensure_ascii=False).encode()})
+
+
+OBSERVABLES = _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics=True)
+NETWORKS = _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, statistics=False)
+IDENTITY_COLUMNS = (*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY)
+SCHEMAS = {"observables": OBSERVABLES, "networks": NETWORKS}
+
+
+def declared(header: Mapping[str, Any]) -> pa.Schema:
+    """The schema of a file with the contract's identity columns and the statistics that its header declares."""
+    fields = [field for field in SCHEMAS.get(header["kind"], NETWORKS) if field.name not in catalogue.NAMES]
+    return pa.schema(fields + [pa.field(name, pa.float32()) for name in header.get("statistics", ())])
+
+
+def header(schema: pa.Schema, where: str) -> dict[str, Any]:
+    """The contract's header of a file's schema. Raises DatasetError for a foreign file or an unknown schema version."""
+    raw = (schema.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        raise DatasetError(f"{where} was not written by Rulescope (no {METADATA_KEY.decode()!r} header)")
+    return checked(raw, f"the {METADATA_KEY.decode()!r} header of {where}", ("kind", "columns"))
+
+
+def checked(raw: bytes, where: str, keys: Sequence[str]) -> dict[str, Any]:
+    """A JSON object of this schema version with these keys. Raises DatasetError for anything else."""
+    try:
+        found = json.loads(raw)
+    except ValueError as error:  # JSON's and Unicode's decoding errors are ValueErrors
+        raise DatasetError(f"{where} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise DatasetError(f"{where} is damaged: it is not an object")
+    if found.get("schema_version") != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{where} has schema version {found.get('schema_version')}; this Rulescope reads version {SCHEMA_VERSION}"
+        )
+    if missing := [key for key in keys if key not in found]:
+        raise DatasetError(f"{where} is damaged: it lacks {missing[0]!r}")
+    return found

@@ -1,0 +1,327 @@
+"""A dataset in storage: atomic publication, what is complete, tables read and checked. The only file that touches it.
+
+Everything goes through a pyarrow filesystem and uses no operation that an object store lacks. A cohort is complete when
+both its files, `observables/<cohort>.parquet` and `networks/<cohort>.parquet`, are there; each appears whole or not at all.
+That a cohort failed stands in a file of its own, `failed/<cohort>.parquet`, which counts for nothing once it is complete:
+so whoever completes it and whoever gives it up need not know of each other, and either may be killed at any moment.
+Imports neither torch nor the rest of the generator's machinery, so the classifier reads datasets through it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from generator.dataset.schema import IDENTITY_VERSION, SCHEMA_VERSION, SCHEMAS, DatasetError, checked, declared, header
+
+T = TypeVar("T")
+
+INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
+FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """One recorded cohort: its file name and the networks in it, in stacking order."""
+
+    name: str
+    network_ids: tuple[str, ...]
+
+
+class Dataset:
+    """A dataset at a path or a filesystem URI. Opening it creates nothing."""
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        text = os.fspath(location)
+        if "://" in text:
+            try:
+                self.fs, root = pafs.FileSystem.from_uri(text)
+            except (ValueError, OSError) as error:
+                raise DatasetError(f"{text} is no place for a dataset: {error}") from error
+        else:
+            self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
+        self.root = PurePosixPath(root)
+
+    def __str__(self) -> str:
+        return str(self.root) if isinstance(self.fs, pafs.LocalFileSystem) else f"{self.fs.type_name}://{self.root}"
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+    def _path(self, name: str) -> str:
+        return str(self.root / name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the file `name`, relative to the dataset, is there."""
+        return self.fs.get_file_info(self._path(name)).type == pafs.FileType.File
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+        with self.fs.open_input_stream(self._path(name)) as stream:
+            return stream.read()
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The object in one JSON file; empty if it is not there, or damaged."""
+        try:
+            return dict(json.loads(self.read(name)))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """When a file was written last (ns), and its size in bytes; None if there is none."""
+        info = self.fs.get_file_info(self._path(name))
+        return (info.mtime_ns, info.size) if info.type == pafs.FileType.File else None
+
+    def publish(self, name: str, content: bytes) -> None:
+        """Make `content` appear at `name`, whole or not at all: staged, fsynced and renamed locally, one put elsewhere."""
+        self._put(name, content, os.replace)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """The same, unless there is a file already: whether it was made. On an object store two may make it at once."""
+        if self.exists(name):
+            return False
+        try:
+            self._put(name, content, os.link)
+        except FileExistsError:
+            return False
+        return True
+
+    def _put(self, name: str, content: bytes, move: Callable[[str, str], None]) -> None:
+        path = self._path(name)
+        try:
+            if not isinstance(self.fs, pafs.LocalFileSystem):
+                with self.fs.open_output_stream(path) as stream:
+                    stream.write(content)
+                return
+            with suppress(FileExistsError):  # no folder: what is written next says so
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            staged = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{uuid.uuid4().hex}.staged"
+            try:
+                with open(staged, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                move(staged, path)
+            finally:
+                if os.path.exists(staged):
+                    os.remove(staged)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def remove(self, name: str) -> None:
+        """Remove one file, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_file(self._path(name))
+
+    def check_vacant(self) -> None:
+        """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
+        if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
+            raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
+        if any(self.files(folder) for folder in (*SCHEMAS, FAILED)):
+            raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
+
+    def sweep(self) -> None:
+        """Remove what a killed run left staged, and of complete cohorts their state in training and that they failed once."""
+        complete = self.complete()
+        for folder in (INFLIGHT, FAILED):
+            for info in self.files(folder):
+                if info.base_name.rpartition(".")[0].partition("~")[0] in complete:
+                    self.remove(f"{folder}/{info.base_name}")
+        for folder in ("", *SCHEMAS, FAILED, "snapshots", "log", INFLIGHT):
+            for info in self.files(folder, recursive=folder == "snapshots"):
+                if info.base_name.endswith(".staged"):
+                    self.fs.delete_file(info.path)
+
+    def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
+        """The files in a folder of the dataset; none if there is no such folder."""
+        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
+        return [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+
+    # -- what belongs to the dataset -----------------------------------------------------------------------------------
+    def settings(self) -> dict[str, Any] | None:
+        """What every run on this dataset must agree on (root seed, checkpoints, …), or None before the first start."""
+        return self._record()["settings"] if self.exists("cohorts.json") else None
+
+    def cohorts(self) -> list[Cohort]:
+        """The recorded cohorts. Raises DatasetError if this is no dataset."""
+        return [Cohort(c["name"], tuple(c["networks"])) for c in self._record()["cohorts"]]
+
+    def _record(self) -> dict[str, Any]:
+        if not self.exists("cohorts.json"):
+            raise DatasetError(f"{self.root} is not a dataset (it has no cohorts.json); `rulescope generate` makes one")
+        return checked(self.read("cohorts.json"), f"{self.root}/cohorts.json", ("settings", "cohorts"))
+
+    def identity_version(self) -> int:
+        """The identity version of its networks. Raises DatasetError if this is no dataset."""
+        return int(self._record().get("identity_version", 1))
+
+    def outdated(self) -> str:
+        """A sentence if its networks are of another identity version than this program's; empty if not, or if there are none."""
+        if not self.exists("cohorts.json") or (made := self.identity_version()) == IDENTITY_VERSION:
+            return ""
+        return (
+            f"{self} holds networks of identity version {made}, and this Rulescope makes version {IDENTITY_VERSION}, "
+            "of which some numbers differ: it can be read and evaluated, but not gone on with"
+        )
+
+    def record_cohorts(
+        self, settings: Mapping[str, Any], cohorts: Iterable[Cohort], identity_version: int = IDENTITY_VERSION
+    ) -> None:
+        """Record, once, which networks form which cohort."""
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "identity_version": identity_version,
+            "settings": dict(settings),
+            "cohorts": [{"name": c.name, "networks": list(c.network_ids)} for c in cohorts],
+        }
+        self.publish("cohorts.json", json.dumps(record, indent=1).encode())
+
+    def complete(self) -> set[str]:
+        """Names of the cohorts whose files are both there."""
+        return self._tables("observables") & self._tables("networks")
+
+    def is_complete(self, cohort: str) -> bool:
+        """Whether one cohort's files are both there."""
+        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in SCHEMAS)
+
+    def failed(self) -> set[str]:
+        """Names of the cohorts that could not be trained, and were not since."""
+        return self._tables(FAILED) - self.complete()
+
+    def _tables(self, folder: str) -> set[str]:
+        return {info.base_name.removesuffix(".parquet") for info in self.files(folder) if _is_table(info)}
+
+    # -- tables --------------------------------------------------------------------------------------------------------
+    def publish_table(self, name: str, table: pa.Table) -> None:
+        """Publish a Parquet file. Equal tables give equal bytes.
+
+        Dictionaries only for strings: they slow measurements down, which hardly repeat, and make them larger.
+        """
+        buffer = io.BytesIO()
+        repeating = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+        pq.write_table(table, buffer, compression="lz4", use_dictionary=repeating, store_schema=True)
+        self.publish(name, buffer.getvalue())
+
+    def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown."""
+        return self._read(name, kind, columns, subset=False)[1]
+
+    def _read(
+        self, name: str, kind: str, columns: Sequence[str] | None, subset: bool, like: pa.Schema | None = None
+    ) -> tuple[pa.Schema, pa.Table]:
+        """The schema of a whole file, and some of its columns.
+
+        With `subset` a file may lack statistics, or have others, as long as its header declares those that it has. A schema
+        equal to `like`, header included, was found good before.
+        """
+        where = self._path(name)
+        try:
+            with self.fs.open_input_file(where) as file:
+                parquet = pq.ParquetFile(file)
+                found = parquet.schema_arrow
+                if like is None or not found.equals(like, check_metadata=True):
+                    about = header(found, where)
+                    expected = declared(about) if subset else SCHEMAS[kind]
+                    if about["kind"] != kind or not found.equals(expected):
+                        raise DatasetError(f"{where} does not have the columns of a {kind} file")
+                return found, parquet.read(None if columns is None else list(columns), use_threads=False)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DatasetError(f"{where} is not a readable Parquet file: {error}") from error
+
+    def read_kind(self, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of `observables` or `networks` of the complete cohorts as one table.
+
+        Raises DatasetError as `complete_in_order` and `map` do.
+        """
+        tables = self.map(lambda table: table, kind, self.complete_in_order(), columns=columns)
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def schema(self, kind: str, cohort: str) -> pa.Schema:
+        """The schema of one cohort's `observables` or `networks`. Raises DatasetError as `read_table` does."""
+        return self._read(f"{kind}/{cohort}.parquet", kind, [], subset=True)[0]
+
+    def map(
+        self,
+        function: Callable[..., T],
+        kind: str,
+        cohorts: Sequence[str],
+        *each: Iterable[Any],
+        columns: Sequence[str] | None = None,
+    ) -> list[T]:
+        """What `function` makes of each table of `observables` or `networks`, in threads, in the order of `cohorts`.
+
+        Args:
+            function: called with the table of a cohort, and with one element of every further iterable.
+            cohorts: names of complete cohorts.
+            columns: those that are read; by default all.
+
+        Raises:
+            DatasetError: a file is foreign, truncated, of an unknown version or unlike the others.
+        """
+        return self._map(function, kind, [f"{kind}/{cohort}.parquet" for cohort in cohorts], *each, columns=columns)
+
+    def _map(
+        self,
+        function: Callable[..., T],
+        kind: str,
+        files: Sequence[str],
+        *each: Iterable[Any],
+        columns: Sequence[str] | None,
+    ) -> list[T]:
+        common = self._read(files[0], kind, [], subset=True)[0]
+
+        def one(file: str, *rest: Any) -> T:
+            schema, table = self._read(file, kind, columns, True, common)
+            if not schema.equals(common):
+                raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
+            return function(table, *rest)
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+            return list(pool.map(one, files, *each))
+
+    def complete_in_order(self) -> list[str]:
+        """The names of the complete cohorts, in the order of cohorts.json. Raises DatasetError if there is none."""
+        complete = self.complete()
+        names = [cohort.name for cohort in self.cohorts() if cohort.name in complete]
+        if not names:
+            raise DatasetError(f"{self.root} has no complete cohort yet; `rulescope generate` goes on with it")
+        return names
+
+    def fold(self) -> None:
+        """Fold the networks of all cohorts, failed ones included, into `networks.parquet`."""
+        if tables := self.records():
+            self.publish_table("networks.parquet", pa.concat_tables(tables).unify_dictionaries())
+
+    def states(self) -> dict[str, int]:
+        """Recorded networks per status, those of failed cohorts too."""
+        found: Counter[str] = Counter()
+        for table in self.records(["status"]):
+            found.update(table.column("status").to_pylist())
+        return dict(found)
+
+    def records(self, columns: Sequence[str] | None = None) -> list[pa.Table]:
+        """The `networks` of each cohort that is complete or failed, in the order of cohorts.json. Raises as `map` does."""
+        folders = dict.fromkeys(self._tables(FAILED), FAILED) | dict.fromkeys(self.complete(), "networks")
+        names = [f"{folders[c.name]}/{c.name}.parquet" for c in self.cohorts() if c.name in folders]
+        return self._map(lambda table: table, "networks", names, columns=columns) if names else []
+
+    def networks(self) -> int:
+        """How many there are, done or not."""
+        return sum(len(cohort.network_ids) for cohort in self.cohorts())
+
+
+def _is_table(info: pafs.FileInfo) -> bool:
+    return info.base_name.endswith(".parquet") and not info.base_name.startswith(".")

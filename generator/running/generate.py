@@ -1,0 +1,273 @@
+"""From a spec to a dataset: what is already there, what is left to do, and the run that does it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from generator.clusters import pool as clusters
+from generator.clusters import site as sites
+from generator.clusters.site import Scheduler, Site, Slurm
+from generator.curricula import tasks
+from generator.dataset.storage import Cohort, Dataset
+from generator.errors import RequestError, unknown
+from generator.running import card as croissant
+from generator.running import driver
+from generator.running.hold import Hold
+from generator.running.journal import Journal
+from generator.running.work import Assignment, Receipt
+from generator.spec import planning
+from generator.spec import spec as specs
+from generator.spec.network import NetworkSpec
+from generator.spec.spec import Spec
+
+DEVICES = ("auto", "cpu", "cuda")
+ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: networks per status over the whole dataset, networks done now, failures with their reasons.
+
+    `shortages` says which electrodes recorded fewer units than asked, and in how many layers.
+    """
+
+    location: str
+    networks: int
+    done_now: int
+    states: dict[str, int]
+    failures: tuple[str, ...]
+    shortages: tuple[str, ...] = ()
+
+
+def generate(
+    spec: str | os.PathLike[str] | Spec,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    watch: Callable[[int, Receipt | None], None] = lambda total, receipt: None,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Summary:
+    """Make the dataset of a spec, or go on with it. Cohorts whose files are there are left alone.
+
+    Args:
+        spec: a spec file, or a validated spec.
+        out: where to; by default a folder of the spec's name beside the spec file.
+        workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
+        device: auto, cpu or cuda.
+        watch: called with the number of networks to do and each receipt; first with None.
+        cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml); by default what the spec's
+            `[cluster]` says, or local.
+        say: told what else a person would like to know.
+
+    Raises:
+        RequestError: the spec is not valid, or does not fit the dataset that is already there, its data is missing, another
+            run is making the same dataset, or the workers cannot be had, or are lost.
+    """
+    parsed, place, site, device = _resolved(spec, out, workers, device, cluster, say)
+    dataset = Dataset(place)
+    if dataset.settings() is None:
+        dataset.check_vacant()
+    with Hold(dataset) as hold:
+        cohorts = prepare(dataset, parsed, device)
+        complete = dataset.complete()
+        todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
+        assignments = [
+            Assignment(place, name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
+            for name, members in todo
+        ]
+        total = sum(len(members) for _, members in todo)
+        watch(total, None)
+        failures: dict[str, str] = {}
+        with Journal(dataset) as journal:
+            journal.write(
+                "begun", cohorts=len(todo), networks=total, site=site.model_dump(exclude_none=True), device=device
+            )
+            arrivals = _Arrivals(dataset)
+            for receipt in driver.run(assignments, site, device, journal, say):
+                watch(total, receipt)
+                hold.check()
+                if receipt.failure:
+                    failures[receipt.cohort] = f"cohort {receipt.cohort}: {receipt.failure}"
+                else:
+                    arrivals.expect(receipt)
+            arrivals.wait({name for name, _ in todo} - failures.keys())
+            journal.write("ended")
+        dataset.sweep()
+        dataset.fold()
+        dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
+    failed = dataset.failed()  # and what a worker that was thought dead has completed since has not
+    said = tuple(failure for name, failure in failures.items() if name in failed)
+    return Summary(str(dataset), len(parsed.networks), total, dataset.states(), said, tuple(planning.shortages(parsed)))
+
+
+class _Arrivals:
+    """What workers say they have written, until it is seen here: they might write to another disk than this process reads.
+
+    Both methods raise RequestError if something has not come for `ARRIVAL` seconds.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.missing: list[tuple[float, Receipt]] = []
+
+    def expect(self, receipt: Receipt) -> None:
+        self.missing.append((time.monotonic(), receipt))
+        self._look()
+
+    def wait(self, cohorts: Set[str]) -> None:
+        """For all of these, until they are listed, too: a network's disk may show a file before its folder does."""
+        while self.missing:
+            self._look()
+            time.sleep(0.1 if self.missing else 0)
+        since = time.monotonic()
+        while late := cohorts - self.dataset.complete():
+            if time.monotonic() - since > ARRIVAL:
+                raise RequestError(f"cohort {min(late)} was made, but {self.dataset} does not list its files")
+            time.sleep(0.1)
+
+    def _look(self) -> None:
+        self.missing = [one for one in self.missing if not self.dataset.is_complete(one[1].cohort)]
+        if self.missing and time.monotonic() - self.missing[0][0] > ARRIVAL:
+            receipt = self.missing[0][1]
+            raise RequestError(
+                f"cohort {receipt.cohort} was made on {receipt.where.get('host', 'a worker')}, but its files are not in "
+                f"{self.dataset}: the workers do not share this folder"
+            )
+
+
+def dry_run(
+    spec: str | os.PathLike[str] | Spec,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    cluster: str | None = None,
+) -> list[str]:
+    """What `generate` would do with the same arguments, in words: the workers, the job script, the cohorts, the time.
+
+    Raises:
+        RequestError: as `generate` does before it begins.
+    """
+    parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
+    dataset = Dataset(place)
+    complete = dataset.complete() if dataset.settings() is not None else set()
+    cohorts = _cohorts(dataset, parsed, device)[0]
+    todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
+    seconds = sum(planning.cost(member, parsed) for _, members in todo for member in members)
+    at_once = clusters.workers(site, device)
+    if device == "cuda":
+        time = "how long a GPU takes for them is not estimated"
+    else:
+        time = f"about {planning.duration(seconds / at_once)} with {at_once} CPU workers (an estimate)"
+    return [
+        f"dataset: {dataset}, {len(cohorts) - len(todo):,} of {len(cohorts):,} cohorts complete",
+        *clusters.described(site, device),
+        f"to do: {sum(len(members) for _, members in todo):,} networks in {len(todo):,} cohorts, {time}",
+        *(f"  {name}: {len(members)} networks" for name, members in todo),
+    ]
+
+
+def _resolved(
+    spec: str | os.PathLike[str] | Spec,
+    out: str | os.PathLike[str] | None,
+    workers: int | None,
+    device: str,
+    cluster: str | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Spec, str, Site, str]:
+    """What was asked for, checked: the spec, where its dataset is, where it is made, and on what."""
+    parsed = spec if isinstance(spec, Spec) else specs.read(spec)
+    if out is None:
+        if isinstance(spec, Spec):
+            raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
+        out = Path(spec).parent / parsed.name
+    site = sites.choose(cluster, parsed.cluster, workers)
+    for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
+        tasks.check(task, pixels)
+    text = os.fspath(out)
+    # workers elsewhere have other working directories
+    return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site, say)
+
+
+def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:
+    """The device of a site's workers."""
+    if asked not in DEVICES:
+        raise unknown("device", asked, DEVICES)
+    if isinstance(site, Slurm):
+        has = "cuda" if site.gpus else "cpu"
+        if asked == "cuda" and not site.gpus:
+            raise RequestError(
+                "device 'cuda' was asked for, but the [cluster] table asks Slurm for no GPUs: give it gpus = 1"
+            )
+    elif isinstance(site, Scheduler):
+        found = clusters.devices(site, say)
+        if len(found) > 1 and asked == "auto":
+            raise RequestError(
+                f"some workers of {site.address} have a GPU and some have none: say --device cpu, or remove the latter"
+            )
+        has = "cuda" if found == {"cuda"} else "cpu"
+        if asked == "cuda" and has == "cpu":
+            raise RequestError(f"device 'cuda' was asked for, but not every worker of {site.address} has a GPU")
+    else:
+        return resolve_device(asked)
+    return has if asked == "auto" else asked
+
+
+def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:
+    """Record the spec and its cohorts in the dataset; networks new to it form new cohorts, recorded ones stay as they are.
+
+    New cohorts are sized for `device`.
+
+    Raises:
+        RequestError: the dataset was made with other settings, or holds networks that the spec no longer has.
+    """
+    begun, (cohorts, new) = dataset.settings() is not None, _cohorts(dataset, spec, device)
+    dataset.sweep()
+    dataset.publish("spec.toml", spec.to_toml().encode())
+    if new or not begun:
+        dataset.record_cohorts(spec.settings(), [*(dataset.cohorts() if begun else []), *new])
+    return cohorts
+
+
+def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str, list[NetworkSpec]]], list[Cohort]]:
+    """All cohorts with their networks, recorded ones first, and the new ones. Changes nothing; raises as `prepare` does."""
+    networks = {network.network_id: network for network in spec.networks}
+    settings, recorded = dataset.settings(), []
+    if outdated := dataset.outdated():
+        raise RequestError(f"{outdated}; give this spec a name, or --out, of its own")
+    if settings is not None:
+        for key, value in spec.settings().items():
+            if settings.get(key) != value:
+                raise RequestError(
+                    f"{dataset} was made with {key} = {settings.get(key)}, and the spec says {value}; "
+                    "give this spec a name, or --out, of its own"
+                )
+        recorded = dataset.cohorts()
+        dropped = [name for cohort in recorded for name in cohort.network_ids if name not in networks]
+        if dropped:
+            raise RequestError(
+                f"{dataset} holds {len(dropped)} networks that the spec no longer has (such as {dropped[0]}); "
+                "a dataset's grid may grow but not change: give this spec a name, or --out, of its own"
+            )
+    known = {name for cohort in recorded for name in cohort.network_ids}
+    new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
+    old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
+    return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]
+
+
+def resolve_device(device: str) -> str:
+    """`cpu` or `cuda`. Raises RequestError for an unknown device, or for cuda where there is none."""
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("device 'cuda' was asked for, but PyTorch finds no CUDA device here; use --device cpu")
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,146 @@
+"""From a cohort's observations to the two tables of the contract: its observables and its networks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from generator.architectures.network import LayerSize
+from generator.dataset import catalogue, schema
+from generator.dataset.electrodes import FULL, Electrode
+from generator.spec.network import NetworkSpec
+from generator.training.loop import Observation
+
+VERSIONED = ("rulescope", "torch", "numpy", "pyarrow")
+
+
+def depths(layers: int) -> list[str]:
+    """The third each layer belongs to: ⌊n/3⌋ early, as many middle, the rest deep (Nayebi et al. 2020, released code)."""
+    third = layers // 3
+    return ["early"] * third + ["middle"] * third + ["deep"] * (layers - 2 * third)
+
+
+def observables(
+    members: Sequence[NetworkSpec], observations: Sequence[Observation], electrodes: Sequence[Electrode] = (FULL,)
+) -> pa.Table:
+    """A row per network × layer × checkpoint × electrode, up to each network's divergence."""
+    sizes, third = members[0].sizes, depths(len(members[0].sizes))
+    rows: list[dict[str, Any]] = []
+    values: list[np.ndarray] = []
+    for i, member in enumerate(members):
+        seen = [o for o in observations if o.diverged_at[i] < 0]
+        identity = _identity(member)
+        for index, size in enumerate(sizes):
+            of_layer = identity | {"layer": size.name, "layer_index": index, "depth": third[index]}
+            recorded = [_condition(electrode, size) for electrode in electrodes]
+            for o in seen:
+                moment = of_layer | {
+                    "checkpoint": o.checkpoint,
+                    "step": o.step,
+                    "train_loss": o.train_loss[i],
+                    "probe_loss": o.probe_loss[i],
+                    "probe_accuracy": o.probe_accuracy[i],
+                }
+                rows += [moment | condition for condition in recorded]
+                values.append(o.statistics[i, :, index])
+    statistics = np.concatenate(values) if values else np.empty((0, len(catalogue.NAMES)), np.float32)
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in schema.IDENTITY_COLUMNS}
+    columns |= {name: np.ascontiguousarray(statistics[:, j]) for j, name in enumerate(catalogue.NAMES)}
+    return _table(columns, schema.OBSERVABLES)
+
+
+def _condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:
+    recorded = electrode.count(size.units)
+    return {
+        "electrode": electrode.name,
+        "fraction": recorded / size.units,
+        "units": recorded,
+        "noise": electrode.noise,
+        "noise_mode": electrode.noise_mode,
+        "electrode_seed": electrode.seed,
+    }
+
+
+def networks(
+    members: Sequence[NetworkSpec],
+    observations: Sequence[Observation],
+    cohort: str,
+    seconds: float,
+    device: str,
+    failure: str = "",
+) -> pa.Table:
+    """A row per network, with what became of it. `failure` is why the cohort could not be trained, if it could not."""
+    rows = []
+    for i, member in enumerate(members):
+        seen = [o for o in observations if o.diverged_at[i] < 0]
+        diverged = observations[-1].diverged_at[i] if observations else -1
+        status = "failed" if failure else "complete" if diverged < 0 else "diverged"
+        reason = failure or ("" if diverged < 0 else f"the loss was not finite or exploded at update {diverged}")
+        rows.append(
+            _identity(member)
+            | {
+                "status": status,
+                "reason": reason,
+                "checkpoints": len(seen),
+                "layers": len(member.sizes),
+                "final_probe_accuracy": seen[-1].probe_accuracy[i] if seen else None,
+                "final_probe_loss": seen[-1].probe_loss[i] if seen else None,
+                "pixels": member.pixels,
+                "width": member.width,
+                "stem": member.stem,
+                "schedule": member.schedule,
+                "precision": member.precision,
+                "epochs": member.epochs,
+                "steps": member.steps,
+                "rate": member.rate,
+                "weight_decay": member.weight_decay,
+                "weights": sum(size.weights for size in member.sizes),
+                "rule_parameters": json.dumps(member.rule.parameters, sort_keys=True),
+                "cohort": cohort,
+                "seconds": seconds / len(members),
+                "device": device,
+                "versions": versions(),
+            }
+        )
+    return _table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
+
+
+def versions() -> str:
+    """The software that a row was made with, JSON."""
+    installed = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return json.dumps(installed | {"python": platform.python_version()})
+
+
+def _identity(member: NetworkSpec) -> dict[str, Any]:
+    return {
+        "network_id": member.network_id,
+        "configuration": member.configuration,
+        "rule": member.rule.label,
+        "pathway": member.rule.pathway,
+        "update": member.rule.update,
+        "family": member.family.name,
+        "architecture": member.architecture,
+        "nonlinearity": member.nonlinearity,
+        "task": member.task,
+        "objective": member.objective,
+        "curriculum": member.task + ("" if member.objective == "supervised" else f" {member.objective}"),
+        "batch_size": member.batch_size,
+        "learning_rate": member.learning_rate,
+        "model_seed": member.model_seed,
+        "data_seed": member.data_seed,
+    }
+
+
+def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    arrays = []
+    for field in schema:
+        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        array = pa.array(columns[field.name], plain)
+        arrays.append(array.dictionary_encode() if pa.types.is_dictionary(field.type) else array)
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,121 @@
+"""How far a dataset is, from its files alone: by rule and architecture, how fast, how much longer, and what went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from generator.dataset.storage import INFLIGHT, Dataset
+from generator.running.hold import FILE, alive
+
+WINDOW = 3600.0  # seconds before the last cohort over which the rate is taken
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status` found.
+
+    Args:
+        cohorts, complete: how many there are, and how many are done.
+        planned, states: networks by (rule, architecture), and of these by status, where one is recorded.
+        failures: networks by reason, of those that failed.
+        driver: who makes it: host, pid, at (seconds since 1970); empty if nobody seems to.
+        training: of cohorts that are in training, if somebody makes it: cohort, host, pid, begun, …
+        rate: networks per second, lately; None before two cohorts are done.
+        left: estimated seconds until the rest is done at the pace of late; None if nobody makes it, or not known.
+        outdated: a sentence if its networks are of another identity version; their cost is not known then.
+    """
+
+    cohorts: int
+    complete: int
+    planned: Mapping[tuple[str, str], int]
+    states: Mapping[tuple[str, str], Mapping[str, int]]
+    failures: Mapping[str, int]
+    driver: Mapping[str, Any]
+    training: tuple[Mapping[str, Any], ...]
+    rate: float | None
+    left: float | None
+    outdated: str
+
+    @property
+    def networks(self) -> int:
+        """Planned in all."""
+        return sum(self.planned.values())
+
+    @property
+    def recorded(self) -> int:
+        """Of these, with a status."""
+        return sum(sum(states.values()) for states in self.states.values())
+
+
+def status(dataset: Dataset) -> Status:
+    """Look at a dataset's files. Raises DatasetError if this is no dataset, or a file of it is not readable."""
+    from generator.spec import planning
+    from generator.spec.spec import parse
+
+    cohorts, complete = dataset.cohorts(), dataset.complete()
+    spec = parse(dataset.read("spec.toml").decode())
+    networks = {network.network_id: network for network in spec.networks}
+    records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
+    states: dict[tuple[str, str], Counter[str]] = {}
+    failures: Counter[str] = Counter()
+    for table in dataset.records(["rule", "architecture", "status", "reason"]):
+        for row in table.to_pylist():
+            states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
+            failures[row["reason"]] += row["status"] == "failed"
+    cost = {
+        c.name: sum((planning.cost(networks[i], spec) for i in c.network_ids if i in networks), 0.0) for c in cohorts
+    }
+    driver = dataset.read_json(FILE)
+    driver = driver if alive(driver) else {}
+    done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
+    rate, pace = _pace(done, cost, cohorts)
+    rest = sum(cost[c.name] for c in cohorts if c.name not in complete)
+    return Status(
+        cohorts=len(cohorts),
+        complete=len(complete & cost.keys()),
+        planned=Counter((network.rule.label, network.architecture) for network in networks.values()),
+        states=states,
+        failures=+failures,
+        driver=driver,
+        training=tuple(_training(dataset, complete)) if driver else (),
+        rate=rate,
+        left=rest / pace if driver and pace else None,
+        outdated=dataset.outdated(),
+    )
+
+
+def _pace(done: Mapping[str, float], cost: Mapping[str, float], cohorts: Any) -> tuple[float | None, float | None]:
+    """Networks, and estimated core-seconds of work, per second between the first and the last cohort of the window."""
+    if len(done) < 2:
+        return None, None
+    last = max(done.values())
+    lately = {name: at for name, at in done.items() if at > last - WINDOW}
+    first = min(lately, key=lambda name: lately[name])
+    seconds = last - lately[first]
+    if seconds <= 0:
+        return None, None
+    size = {cohort.name: len(cohort.network_ids) for cohort in cohorts}
+    counted = [name for name in lately if name != first]
+    return sum(size[name] for name in counted) / seconds, sum(cost[name] for name in counted) / seconds
+
+
+def _training(dataset: Dataset, complete: set[str]) -> list[Mapping[str, Any]]:
+    """The signs that workers left of cohorts which are not complete, the oldest first."""
+    names = [info.base_name for info in dataset.files(INFLIGHT) if info.base_name.endswith(".json")]
+    cohorts = [name.removesuffix(".json") for name in names]
+    signs = [
+        {"cohort": cohort, **dataset.read_json(f"{INFLIGHT}/{cohort}.json")}
+        for cohort in cohorts
+        if cohort not in complete
+    ]
+    return sorted((sign for sign in signs if "begun" in sign), key=lambda sign: str(sign["begun"]))
+
+
+def ago(at: float) -> str:
+    """A time (seconds since 1970) as a person says it."""
+    seconds = max(0.0, time.time() - at)
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"

@@ -1,0 +1,187 @@
+"""What a spec amounts to: its cohorts, and what they will cost. Runs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from generator.curricula import tasks
+from generator.curricula.objectives import OBJECTIVES
+from generator.dataset.electrodes import Electrode
+from generator.dataset.storage import Cohort
+from generator.keys import digest
+from generator.spec.network import NetworkSpec
+from generator.spec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many networks a device trains at once.
+
+    Args:
+        fast: bytes of a stack that still run at full speed. On a CPU that is its share of cache; a GPU gains by every
+            network until its memory is full.
+        memory: bytes that a cohort may take at all.
+        most: networks of a stack, at most; fewer cohorts than workers would leave some idle.
+        copies: of everything written on the probe set, while it is measured.
+    """
+
+    fast: int
+    memory: int
+    most: int
+    copies: int
+
+
+# How the CPU's figures were found is told in tests/benchmarks/README.md; the GPU's are estimates. The cohorts of a dataset
+# are recorded in it: another device does not form them anew.
+ROOM = {
+    "cpu": Room(fast=12 << 20, memory=2 << 30, most=16, copies=2),
+    "cuda": Room(fast=16 << 30, memory=16 << 30, most=512, copies=8),
+}
+FEW = 4  # networks that are stacked even where that is not faster: they share the cost of a file
+
+# Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
+FLOPS_PER_SECOND = 70e9
+SECONDS_PER_ELEMENT = 12e-9  # all statistics of one measured element
+SECONDS_PER_DRAW = 8e-9  # of Gaussian noise, on one measured element; a spike count takes ten times as long
+SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
+SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
+BYTES_PER_ROW = 260
+
+
+def form_cohorts(
+    networks: Iterable[NetworkSpec], device: str = "cpu", probe: int = 256
+) -> list[tuple[Cohort, list[NetworkSpec]]]:
+    """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
+
+    Args:
+        device: what the cohorts are sized for, "cpu" or "cuda".
+        probe: number of probe stimuli.
+    """
+    groups: dict[Any, list[NetworkSpec]] = {}
+    for network in networks:
+        groups.setdefault(network.stack_key, []).append(network)
+    return [named(part) for group in groups.values() for part in _parts(group, stack_size(group[0], device, probe))]
+
+
+def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
+    """How many networks like this one to train as one stack."""
+    room, sizes = ROOM[device], network.sizes
+    weights, units = sum(size.weights for size in sizes), sum(size.units for size in sizes)
+    shown = network.batch_size * OBJECTIVES[network.objective].shown
+    step = 4 * (4 * weights + 2 * shown * units)  # weights, gradients, two moments; outputs and errors
+    whole = max(step, 4 * (4 * weights + room.copies * probe * units))
+    return max(1, min(room.most, room.memory // whole, max(FEW, room.fast // step)))
+
+
+def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
+    """The cohort of these networks."""
+    first, ids = members[0], tuple(member.network_id for member in members)
+    name = f"{first.rule.label}-{first.architecture}-{first.task}-{digest(' '.join(sorted(ids)), 5)}"
+    return Cohort(re.sub(r"[^A-Za-z0-9.-]+", "_", name), ids), list(members)  # a task's name may be a path
+
+
+def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
+    count = -(-len(group) // most)
+    bounds = [round(i * len(group) / count) for i in range(count + 1)]
+    return [group[a:b] for a, b in pairwise(bounds)]
+
+
+def cost(network: NetworkSpec, spec: Spec) -> float:
+    """Estimated seconds of one core for one network: 3 products per layer and update, what lies between, the statistics."""
+    macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
+    shown = network.batch_size * OBJECTIVES[network.objective].shown
+    layers = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in network.sizes)
+    step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION) + layers
+    measured = sum(_recording(electrode, network, spec.probe) for electrode in spec.electrodes)
+    return network.steps * step + spec.checkpoints * measured
+
+
+def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> list[tuple[str, list[NetworkSpec]]]:
+    """Cohorts in the order in which they are trained: the longest of each rule first, the rules in step.
+
+    So the end does not wait for one long cohort, and a dataset cut short has about the same share of every rule's work.
+    """
+    costs = {name: sum(cost(member, spec) for member in members) for name, members in cohorts}
+    rules: dict[str, list[tuple[str, list[NetworkSpec]]]] = {}
+    for name, members in sorted(cohorts, key=lambda each: -costs[each[0]]):
+        rules.setdefault(members[0].rule.label, []).append((name, members))
+    when: dict[str, float] = {}  # the share of its rule's work that is done by its middle
+    for queue in rules.values():
+        total, done = sum(costs[name] for name, _ in queue), 0.0
+        for name, _ in queue:
+            when[name] = (done + costs[name] / 2) / total if total else 0.0
+            done += costs[name]
+    return sorted((each for queue in rules.values() for each in queue), key=lambda each: when[each[0]])
+
+
+def _recording(electrode: Electrode, network: NetworkSpec, probe: int) -> float:
+    """Estimated seconds of one core for what one electrode records at one checkpoint."""
+    units = probe * sum(electrode.count(size.units) for size in network.sizes)
+    weights = sum(electrode.count(size.weights) for size in network.sizes)
+    draws = {"none": 0, "poisson": 10 * units}.get(electrode.noise_mode, units + weights)
+    return (units + weights) * SECONDS_PER_ELEMENT + draws * SECONDS_PER_DRAW
+
+
+def shortages(spec: Spec) -> list[str]:
+    """A sentence for every electrode that asks for more units than some layers have."""
+    layers = list(dict.fromkeys((n.architecture, n.form, n.input, size) for n in spec.networks for size in n.sizes))
+    counts = {e.units: sum(size.units < e.units for *_, size in layers) for e in spec.electrodes if e.units is not None}
+    return [
+        f"{wanted} units are more than {count} of the {len(layers)} kinds of layer have: all of theirs are recorded"
+        for wanted, count in counts.items()
+        if count
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective).
+
+    `missing` says of every task whose data is not there how to get it, `shortages` which electrodes record less than asked.
+    """
+
+    name: str
+    networks: int
+    cohorts: int
+    examples: int
+    rows: int
+    layers: dict[tuple[str, str], int]
+    counts: dict[tuple[str, str, str, str], int]
+    core_seconds: float
+    bytes: int
+    missing: tuple[str, ...]
+    electrodes: int
+    shortages: tuple[str, ...]
+
+
+def plan(spec: Spec) -> Plan:
+    """What `generate` would make of a spec on CPUs, in how many core-seconds, in how many bytes."""
+    networks = spec.networks
+    examples = sum(len(network.sizes) for network in networks)
+    return Plan(
+        name=spec.name,
+        networks=len(networks),
+        cohorts=len(form_cohorts(networks, probe=spec.probe)),
+        examples=examples,
+        rows=examples * spec.checkpoints * len(spec.electrodes),
+        layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
+        counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
+        core_seconds=sum(cost(network, spec) for network in networks),
+        bytes=examples * spec.checkpoints * len(spec.electrodes) * BYTES_PER_ROW,
+        missing=tuple(filter(None, (tasks.info(task).missing() for task in dict.fromkeys(n.task for n in networks)))),
+        electrodes=len(spec.electrodes),
+        shortages=tuple(shortages(spec)),
+    )
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there are at least two."""
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds / 60:.1f} minutes"

@@ -1,0 +1,230 @@
+"""The dataset spec: a TOML file, validated completely before anything runs, expanded to networks with stable identities."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from generator import rules, toml
+from generator.architectures import family
+from generator.architectures.layers import NONLINEARITIES, PRECISIONS
+from generator.architectures.network import STEMS, measure
+from generator.clusters import site
+from generator.curricula import tasks
+from generator.curricula.objectives import OBJECTIVES
+from generator.dataset.electrodes import FULL, Electrode
+from generator.errors import RequestError, unknown
+from generator.rules.schedules import SCHEDULES
+from generator.spec.electrode_blocks import ElectrodeGrid
+from generator.spec.network import NetworkSpec, default_pixels
+from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
+
+
+class Snapshots(Table):
+    """Raw tensors of the first `networks` networks of every rule × architecture of each block."""
+
+    networks: PositiveInt = 1
+
+
+RuleEntry = StrictStr | dict[str, Any]
+
+
+class Grid(Table):
+    """A cartesian product of axes; every axis takes a scalar or a list."""
+
+    task: Axis[StrictStr]
+    architecture: Axis[StrictStr]
+    rule: Axis[RuleEntry]
+    objective: Axis[StrictStr] = "supervised"
+    nonlinearity: Axis[StrictStr] = "relu"
+    width: Axis[Annotated[StrictFloat, Field(gt=0, le=64)]] = 1.0
+    stem: Axis[StrictStr] | None = None
+    schedule: Axis[StrictStr] = "constant"
+    precision: Axis[StrictStr] = "float32"
+    batch_size: Axis[PositiveInt] = 128
+    learning_rate: Axis[PositiveFloat] = 1.0
+    epochs: Axis[PositiveInt] = 40
+    pixels: Axis[Annotated[StrictInt, Field(gt=0, le=4096)]] | None = None
+    weight_decay: Axis[NonNegativeFloat] | None = None
+    seeds: PositiveInt = 1
+
+
+class Spec(Table):
+    """A dataset: what every network of it shares, and the grid of networks."""
+
+    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    root_seed: StrictInt = 0
+    checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
+    probe: PositiveInt = 256
+    snapshots: Snapshots | None = None
+    electrode: Annotated[list[ElectrodeGrid], Field(min_length=1)] | None = None
+    grid: Annotated[list[Grid], Field(min_length=1)]
+    cluster: dict[str, Any] | None = Field(default=None, exclude=True)  # where it is made is no part of a dataset
+
+    def settings(self) -> dict[str, Any]:
+        """What every run on one dataset must agree on."""
+        kept = self.snapshots.networks if self.snapshots else 0
+        shared = {"root_seed": self.root_seed, "checkpoints": self.checkpoints, "probe": self.probe}
+        return shared | {"electrodes": [electrode.name for electrode in self.electrodes], "snapshots": kept}
+
+    @cached_property
+    def electrodes(self) -> list[Electrode]:
+        """All measurement conditions, each once, the full one first. Raises RequestError for an impossible one."""
+        blocks = [each.electrodes(f"electrode block {i}") for i, each in enumerate(self.electrode or [], start=1)]
+        return list(dict.fromkeys([FULL, *itertools.chain.from_iterable(blocks)]))
+
+    @cached_property
+    def networks(self) -> list[NetworkSpec]:
+        """All networks, each once, in the order of the grid. Raises RequestError for an impossible combination."""
+        found: dict[str, NetworkSpec] = {}
+        for index in range(len(self.grid)):
+            found |= {network.network_id: network for network in self._block(index)}
+        return list(found.values())
+
+    @cached_property
+    def snapshot_ids(self) -> frozenset[str]:
+        """Networks whose raw tensors are kept."""
+        chosen: set[str] = set()
+        for index in range(len(self.grid) if self.snapshots else 0):
+            groups: dict[tuple[str, str], list[str]] = {}
+            for network in self._block(index):
+                groups.setdefault((network.rule.label, network.architecture), []).append(network.network_id)
+            chosen |= {name for group in groups.values() for name in group[: self.snapshots.networks]}  # type: ignore[union-attr]
+        return frozenset(chosen)
+
+    def _block(self, index: int) -> list[NetworkSpec]:
+        block, where = self.grid[index], f"grid block {index + 1}"
+        parsed = [rules.chosen(entry, where) for entry in axis(block.rule)]
+        block = block.model_copy(update={"task": [tasks.canonical(name) for name in axis(block.task)]})
+        for name in axis(block.task):
+            tasks.info(name, where)
+        for kind, names, known in (
+            ("objective", block.objective, OBJECTIVES),
+            ("nonlinearity", block.nonlinearity, NONLINEARITIES),
+            ("schedule", block.schedule, SCHEDULES),
+            ("stem", block.stem, STEMS),
+            ("precision", block.precision, PRECISIONS),
+        ):
+            for name in axis(names):
+                if name is not None and name not in known:
+                    raise unknown(kind, name, known, where)
+        seeds = list(range(block.seeds))
+        axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
+        axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
+        networks = []
+        for combination in itertools.product(*map(axis, axes.values())):
+            chosen: dict[str, Any] = dict(zip(axes, combination, strict=True))
+            if chosen["pixels"] is None:
+                chosen["pixels"] = default_pixels(chosen["task"], chosen["architecture"])
+            if chosen["weight_decay"] is None:
+                chosen["weight_decay"] = family(chosen["architecture"]).weight_decay
+            if chosen["stem"] is None or not family(chosen["architecture"]).stems:
+                chosen["stem"] = family(chosen["architecture"]).default_stem(chosen["pixels"])
+            network = NetworkSpec(root_seed=self.root_seed, **chosen)
+            self._check(network, where)
+            networks.append(network)
+        return networks
+
+    def _check(self, network: NetworkSpec, where: str) -> None:
+        about = tasks.info(network.task)
+        if not about.sides and not network.pixels:
+            raise RequestError(
+                f"{where}: task {network.task!r} comes at any size: say how many pixels, as in pixels = 224"
+            )
+        if about.sides and network.pixels not in about.sides:
+            sides = " or ".join(filter(None, (", ".join(map(str, about.sides[:-1])), str(about.sides[-1]))))
+            raise RequestError(f"{where}: task {network.task!r} can be had at {sides} pixels, not at {network.pixels}")
+        if about.classes < 2:
+            raise RequestError(f"{where}: task {network.task!r} has one class: there is nothing to tell apart")
+        if OBJECTIVES[network.objective].shown > 1 and min(network.batch_size, self.probe) < 2:
+            raise RequestError(
+                f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more"
+            )
+        if network.batch_size > about.train:
+            raise RequestError(
+                f"{where}: batch_size {network.batch_size} is larger than task {network.task!r}, "
+                f"which has {about.train} training stimuli"
+            )
+        if self.probe > about.test:
+            raise RequestError(
+                f"probe = {self.probe}, but the test part of task {network.task!r} has {about.test} stimuli"
+            )
+        if network.steps >= 2**31:
+            raise RequestError(
+                f"{where}: {network.epochs} epochs make {network.steps} updates, more than can be counted"
+            )
+        if network.steps < self.checkpoints - 1:
+            raise RequestError(
+                f"{where}: {network.epochs} epochs of {network.steps_per_epoch} batches make {network.steps} updates, too few "
+                f"for {self.checkpoints} checkpoints; raise epochs or lower batch_size"
+            )
+        try:
+            measure(network.family, network.input, network.form)
+        except (RequestError, RuntimeError) as error:  # the latter is PyTorch's when memory is not enough
+            found = error if isinstance(error, RequestError) else "one such network does not fit into memory"
+            raise RequestError(
+                f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {found}"
+            ) from error
+
+    def to_toml(self) -> str:
+        """The resolved spec, defaults filled in."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def read(path: str | os.PathLike[str]) -> Spec:
+    """Read and validate a spec file.
+
+    Raises:
+        RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"cannot read the spec {os.fspath(path)}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    try:
+        return parse(text)
+    except RequestError as error:
+        raise RequestError(f"{os.fspath(path)}: {error}") from error
+
+
+def parse(text: str) -> Spec:
+    """A spec from TOML text, validated."""
+    try:
+        spec = Spec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise _sentence(error) from error
+    _ = spec.networks, spec.electrodes, site.choose(None, spec.cluster)  # expands, and so checks, everything
+    return spec
+
+
+def _sentence(error: ValidationError) -> RequestError:
+    """The first problem that pydantic found, as one sentence."""
+    problems = error.errors()
+    first = problems[0]
+    place = [
+        part for part in first["loc"] if isinstance(part, int) or part in _KEYS or first["type"] == "extra_forbidden"
+    ]
+    owner: type[BaseModel] = Spec
+    where = "the spec"
+    match place:
+        case ["grid", int(index), *rest]:
+            owner, where, place = Grid, f"grid block {index + 1}", rest
+        case ["electrode", int(index), *rest]:
+            owner, where, place = ElectrodeGrid, f"electrode block {index + 1}", rest
+        case ["snapshots", *rest] if rest:
+            owner, where, place = Snapshots, "[snapshots]", rest
+    return toml.sentence(first, owner, where, place)
+
+
+_KEYS = {*Spec.model_fields, *Grid.model_fields, *ElectrodeGrid.model_fields, *Snapshots.model_fields}

@@ -1,0 +1,195 @@
+"""A cohort as one stack, networks of equal shape and rule, which learns batch by batch.
+
+Owns the randomness: every draw is keyed by what it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+
+from generator import counters
+from generator.architectures.layers import BatchNorm, Pass, WeightLayer
+from generator.curricula import tasks
+from generator.curricula.contract import Batch
+from generator.curricula.objectives import OBJECTIVES
+from generator.curricula.stimuli import Part, Resident
+from generator.dataset.electrodes import FULL, Electrode
+from generator.keys import stream
+from generator.observables.recording import Recorder
+from generator.rules.contract import Pathway, Update, per_network
+from generator.spec.network import NetworkSpec
+from generator.training.feed import OnDevice, Streamed
+
+REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
+
+
+class Stack:
+    """The networks of a cohort as one stack, with rule and objective: everything that learns."""
+
+    def __init__(
+        self,
+        members: Sequence[NetworkSpec],
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        electrodes: Sequence[Electrode] = (FULL,),
+    ) -> None:
+        """Draw the initial weights. Raises ValueError if the members cannot share a stack."""
+        if len({member.stack_key for member in members}) != 1:
+            raise ValueError("the networks of a stack must agree in everything but rates, weight decay and seeds")
+        first = self.first = members[0]
+        self.members, self.device, self.dtype = members, torch.device(device), dtype
+        self.objective = OBJECTIVES[first.objective]
+        self.network = first.family(first.input, first.form, self._draw)
+        self.pathway = first.rule.build_pathway(self.network, self._draw)
+        self.parameters = [tensor.requires_grad_() for tensor in self.network.parameters()]
+        self.update = first.rule.build_update(self.parameters)
+        self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network.layers)
+        self.rate = self._per_member([member.rate for member in members])
+        self.decay = {
+            id(layer.weight): self._per_member(
+                [m.weight_decay if layer.penalty is None else layer.penalty for m in members]
+            )
+            for layer in self.network.layers
+            if layer.penalty is not None or any(member.weight_decay for member in members)
+        }
+        self.task = tasks.load(first.task, first.pixels)
+        train = self.task.train
+        self.feed = (
+            OnDevice(train, self.seen, self.device, dtype)
+            if isinstance(train, Resident)
+            else Streamed(train, self.seen, first.steps, self.device, dtype)
+        )
+        self.losses: list[Float[Tensor, " k"]] = []  # of the updates since the last checkpoint
+        self.epoch, self.keys = -1, self._keys([])
+        self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
+        self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
+        self.orders: dict[int, Int[np.ndarray, "streams train"]] = {}
+
+    def _per_member(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=self.dtype, device=self.device)
+
+    def _on_device(self, images: np.ndarray) -> Tensor:
+        """Images (n, c, h, w), stored channels-last."""
+        x = torch.from_numpy(images).to(self.device, self.dtype)
+        return x.movedim(1, -1).contiguous().movedim(-1, 1)
+
+    def _draw(self, purpose: str, layer: str, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers (k, *shape), keyed by purpose, root seed, model seed, architecture and layer."""
+        each = [
+            stream(purpose, m.root_seed, m.model_seed, m.architecture, layer).standard_normal(shape)
+            for m in self.members
+        ]
+        return torch.from_numpy(np.stack(each)).to(self.device, self.dtype)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of every network for one update, counted from 0."""
+        epoch, place = divmod(step, self.first.steps_per_epoch)
+        if epoch != self.epoch:
+            self.epoch, members = epoch, self.members
+            self.keys = self._keys([counters.key("epoch", m.root_seed, m.data_seed, m.task, epoch) for m in members])
+        return Batch(*self.feed.take(step), counters.derive(self.keys, f"batch {place}"), step)
+
+    def seen(self, step: int) -> Int[np.ndarray, "k b"]:
+        """Which training stimuli each network sees in one update."""
+        epoch, place = divmod(step, self.first.steps_per_epoch)
+        part = slice(place * self.first.batch_size, (place + 1) * self.first.batch_size)
+        if epoch not in self.orders:  # of the latest two epochs: stimuli may be read ahead
+            n, seeds = len(self.task.train.labels), dict.fromkeys(self.streams)
+            orders = [stream("order", *each, self.first.task, epoch).permutation(n) for each in seeds]
+            self.orders = dict([*self.orders.items()][-1:]) | {epoch: np.stack(orders)}
+        return self.orders[epoch][self.place, part]
+
+    def _keys(self, keys: Sequence[int]) -> Int64[Tensor, " k"]:
+        return torch.tensor(keys, dtype=torch.int64, device=self.device)
+
+    def probe(self, count: int) -> Batch:
+        """The first `count` stimuli of the task's test part, the same for every network."""
+        return self._shared("probe", self.task.test, self.task.order[:count])
+
+    def reference(self) -> Batch:
+        """Training stimuli of a fixed permutation, the same for every network, to fit a read-out to."""
+        some = stream("reference", self.first.task).permutation(len(self.task.train.labels))[:REFERENCE]
+        return self._shared("reference", self.task.train, some)
+
+    def _shared(self, name: str, part: Part, index: np.ndarray) -> Batch:
+        """Stimuli that all networks see, without a copy for each."""
+        x, k = self._on_device(part.read(index)), len(self.members)
+        y = torch.from_numpy(part.labels[index]).to(self.device)
+        keys = self._keys([counters.key(name, self.first.root_seed, self.first.task)] * k)
+        return Batch(x.expand(k, *x.shape), y.expand(k, len(y)), keys)
+
+    def close(self) -> None:
+        """Stop reading stimuli ahead."""
+        if isinstance(self.feed, Streamed):
+            self.feed.close()
+
+    def step(self, batch: Batch) -> Float[Tensor, " k"]:
+        """Learn from one batch; the loss before the update."""
+        lesson = self.pathway.learn(batch, self.objective)
+        with torch.no_grad():
+            for w, g in zip(self.parameters, lesson.gradients, strict=True) if self.decay else ():
+                if id(w) in self.decay:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
+                    g.addcmul_(w, per_network(self.decay[id(w)], w))
+            factor = self.first.rate_factor(batch.step)
+            self.update.step(self.parameters, lesson.gradients, self.rate if factor == 1 else self.rate * factor)
+        return lesson.losses
+
+    @torch.no_grad()
+    def growth(self) -> Float[Tensor, " k"]:
+        """The largest over layers of the root mean square of the weights, as a multiple of what it was drawn with."""
+        layers = self.network.layers
+        return torch.stack([layer.weight.flatten(1).square().mean(1).sqrt() / layer.scale for layer in layers]).amax(0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that moves as the stack learns: weights, running statistics, the state of update and pathway."""
+        return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in self._moving().items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to such a state. Raises ValueError, and changes nothing, if it is that of another stack."""
+        moving = self._moving()
+        if {n: t.shape for n, t in moving.items()} != {n: a.shape for n, a in state.items()}:
+            raise ValueError("the state is that of another stack")
+        for name, tensor in moving.items():
+            tensor.copy_(torch.from_numpy(state[name]))
+
+    def _moving(self) -> dict[str, Tensor]:
+        found: dict[int, tuple[str, Tensor]] = {}
+        parts = {
+            "layers": self.network.layers,
+            "norms": self.network.norms,
+            "update": self.update,
+            "pathway": self.pathway,
+            "scales": self.recorder.scales,
+        }
+        for name, tensor in _tensors("stack", parts):
+            found.setdefault(id(tensor), (name, tensor))
+        return dict(found.values())
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Set the running statistics of normalisation from the first training batch, before anything is learned."""
+        batch = self.batch(0)
+        self.network.forward(self.objective.views(batch), Pass(training=True, track=1.0, keys=batch.keys))
+
+
+def _tensors(name: str, owner: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that an object holds, with the path to each; an update's or a pathway's own attributes need no list."""
+    match owner:
+        case Tensor():
+            yield name, owner
+        case dict():
+            for key, value in owner.items():
+                yield from _tensors(f"{name}.{key}", value)
+        case list() | tuple():
+            yield from _tensors(name, dict(enumerate(owner)))
+        case WeightLayer() | BatchNorm() | Update():
+            yield from _tensors(name, vars(owner))
+        case Pathway():
+            yield from _tensors(name, {key: value for key, value in vars(owner).items() if key != "network"})

@@ -33,6 +33,7 @@ class AlexNet(Network):
         for index, (count, size) in enumerate(CONVOLUTIONS, 2):
             self.convs.append(self.conv(f"conv{index}", channels, self.wide(count), size, phi))
             channels = self.wide(count)
+        self.normalised = [self.convs[index] for index in NORMALISED] if norm else []
         for _ in POOLED:
             side = (side + 1) // 2
         units = self.wide(UNITS)

@@ -40,6 +40,7 @@ class KNet(Network):
         if self.batch:
             for i, count in enumerate(channels[1:], 1):
                 self.batch_norm(count, bias=i < len(self.convs) or not self.centred)
+        self.normalised = self.convs if self.batch else self.convs[:2]
         self.readout = self.head(channels[-1] * side**2)
 
     def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:

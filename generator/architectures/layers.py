@@ -27,12 +27,16 @@ Draw = Callable[[str, str, tuple[int, ...]], Tensor]
 
 
 class Nonlinearity(NamedTuple):
-    """φ, the same in place, φ′ and δ = g ⊙ φ′; the last two are written in terms of y = φ(a)."""
+    """φ, the same in place, φ′ and δ = g ⊙ φ′; the last two are written in terms of y = φ(a).
+
+    `homogeneous`: φ(c a) = c φ(a) for c > 0, and not linear.
+    """
 
     phi: Callable[[Tensor], Tensor]
     phi_: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
+    homogeneous: bool = False
 
 
 NONLINEARITIES = {
@@ -42,6 +46,7 @@ NONLINEARITIES = {
         torch.relu_,
         torch.sign,
         lambda g, y: torch.ops.aten.threshold_backward(g, y, 0),
+        homogeneous=True,
     ),
     "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda y: 1 - y * y, torch.ops.aten.tanh_backward),
 }

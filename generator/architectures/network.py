@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,6 +59,9 @@ class Network(ABC):
         self._draw = draw
         self.layers: list[WeightLayer] = []
         self.norms: list[BatchNorm] = []
+        self.normalised: Sequence[
+            WeightLayer
+        ] = ()  # whose output is normalised, or added to another one, before it is read
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:
@@ -72,6 +76,14 @@ class Network(ABC):
         """All trained tensors, each with its leading axis k."""
         parts: list[WeightLayer | BatchNorm] = [*self.layers, *self.norms]
         return [tensor for part in parts for tensor in (part.weight, part.bias) if tensor is not None]
+
+    def rescalable(self) -> list[tuple[WeightLayer, WeightLayer]]:
+        """Pairs of layers between which each unit can be rescaled: up before the nonlinearity and down behind it, without effect.
+
+        That takes a nonlinearity with φ(c a) = c φ(a) directly behind the first, and nothing but pooling, flattening and dropout
+        before the second reads its units.
+        """
+        return [pair for pair in pairwise(self.layers) if pair[0].phi.homogeneous and pair[0] not in self.normalised]
 
     # -- for the subclasses' constructors ------------------------------------------------------------------------------
     def wide(self, units: int) -> int:

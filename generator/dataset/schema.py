@@ -6,12 +6,11 @@ Imports neither torch nor the rest of the generator's machinery, so the classifi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from generator.dataset import catalogue
 from generator.errors import RequestError
 
 SCHEMA_VERSION = 2
@@ -24,6 +23,16 @@ METADATA_KEY = b"rulescope"
 
 class DatasetError(RequestError):
     """A dataset, or a file in it, is not what the contract says."""
+
+
+class Statistic(NamedTuple):
+    """A column of measurements: its name, the parts that it is grouped by, and one line for the column dictionary."""
+
+    name: str
+    observable: str
+    function: str
+    statistic: str
+    meaning: str
 
 
 # name -> (type, meaning). "category" is a dictionary-encoded string.
@@ -99,26 +108,40 @@ _ARROW = {
 }
 
 
-def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: bool) -> pa.Schema:
+KINDS = ("observables", "networks")
+
+
+def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: Iterable[Statistic] | None) -> pa.Schema:
     fields = [pa.field(name, _ARROW[kind_]) for name, (kind_, _) in columns.items()]
     header: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kind": kind}
     header["columns"] = {name: meaning for name, (_, meaning) in columns.items()}
-    if statistics:
-        fields += [pa.field(name, pa.float32()) for name in catalogue.NAMES]
-        header["statistics"] = {s.name: {**s._asdict(), "meaning": s.meaning} for s in catalogue.CATALOGUE}
+    if statistics is not None:
+        known = [one._asdict() for one in statistics]
+        fields += [pa.field(one["name"], pa.float32()) for one in known]
+        header["statistics"] = {one.pop("name"): one for one in known}
     return pa.schema(fields, metadata={METADATA_KEY: json.dumps(header, ensure_ascii=False).encode()})
 
 
-OBSERVABLES = _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics=True)
-NETWORKS = _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, statistics=False)
+NETWORKS = _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, None)
 IDENTITY_COLUMNS = (*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY)
-SCHEMAS = {"observables": OBSERVABLES, "networks": NETWORKS}
+
+
+def observables(statistics: Iterable[Statistic]) -> pa.Schema:
+    """The schema of a file of observables with these statistics, which its header declares."""
+    return _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics)
 
 
 def declared(header: Mapping[str, Any]) -> pa.Schema:
-    """The schema of a file with the contract's identity columns and the statistics that its header declares."""
-    fields = [field for field in SCHEMAS.get(header["kind"], NETWORKS) if field.name not in catalogue.NAMES]
-    return pa.schema(fields + [pa.field(name, pa.float32()) for name in header.get("statistics", ())])
+    """The schema of a file whose header this is: the contract's columns, and the statistics that it declares.
+
+    Raises DatasetError if the header does not say what a statistic is.
+    """
+    if header["kind"] != "observables":
+        return NETWORKS
+    try:
+        return observables(Statistic(name, **about) for name, about in header.get("statistics", {}).items())
+    except (TypeError, AttributeError) as error:
+        raise DatasetError(f"a header of observables is damaged: {error}") from error
 
 
 def header(schema: pa.Schema, where: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from generator.dataset.schema import IDENTITY_VERSION, SCHEMA_VERSION, SCHEMAS, DatasetError, checked, declared, header
+from generator.dataset.schema import IDENTITY_VERSION, KINDS, SCHEMA_VERSION, DatasetError, checked, declared, header
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class Dataset:
         """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
         if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
             raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
-        if any(self.files(folder) for folder in (*SCHEMAS, FAILED)):
+        if any(self.files(folder) for folder in (*KINDS, FAILED)):
             raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
 
     def sweep(self) -> None:
@@ -140,7 +140,7 @@ class Dataset:
             for info in self.files(folder):
                 if info.base_name.rpartition(".")[0].partition("~")[0] in complete:
                     self.remove(f"{folder}/{info.base_name}")
-        for folder in ("", *SCHEMAS, FAILED, "snapshots", "log", INFLIGHT):
+        for folder in ("", *KINDS, FAILED, "snapshots", "log", INFLIGHT):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.fs.delete_file(info.path)
@@ -195,7 +195,7 @@ class Dataset:
 
     def is_complete(self, cohort: str) -> bool:
         """Whether one cohort's files are both there."""
-        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in SCHEMAS)
+        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in KINDS)
 
     def failed(self) -> set[str]:
         """Names of the cohorts that could not be trained, and were not since."""
@@ -217,15 +217,14 @@ class Dataset:
 
     def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown."""
-        return self._read(name, kind, columns, subset=False)[1]
+        return self._read(name, kind, columns)[1]
 
     def _read(
-        self, name: str, kind: str, columns: Sequence[str] | None, subset: bool, like: pa.Schema | None = None
+        self, name: str, kind: str, columns: Sequence[str] | None, like: pa.Schema | None = None
     ) -> tuple[pa.Schema, pa.Table]:
         """The schema of a whole file, and some of its columns.
 
-        With `subset` a file may lack statistics, or have others, as long as its header declares those that it has. A schema
-        equal to `like`, header included, was found good before.
+        A file has the statistics that its header declares. A schema equal to `like`, header included, was found good before.
         """
         where = self._path(name)
         try:
@@ -234,8 +233,7 @@ class Dataset:
                 found = parquet.schema_arrow
                 if like is None or not found.equals(like, check_metadata=True):
                     about = header(found, where)
-                    expected = declared(about) if subset else SCHEMAS[kind]
-                    if about["kind"] != kind or not found.equals(expected):
+                    if about["kind"] != kind or not found.equals(declared(about)):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
                 return found, parquet.read(None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
@@ -251,7 +249,7 @@ class Dataset:
 
     def schema(self, kind: str, cohort: str) -> pa.Schema:
         """The schema of one cohort's `observables` or `networks`. Raises DatasetError as `read_table` does."""
-        return self._read(f"{kind}/{cohort}.parquet", kind, [], subset=True)[0]
+        return self._read(f"{kind}/{cohort}.parquet", kind, [])[0]
 
     def map(
         self,
@@ -281,10 +279,10 @@ class Dataset:
         *each: Iterable[Any],
         columns: Sequence[str] | None,
     ) -> list[T]:
-        common = self._read(files[0], kind, [], subset=True)[0]
+        common = self._read(files[0], kind, [])[0]
 
         def one(file: str, *rest: Any) -> T:
-            schema, table = self._read(file, kind, columns, True, common)
+            schema, table = self._read(file, kind, columns, common)
             if not schema.equals(common):
                 raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
             return function(table, *rest)

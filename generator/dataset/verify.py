@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from generator.dataset.schema import SCHEMAS, DatasetError
+from generator.dataset.schema import KINDS, DatasetError
 from generator.dataset.storage import FAILED, Cohort, Dataset
 
 
@@ -20,13 +20,14 @@ def problems(dataset: Dataset) -> list[str]:
     checkpoints, electrodes = settings.get("checkpoints", 0), settings.get("electrodes", [])
     found: list[str] = []
     expected, failed = {cohort.name for cohort in cohorts}, dataset.failed()
-    for folder in (*SCHEMAS, FAILED):
+    for folder in (*KINDS, FAILED):
         for info in dataset.files(folder):
             if info.base_name.removesuffix(".parquet") not in expected and not info.base_name.startswith("."):
                 found.append(f"{info.path} belongs to no cohort of cohorts.json")
     seen: Counter[str] = Counter()
+    columns: list[str] = []
     for cohort in cohorts:
-        names = {kind: f"{kind}/{cohort.name}.parquet" for kind in SCHEMAS}
+        names = {kind: f"{kind}/{cohort.name}.parquet" for kind in KINDS}
         missing = [name for name in names.values() if not dataset.exists(name)]
         try:
             if cohort.name in failed:
@@ -35,7 +36,7 @@ def problems(dataset: Dataset) -> list[str]:
                 found += _check_names(f"{dataset}/{FAILED}/{cohort.name}.parquet", rows, cohort)
                 continue
             found += [f"{dataset}/{name} is missing" for name in missing]
-            tables = {kind: dataset.read_table(names[kind], kind) for kind in SCHEMAS if names[kind] not in missing}
+            tables = {kind: dataset.read_table(names[kind], kind) for kind in KINDS if names[kind] not in missing}
         except DatasetError as error:
             found.append(str(error))
             continue
@@ -45,6 +46,9 @@ def problems(dataset: Dataset) -> list[str]:
             found += _check_names(f"{dataset}/{names['networks']}", rows, cohort)
             if "observables" in tables:
                 where = f"{dataset}/{names['observables']}"
+                columns = columns or tables["observables"].column_names
+                if tables["observables"].column_names != columns:
+                    found.append(f"{where} has other statistics than the files of the cohorts before it")
                 found += _check_rows(where, rows, tables["observables"], checkpoints, electrodes)
     for info in dataset.files("snapshots", recursive=True):
         if info.extension == "safetensors":

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from generator.dataset.schema import SCHEMAS, header
+from generator.dataset.schema import KINDS, NETWORKS, header, observables
+from generator.observables import statistics
 from generator.spec.spec import Spec
 
 CONTEXT = {
@@ -62,6 +63,7 @@ ABOUT = {
 def card(spec: Spec, published: str, licence: str = "https://opensource.org/license/mit") -> dict[str, Any]:
     """The card of a spec's dataset. `published` is a date, YYYY-MM-DD."""
     networks = spec.networks
+    schemas = {"observables": observables(statistics(spec.measured)), "networks": NETWORKS}
     return {
         "@context": CONTEXT,
         "@type": "Dataset",
@@ -89,7 +91,7 @@ def card(spec: Spec, published: str, licence: str = "https://opensource.org/lice
                 "encodingFormat": "application/x-parquet",
                 "includes": f"{kind}/*.parquet",
             }
-            for kind in SCHEMAS
+            for kind in KINDS
         ],
         "recordSet": [
             {
@@ -98,7 +100,7 @@ def card(spec: Spec, published: str, licence: str = "https://opensource.org/lice
                 "description": ABOUT[kind],
                 "field": [_field(kind, field, meanings) for field in schema],
             }
-            for kind, schema in SCHEMAS.items()
+            for kind, schema in schemas.items()
             for meanings in [_meanings(schema)]
         ],
     }

@@ -23,7 +23,7 @@ from generator.running.work import Assignment, Receipt
 from generator.spec import planning
 from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
-from generator.spec.spec import Spec
+from generator.spec.spec import DEFAULT, Spec
 
 DEVICES = ("auto", "cpu", "cuda")
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
@@ -241,10 +241,12 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
     if outdated := dataset.outdated():
         raise RequestError(f"{outdated}; give this spec a name, or --out, of its own")
     if settings is not None:
-        for key, value in spec.settings().items():
-            if settings.get(key) != value:
+        asked = spec.settings()
+        for key in asked | settings:
+            made, said = settings.get(key, DEFAULT), asked.get(key, DEFAULT)
+            if made != said:
                 raise RequestError(
-                    f"{dataset} was made with {key} = {settings.get(key)}, and the spec says {value}; "
+                    f"{dataset} was made with {key} = {made}, and the spec says {said}; "
                     "give this spec a name, or --out, of its own"
                 )
         recorded = dataset.cohorts()

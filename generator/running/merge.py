@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from datetime import date
 
-from generator.dataset.schema import SCHEMAS
+from generator.dataset.schema import KINDS
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.running import card as croissant
-from generator.spec.spec import Spec, parse
+from generator.spec.spec import DEFAULT, Spec, parse
 
 
 def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]]) -> Dataset:
@@ -37,9 +37,10 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
                 f"{version}: their numbers cannot be compared"
             )
         for key in first.keys() | settings.keys():
-            if settings.get(key) != first.get(key):
+            ours, theirs = settings.get(key, DEFAULT), first.get(key, DEFAULT)
+            if ours != theirs:
                 raise RequestError(
-                    f"{dataset} was made with {key} = {settings.get(key)}, and {opened[0]} with {first.get(key)}: "
+                    f"{dataset} was made with {key} = {ours}, and {opened[0]} with {theirs}: "
                     "only datasets that agree in it can be merged"
                 )
         for cohort in dataset.cohorts():
@@ -78,7 +79,7 @@ def _copy(cohort: Cohort, source: Dataset, target: Dataset) -> None:
     """Snapshots first, networks last: what is complete there was copied whole."""
     names = [f"snapshots/{network}" for network in cohort.network_ids]
     files = [f"{folder}/{info.base_name}" for folder in names for info in source.files(folder)]
-    kinds = SCHEMAS if source.is_complete(cohort.name) else (FAILED,)
+    kinds = KINDS if source.is_complete(cohort.name) else (FAILED,)
     files += [f"{kind}/{cohort.name}.parquet" for kind in kinds]
     for file in files:
         if source.exists(file) and not target.exists(file):

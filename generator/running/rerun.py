@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from generator.dataset import catalogue
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.running.generate import resolve_device
@@ -47,6 +46,7 @@ def rerun(
     """
     import safetensors.numpy
 
+    from generator import observables
     from generator.clusters import process
     from generator.curricula import tasks
     from generator.dataset.electrodes import Electrode
@@ -70,22 +70,22 @@ def rerun(
     seen = []
     with process.for_training():
         where = resolve_device(device)
-        for each in loop.train([network], spec.checkpoints, spec.probe, where, keep=[0], electrodes=electrodes):
+        how = (spec.checkpoints, spec.probe, where, [0], electrodes, spec.measured)
+        for each in loop.train([network], *how):
             for tensors in each.snapshots.values():  # none once it has diverged
                 target.publish(f"{each.checkpoint}.safetensors", safetensors.numpy.save(dict(tensors)))
                 seen.append(each.statistics[0].swapaxes(0, 1))
-    statistics = (
-        np.stack(seen, axis=1).reshape(-1, len(catalogue.NAMES)) if seen else np.empty((0, len(catalogue.NAMES)))
-    )
-    return Rerun(network, str(target), len(seen), _difference(opened, owner[found[0]], found[0], statistics))
+    names = [one.name for one in observables.statistics(spec.measured)]
+    rows = np.stack(seen, axis=1).reshape(-1, len(names)) if seen else np.empty((0, len(names)))
+    return Rerun(network, str(target), len(seen), _difference(opened, owner[found[0]], found[0], rows, names))
 
 
-def _difference(dataset: Dataset, cohort: str, network_id: str, ours: np.ndarray) -> float:
+def _difference(dataset: Dataset, cohort: str, network_id: str, ours: np.ndarray, names: list[str]) -> float:
     """Of rows (layers × checkpoints × electrodes, statistics), relative to the largest absolute value of each statistic."""
     if cohort not in dataset.complete():
         return np.nan
-    table = dataset.read_table(f"observables/{cohort}.parquet", "observables", ["network_id", *catalogue.NAMES])
-    table = table.filter(pc.equal(table.column("network_id").cast("string"), network_id)).select(catalogue.NAMES)
+    table = dataset.read_table(f"observables/{cohort}.parquet", "observables", ["network_id", *names])
+    table = table.filter(pc.equal(table.column("network_id").cast("string"), network_id)).select(names)
     theirs = np.stack([column.to_numpy() for column in table.columns], axis=1)
     if ours.shape != theirs.shape or (np.isnan(ours) != np.isnan(theirs)).any():
         return np.inf

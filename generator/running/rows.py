@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from generator.architectures.network import LayerSize
-from generator.dataset import catalogue, schema
+from generator.dataset import schema
 from generator.dataset.electrodes import FULL, Electrode
+from generator.observables import PAPER, statistics
 from generator.spec.network import NetworkSpec
 from generator.training.loop import Observation
 
@@ -27,7 +28,10 @@ def depths(layers: int) -> list[str]:
 
 
 def observables(
-    members: Sequence[NetworkSpec], observations: Sequence[Observation], electrodes: Sequence[Electrode] = (FULL,)
+    members: Sequence[NetworkSpec],
+    observations: Sequence[Observation],
+    electrodes: Sequence[Electrode] = (FULL,),
+    measured: Sequence[str] = PAPER,
 ) -> pa.Table:
     """A row per network × layer × checkpoint × electrode, up to each network's divergence."""
     sizes, third = members[0].sizes, depths(len(members[0].sizes))
@@ -49,10 +53,11 @@ def observables(
                 }
                 rows += [moment | condition for condition in recorded]
                 values.append(o.statistics[i, :, index])
-    statistics = np.concatenate(values) if values else np.empty((0, len(catalogue.NAMES)), np.float32)
+    declared = statistics(measured)
+    found = np.concatenate(values) if values else np.empty((0, len(declared)), np.float32)
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in schema.IDENTITY_COLUMNS}
-    columns |= {name: np.ascontiguousarray(statistics[:, j]) for j, name in enumerate(catalogue.NAMES)}
-    return _table(columns, schema.OBSERVABLES)
+    columns |= {one.name: np.ascontiguousarray(found[:, j]) for j, one in enumerate(declared)}
+    return _table(columns, schema.observables(declared))
 
 
 def _condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import FAILED, INFLIGHT, Dataset
+from generator.observables import PAPER
 from generator.spec.network import NetworkSpec
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     share = seconds / len(assignment.members)
     records = [tables.networks(part, seen, name, share * len(part), assignment.device) for part, seen in parts]
     record = pa.concat_tables(records).unify_dictionaries()
-    measured = [tables.observables(part, seen, electrodes) for part, seen in parts]
+    observables = _measured(assignment.settings)
+    measured = [tables.observables(part, seen, electrodes, observables) for part, seen in parts]
     dataset.publish_table(
         f"observables/{name}.parquet", pa.concat_tables(measured).unify_dictionaries().combine_chunks()
     )
@@ -118,7 +120,7 @@ def _train(dataset: Dataset, assignment: Assignment, number: int) -> list[Observ
     about = {"networks": [m.network_id for m in members], "kept": keep, "device": assignment.device}
     about |= {"settings": dict(settings), "versions": tables.versions()}
     inflight = Inflight(dataset, _state(assignment.cohort, number, assignment.parts), about)
-    with closing(Stack(members, assignment.device, electrodes=electrodes)) as stack:
+    with closing(Stack(members, assignment.device, electrodes=electrodes, observables=_measured(settings))) as stack:
         if not (observations := inflight.restore(stack)):
             stack.settle()
         flush = partial(inflight.flush, stack, observations)
@@ -150,6 +152,11 @@ def traces(assignment: Assignment) -> tuple[dict[str, Any], object]:
     dataset, name = Dataset(assignment.location), assignment.cohort
     states = [dataset.stamp(_state(name, number, assignment.parts)) for number in range(assignment.parts)]
     return dataset.read_json(_sign(name)), tuple(states) if any(states) else None
+
+
+def _measured(settings: Mapping[str, Any]) -> Sequence[str]:
+    """The observables. Datasets of the paper's do not say so."""
+    return tuple(settings.get("observables", PAPER))
 
 
 def _parts(assignment: Assignment) -> list[Sequence[NetworkSpec]]:

@@ -14,6 +14,7 @@ from generator.curricula.objectives import OBJECTIVES
 from generator.dataset.electrodes import Electrode
 from generator.dataset.storage import Cohort
 from generator.keys import digest
+from generator.observables import OBSERVABLES, statistics
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec
 
@@ -46,11 +47,10 @@ FEW = 4  # networks that are stacked even where that is not faster: they share t
 
 # Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
 FLOPS_PER_SECOND = 70e9
-SECONDS_PER_ELEMENT = 12e-9  # all statistics of one measured element
 SECONDS_PER_DRAW = 8e-9  # of Gaussian noise, on one measured element; a spike count takes ten times as long
 SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
 SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
-BYTES_PER_ROW = 260
+BYTES_PER_ROW, BYTES_PER_STATISTIC = 80, 4
 
 
 def form_cohorts(
@@ -97,7 +97,7 @@ def cost(network: NetworkSpec, spec: Spec) -> float:
     shown = network.batch_size * OBJECTIVES[network.objective].shown
     layers = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in network.sizes)
     step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION) + layers
-    measured = sum(_recording(electrode, network, spec.probe) for electrode in spec.electrodes)
+    measured = sum(_recording(electrode, network, spec) for electrode in spec.electrodes)
     return network.steps * step + spec.checkpoints * measured
 
 
@@ -119,12 +119,15 @@ def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> lis
     return sorted((each for queue in rules.values() for each in queue), key=lambda each: when[each[0]])
 
 
-def _recording(electrode: Electrode, network: NetworkSpec, probe: int) -> float:
+def _recording(electrode: Electrode, network: NetworkSpec, spec: Spec) -> float:
     """Estimated seconds of one core for what one electrode records at one checkpoint."""
-    units = probe * sum(electrode.count(size.units) for size in network.sizes)
+    made = (
+        OBSERVABLES[name]().seconds(size, electrode, spec.probe) for name in spec.measured for size in network.sizes
+    )
+    units = spec.probe * sum(electrode.count(size.units) for size in network.sizes)
     weights = sum(electrode.count(size.weights) for size in network.sizes)
     draws = {"none": 0, "poisson": 10 * units}.get(electrode.noise_mode, units + weights)
-    return (units + weights) * SECONDS_PER_ELEMENT + draws * SECONDS_PER_DRAW
+    return sum(made) + draws * SECONDS_PER_DRAW
 
 
 def shortages(spec: Spec) -> list[str]:
@@ -163,16 +166,17 @@ def plan(spec: Spec) -> Plan:
     """What `generate` would make of a spec on CPUs, in how many core-seconds, in how many bytes."""
     networks = spec.networks
     examples = sum(len(network.sizes) for network in networks)
+    rows = examples * spec.checkpoints * len(spec.electrodes)
     return Plan(
         name=spec.name,
         networks=len(networks),
         cohorts=len(form_cohorts(networks, probe=spec.probe)),
         examples=examples,
-        rows=examples * spec.checkpoints * len(spec.electrodes),
+        rows=rows,
         layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
         counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
         core_seconds=sum(cost(network, spec) for network in networks),
-        bytes=examples * spec.checkpoints * len(spec.electrodes) * BYTES_PER_ROW,
+        bytes=rows * (BYTES_PER_ROW + BYTES_PER_STATISTIC * len(statistics(spec.measured))),
         missing=tuple(filter(None, (tasks.info(task).missing() for task in dict.fromkeys(n.task for n in networks)))),
         electrodes=len(spec.electrodes),
         shortages=tuple(shortages(spec)),

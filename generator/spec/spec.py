@@ -21,10 +21,13 @@ from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.dataset.electrodes import FULL, Electrode
 from generator.errors import RequestError, unknown
+from generator.observables import PAPER, chosen
 from generator.rules.schedules import SCHEDULES
 from generator.spec.electrode_blocks import ElectrodeGrid
 from generator.spec.network import NetworkSpec, default_pixels
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
+
+DEFAULT = "the default"  # said of a setting that is recorded only where it is another one
 
 
 class Snapshots(Table):
@@ -64,6 +67,7 @@ class Spec(Table):
     checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
     probe: PositiveInt = 256
     snapshots: Snapshots | None = None
+    observables: Annotated[list[StrictStr], Field(min_length=1)] | None = None
     electrode: Annotated[list[ElectrodeGrid], Field(min_length=1)] | None = None
     grid: Annotated[list[Grid], Field(min_length=1)]
     cluster: dict[str, Any] | None = Field(default=None, exclude=True)  # where it is made is no part of a dataset
@@ -72,7 +76,13 @@ class Spec(Table):
         """What every run on one dataset must agree on."""
         kept = self.snapshots.networks if self.snapshots else 0
         shared = {"root_seed": self.root_seed, "checkpoints": self.checkpoints, "probe": self.probe}
-        return shared | {"electrodes": [electrode.name for electrode in self.electrodes], "snapshots": kept}
+        found = shared | {"electrodes": [electrode.name for electrode in self.electrodes], "snapshots": kept}
+        return found if self.measured == PAPER else found | {"observables": list(self.measured)}
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """The observables, sets of them spelled out. Raises RequestError for an unknown one."""
+        return PAPER if self.observables is None else chosen(self.observables)
 
     @cached_property
     def electrodes(self) -> list[Electrode]:
@@ -204,7 +214,12 @@ def parse(text: str) -> Spec:
         raise RequestError(f"not valid TOML: {error}") from error
     except ValidationError as error:
         raise _sentence(error) from error
-    _ = spec.networks, spec.electrodes, site.choose(None, spec.cluster)  # expands, and so checks, everything
+    _ = (
+        spec.networks,
+        spec.electrodes,
+        spec.measured,
+        site.choose(None, spec.cluster),
+    )  # expands, and so checks, everything
     return spec
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from generator.architectures.layers import Pass, WeightLayer
 from generator.curricula.contract import Batch
 from generator.dataset.electrodes import FULL, Electrode
-from generator.observables.statistics import measure
+from generator.observables import PAPER
 from generator.spec.network import NetworkSpec
 from generator.training.stack import Stack
 
@@ -34,7 +34,7 @@ class Observation:
 
     checkpoint: int
     step: int
-    statistics: Float32[np.ndarray, "k electrodes layers 45"]
+    statistics: Float32[np.ndarray, "k electrodes layers statistics"]
     train_loss: Float[np.ndarray, " k"]
     probe_loss: Float[np.ndarray, " k"]
     probe_accuracy: Float[np.ndarray, " k"]
@@ -54,6 +54,7 @@ def train(
     device: str = "cpu",
     keep: Collection[int] = (),
     electrodes: Sequence[Electrode] = (FULL,),
+    observables: Sequence[str] = PAPER,
 ) -> Iterator[Observation]:
     """Train a cohort and yield its observations, one per checkpoint, until the end or until no network is alive.
 
@@ -61,9 +62,10 @@ def train(
         members: networks with equal `stack_key`.
         probe: number of probe stimuli.
         keep: positions of the networks whose raw tensors are wanted.
-        electrodes: what is recorded, and how.
+        electrodes: with what is recorded, and how.
+        observables: what is measured.
     """
-    with closing(Stack(members, device, electrodes=electrodes)) as stack:
+    with closing(Stack(members, device, electrodes=electrodes, observables=observables)) as stack:
         stack.settle()
         yield from go_on(stack, [], checkpoints, probe, keep)
 
@@ -125,7 +127,7 @@ def observe(
     keep: Collection[int] = (),
     reference: Callable[[], Batch] | None = None,
     checkpoint: int = 0,
-) -> tuple[Tensor, Tensor, Float[Tensor, "k electrodes layers 45"], dict[int, dict[str, np.ndarray]]]:
+) -> tuple[Tensor, Tensor, Float[Tensor, "k electrodes layers statistics"], dict[int, dict[str, np.ndarray]]]:
     """Loss, accuracy, statistics and, of the networks in `keep`, raw tensors, on the probe set in evaluation mode.
 
     `reference` is `stack.reference`, perhaps remembering what it gave.
@@ -134,8 +136,7 @@ def observe(
     outputs = stack.network.forward(stimuli.x, run)
     losses, accuracy = stack.objective.assess(stack.network, stimuli, run, outputs, reference or stack.reference)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
-    recordings = (each for one in passed for each in stack.recorder.record(*one, checkpoint))
-    statistics = measure(recordings).unflatten(1, (len(passed), -1)).transpose(1, 2)
+    statistics = stack.recorder.measure(passed, checkpoint, stimuli.y)
     tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}

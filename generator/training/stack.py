@@ -21,12 +21,16 @@ from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.stimuli import Part, Resident
 from generator.dataset.electrodes import FULL, Electrode
 from generator.keys import stream
-from generator.observables.recording import Recorder
+from generator.observables import PAPER
+from generator.observables.recorder import Recorder
 from generator.rules.contract import Pathway, Update, per_network
 from generator.spec.network import NetworkSpec
 from generator.training.feed import OnDevice, Streamed
 
 REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
+
+
+_RECORDER = "recorder."  # in a stack's state, before the names of what its electrodes remember
 
 
 class Stack:
@@ -38,6 +42,7 @@ class Stack:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         electrodes: Sequence[Electrode] = (FULL,),
+        observables: Sequence[str] = PAPER,
     ) -> None:
         """Draw the initial weights. Raises ValueError if the members cannot share a stack."""
         if len({member.stack_key for member in members}) != 1:
@@ -49,7 +54,7 @@ class Stack:
         self.pathway = first.rule.build_pathway(self.network, self._draw)
         self.parameters = [tensor.requires_grad_() for tensor in self.network.parameters()]
         self.update = first.rule.build_update(self.parameters)
-        self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network.layers)
+        self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network, observables)
         self.rate = self._per_member([member.rate for member in members])
         self.decay = {
             id(layer.weight): self._per_member(
@@ -148,16 +153,21 @@ class Stack:
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that moves as the stack learns: weights, running statistics, the state of update and pathway."""
-        return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in self._moving().items()}
+        kept = {f"{_RECORDER}{name}": tensor for name, tensor in self.recorder.state().items()}
+        moving = self._moving() | kept
+        return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in moving.items()}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go back to such a state. Raises ValueError, and changes nothing, if it is that of another stack."""
+        kept = {name.removeprefix(_RECORDER): a for name, a in state.items() if name.startswith(_RECORDER)}
+        state = {name: array for name, array in state.items() if not name.startswith(_RECORDER)}
         moving = self._moving()
         if {n: t.shape for n, t in moving.items()} != {n: a.shape for n, a in state.items()}:
             raise ValueError("the state is that of another stack")
         for name, tensor in moving.items():
             tensor.copy_(torch.from_numpy(state[name]))
+        self.recorder.restore({name: torch.from_numpy(array).to(self.device) for name, array in kept.items()})
 
     def _moving(self) -> dict[str, Tensor]:
         found: dict[int, tuple[str, Tensor]] = {}
@@ -166,7 +176,6 @@ class Stack:
             "norms": self.network.norms,
             "update": self.update,
             "pathway": self.pathway,
-            "scales": self.recorder.scales,
         }
         for name, tensor in _tensors("stack", parts):
             found.setdefault(id(tensor), (name, tensor))

@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generator import observables
 from generator.curricula import tasks
-from generator.dataset.catalogue import NAMES
 from generator.keys import stream
 from generator.spec import spec
 from generator.spec.network import NetworkSpec
@@ -301,7 +301,8 @@ def _timed(
 
 
 def _write(found: np.ndarray, table: Path) -> None:
-    pd.DataFrame(found.reshape(-1, len(NAMES)), columns=NAMES).to_parquet(table)
+    names = [one.name for one in observables.statistics()]
+    pd.DataFrame(found.reshape(-1, len(names)), columns=names).to_parquet(table)
 
 
 def main() -> None:

@@ -148,7 +148,9 @@ def _equality(architecture: str, task: str, scratch: Path, each: int, baselines:
     """Largest over rules of the median relative difference between engine and baseline; raises if they disagree."""
     import pandas as pd
 
-    from generator.dataset.catalogue import NAMES
+    from generator.observables import statistics
+
+    names = [one.name for one in statistics()]
 
     rows = pd.read_parquet(scratch / f"{architecture}{each}" / "observables")
     worst = 0.0
@@ -158,5 +160,5 @@ def _equality(architecture: str, task: str, scratch: Path, each: int, baselines:
             raise RuntimeError(f"network {member.network_id} of the baseline is not among the engine's")
         for kind in baseline.STATISTICS:
             saved = np.load(scratch / f"{kind}-{member.network_id}.npy")
-            worst = max(worst, run_baseline.compare(ours[NAMES].to_numpy().reshape(saved.shape), saved))
+            worst = max(worst, run_baseline.compare(ours[names].to_numpy().reshape(saved.shape), saved))
     return Row(f"{architecture}: engine against baseline, median relative difference at any checkpoint", worst, "")

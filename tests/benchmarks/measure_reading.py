@@ -22,7 +22,9 @@ def classifier(device: str) -> Iterator[Row]:
     import pandas as pd
 
     from classifier.examples import trajectories
-    from generator.dataset.catalogue import NAMES
+    from generator import observables
+
+    names = [one.name for one in observables.statistics()]
 
     with tempfile.TemporaryDirectory() as folder:
         for per_file, target in ((16, "≥ 10"), (159, "")):
@@ -36,7 +38,7 @@ def classifier(device: str) -> Iterator[Row]:
                 start = time.perf_counter()
                 table = pd.read_parquet(location / "observables")
                 read = time.perf_counter()
-                table.pivot(index=["network_id", "layer"], columns="checkpoint", values=NAMES).to_numpy()
+                table.pivot(index=["network_id", "layer"], columns="checkpoint", values=names).to_numpy()
                 return time.perf_counter() - start, time.perf_counter() - read
 
             found = machine.alternate(3, ours=ours, pandas=pandas)
@@ -51,6 +53,7 @@ def _million_rows(location: Path, per_file: int, networks: int = 15_904) -> int:
     """A dataset of noise, through the real contract: 3 layers, 21 checkpoints."""
     import pyarrow as pa
 
+    from generator import observables
     from generator.dataset import schema
     from generator.dataset.storage import Cohort, Dataset
 
@@ -75,7 +78,10 @@ def _million_rows(location: Path, per_file: int, networks: int = 15_904) -> int:
             "checkpoint": np.tile(np.arange(CHECKPOINTS), 3 * len(group)),
             "electrode": np.full(n, "full"),
         }
-        dataset.publish_table(f"observables/{cohort.name}.parquet", _table(pa, schema.OBSERVABLES, known, n, rng))
+        dataset.publish_table(
+            f"observables/{cohort.name}.parquet",
+            _table(pa, schema.observables(observables.statistics()), known, n, rng),
+        )
         known = {"network_id": np.array(group), "status": np.full(len(group), "complete")}
         known |= {"layers": np.full(len(group), 3), "checkpoints": np.full(len(group), CHECKPOINTS)}
         dataset.publish_table(f"networks/{cohort.name}.parquet", _table(pa, schema.NETWORKS, known, len(group), rng))

@@ -37,7 +37,7 @@ def _statistics(wait: Callable[[], int], threads: int) -> dict[str, float]:
     """Median seconds of the engine and, unless `threads` is 0, of the baselines with so many threads."""
     import torch
 
-    from generator.observables.statistics import tensor_statistics
+    from generator.observables.tensors import tensor_statistics
 
     x = torch.randn(1588, 8192, generator=torch.Generator().manual_seed(0))
     calls: dict[str, Callable[[], float]] = {"engine": lambda: machine.timed(lambda: tensor_statistics(x))}
@@ -58,7 +58,7 @@ def _statistics(wait: Callable[[], int], threads: int) -> dict[str, float]:
 def _observables_on_gpu() -> Iterator[Row]:
     import torch
 
-    from generator.observables.statistics import tensor_statistics
+    from generator.observables.tensors import tensor_statistics
 
     x = torch.randn(1588, 8192, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
     tensor_statistics(x)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from generator.dataset import catalogue, electrodes, schema
+from generator.dataset import electrodes, schema
 from generator.dataset.storage import Cohort, Dataset
+from generator.observables import statistics
 
 Distort = Callable[[np.ndarray], np.ndarray]
 Observe = Callable[[Mapping[str, Any], int], np.ndarray]
@@ -21,6 +22,7 @@ LAYERS = 3
 CHECKPOINTS = 6
 RULES = {"sgdm": ("bp", "momentum"), "adam": ("bp", "adam"), "fa": ("fa", "momentum"), "ia": ("ia", "momentum")}
 UNITS = 8  # of every layer
+NAMES = [one.name for one in statistics()]
 TRACE = "weight_abs_mean"  # the one statistic that knows the rule
 
 
@@ -41,6 +43,7 @@ def grid(
             "rule": rule,
             "pathway": RULES[rule][0],
             "update": RULES[rule][1],
+            "family": architecture.rstrip("0123456789"),
             "architecture": architecture,
             "nonlinearity": "relu",
             "task": "digits" if batch_size == 64 else "photos",
@@ -59,9 +62,9 @@ def noise_with_trace(network: Mapping[str, Any], layer_index: int) -> np.ndarray
     """(checkpoints, statistics): lognormal noise, but TRACE is constant save for one peak, whose time the rule sets."""
     key = hashlib.blake2b(f"{network['network_id']}{layer_index}".encode(), digest_size=4).digest()
     rng = np.random.default_rng(int.from_bytes(key, "little"))
-    values = rng.lognormal(size=(CHECKPOINTS, len(catalogue.NAMES)))
+    values = rng.lognormal(size=(CHECKPOINTS, len(NAMES)))
     peak = np.arange(CHECKPOINTS) == 1 + list(RULES).index(network["rule"])
-    values[:, catalogue.NAMES.index(TRACE)] = rng.lognormal() * (1 + 9 * peak)
+    values[:, NAMES.index(TRACE)] = rng.lognormal() * (1 + 9 * peak)
     return values
 
 
@@ -95,16 +98,19 @@ def write(
     statuses: Mapping[str, str] | None = None,
     curve: Callable[[Mapping[str, Any]], np.ndarray] = lambda network: np.zeros((3,)),
     measure: Mapping[str, float | Distort] | None = None,
+    declared: Sequence[schema.Statistic] = tuple(statistics()),
 ) -> Path:
     """Publish a dataset of two cohorts. `statuses` names the networks that are not complete; they stop half-way.
 
     `measure` names the electrodes beside the full one, and what each does to all values: Gaussian noise of that standard
-    deviation is added to them, or they are mapped, (checkpoints, statistics) each.
+    deviation is added to them, or they are mapped, (checkpoints, statistics) each. `declared` are the statistics: the first of
+    those that `observe` gives.
     """
     measured = {"full": 0.0, **(measure or {})}
     described = {name: _description(name) for name in measured}
     statuses = statuses or {}
-    columns = list(schema.OBSERVABLES.names)[-len(catalogue.NAMES) :]
+    columns = [one.name for one in declared]
+    contract = schema.observables(declared)
     half = (len(networks) + 1) // 2
     cohorts = {"a": networks[:half], "b": networks[half:]}
     published = Dataset(location)
@@ -131,16 +137,26 @@ def write(
                         **{"checkpoint": t, "step": 10 * t, **described[name]},
                         **dict(zip(("train_loss", "probe_loss", "probe_accuracy"), curves[t].tolist(), strict=True)),
                     }
-                    rows.append({**network, **measurement, **dict(zip(columns, values[name][t].tolist(), strict=True))})
+                    rows.append(
+                        {**network, **measurement, **dict(zip(columns, values[name][t].tolist(), strict=False))}
+                    )
             record = {
                 **{"status": status, "reason": "", "checkpoints": seen, "layers": layers, "final_probe_accuracy": 0.9},
                 **{"final_probe_loss": 0.1, "pixels": 8, "epochs": 1.0, "steps": 10, "rate": 0.1, "weight_decay": 0.0},
-                **{"parameters": 1, "rule_parameters": "{}", "cohort": cohort, "seconds": 0.1, "device": "cpu"},
+                **{"weights": 1, "width": 1.0, "stem": "small", "schedule": "constant", "precision": "float32"},
+                **{"rule_parameters": "{}", "cohort": cohort, "seconds": 0.1, "device": "cpu"},
                 "versions": json.dumps({}),
             }
             records.append({**network, **record})
-        observables = pa.Table.from_pylist(rows, schema=schema.SCHEMAS["observables"])
-        published.publish_table(f"observables/{cohort}.parquet", observables)
-        records_table = pa.Table.from_pylist(records, schema=schema.SCHEMAS["networks"])
-        published.publish_table(f"networks/{cohort}.parquet", records_table)
+        published.publish_table(f"observables/{cohort}.parquet", _table(rows, contract))
+        published.publish_table(f"networks/{cohort}.parquet", _table(records, schema.NETWORKS))
     return location
+
+
+def _table(rows: list[dict[str, Any]], contract: pa.Schema) -> pa.Table:
+    """The rows as a table that has every column of the contract, none of them empty, and no other."""
+    for row in rows:
+        assert row.keys() == set(contract.names), row.keys() ^ set(contract.names)
+    table = pa.Table.from_pylist(rows, schema=contract)
+    assert all(column.null_count < len(rows) for column in table.columns if rows)
+    return table

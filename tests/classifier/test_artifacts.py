@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
@@ -26,8 +25,8 @@ from classifier.models.problem import Problem
 from classifier.models.stored import Model
 from classifier.studies.predict import predict
 from classifier.studies.train import train
-from generator.dataset import schema as contract
 from generator.errors import RequestError
+from generator.observables import statistics
 
 
 def foreign_function(x: Any) -> Any:
@@ -133,14 +132,8 @@ def test_predict_on_a_dataset_without_the_statistics_or_checkpoints_is_a_sentenc
     with pytest.raises(RequestError, match="reads 6 checkpoints per trajectory; these have 4"):
         predict(trained, short)
 
-    schema = contract.SCHEMAS["observables"]
-    header = json.loads(schema.metadata[contract.METADATA_KEY])
-    for name in ("weight_abs_mean", "change_sq"):
-        schema = schema.remove(schema.get_field_index(name))
-        del header["statistics"][name]
-    fewer: pa.Schema = schema.with_metadata({contract.METADATA_KEY: json.dumps(header).encode()})
-    monkeypatch.setitem(contract.SCHEMAS, "observables", fewer)
-    lacking = write(tmp_path / "lacking", grid(seeds=1))
+    fewer = [one for one in statistics() if one.name not in ("weight_abs_mean", "change_sq")]
+    lacking = write(tmp_path / "lacking", grid(seeds=1), declared=fewer)
     with pytest.raises(RequestError, match="lacks 2 of the 45 statistics needed: weight_abs_mean, change_sq"):
         predict(trained, lacking)
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import RULES, TRACE, grid, noise_with_trace, write
+from synthetic import NAMES, RULES, TRACE, grid, noise_with_trace, write
 
 from classifier.studies.controls import CURVES_ALONE, STRATUM, controls, matched
-from generator.dataset import catalogue
 from generator.errors import RequestError
 
 OPTIONS: dict[str, Any] = {"features": "shape", "n_splits": 2, "permutations": 4}
@@ -33,7 +32,7 @@ def known_to_the_curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
     def no_trace(network: Mapping[str, Any], layer: int) -> np.ndarray:
         values = noise_with_trace(network, layer)
-        values[:, catalogue.NAMES.index(TRACE)] = 1
+        values[:, NAMES.index(TRACE)] = 1
         return values
 
     def curve(network: Mapping[str, Any]) -> np.ndarray:

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import TRACE, grid, noise_with_trace, write
+from synthetic import NAMES, TRACE, grid, noise_with_trace, write
 
 from classifier.studies.importance import importance
 from classifier.studies.train import train
-from generator.dataset import catalogue
 
 COPY = "activation_raw_mean"  # says what TRACE says, on another scale
 
 
 def twice(network: Mapping[str, Any], layer: int) -> np.ndarray:
     values = noise_with_trace(network, layer)
-    trace, copy = catalogue.NAMES.index(TRACE), catalogue.NAMES.index(COPY)
+    trace, copy = NAMES.index(TRACE), NAMES.index(COPY)
     noise = np.random.default_rng(list(network["network_id"].encode())).lognormal(sigma=2, size=(len(values), 1))[:, 0]
     values[:, copy] = values[:, trace] * np.exp(0.1 * np.log(noise)) * noise[0]
     return values

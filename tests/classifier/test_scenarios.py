@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
-from synthetic import CHECKPOINTS, RULES, grid, write
+from synthetic import CHECKPOINTS, NAMES, RULES, grid, write
 from typer.testing import CliRunner
 
 import rulescope
@@ -20,7 +20,6 @@ from classifier.examples.scenarios import PROPERTIES, SEEDS, Sharing, columns, s
 from classifier.examples.trajectories import load
 from classifier.studies.controls import BIASED, HONEST, controls, identity
 from classifier.studies.evaluate import evaluate
-from generator.dataset import catalogue
 from generator.errors import RequestError
 from generator.running import rows as tables
 from generator.spec.network import NetworkSpec
@@ -81,7 +80,7 @@ def test_what_a_target_does_not_touch_stays() -> None:
 def before_learning(network: Mapping[str, Any], layer: int) -> np.ndarray:
     """(checkpoints, statistics): at first what shape, task and seed make it, whatever the rule and rate; later noise."""
     who = "-".join(str(network[key]) for key in ("architecture", "task", "model_seed"))
-    values = np.random.default_rng(list(f"{who}-{layer}".encode())).lognormal(size=(CHECKPOINTS, len(catalogue.NAMES)))
+    values = np.random.default_rng(list(f"{who}-{layer}".encode())).lognormal(size=(CHECKPOINTS, len(NAMES)))
     values[1:] *= np.random.default_rng(list(f"{network['rule']}-{who}".encode())).lognormal(size=(CHECKPOINTS - 1, 1))
     return values
 
@@ -239,11 +238,9 @@ STEP = 2.0  # between the rules' means, in standard deviations of the networks o
 def weak_trace(network: Mapping[str, Any], layer: int) -> np.ndarray:
     """(checkpoints, statistics): the scenario plain to see, and one statistic whose mean the rule moves a little."""
     who = "-".join(str(network[key]) for key in ("architecture", "learning_rate", "batch_size"))
-    values = np.random.default_rng(list(who.encode())).lognormal(size=len(catalogue.NAMES))
+    values = np.random.default_rng(list(who.encode())).lognormal(size=len(NAMES))
     of_network = np.random.default_rng(list(network["network_id"].encode()))
-    values[catalogue.NAMES.index("activation_raw_mean")] = (
-        20 + STEP * list(RULES).index(network["rule"]) + of_network.normal()
-    )
+    values[NAMES.index("activation_raw_mean")] = 20 + STEP * list(RULES).index(network["rule"]) + of_network.normal()
     return np.tile(values, (2, 1))
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import CHECKPOINTS, LAYERS, TRACE, grid, noise_with_trace, write
+from synthetic import CHECKPOINTS, LAYERS, NAMES, TRACE, grid, noise_with_trace, write
 
 from classifier.examples.trajectories import CURVES, load
-from generator.dataset import catalogue
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
@@ -19,9 +18,9 @@ from generator.errors import RequestError
 def test_values_identity_and_curves_are_the_rows_of_the_files(traced: Path) -> None:
     examples = load(traced)
     networks = grid()
-    assert examples.values.shape == (len(networks) * LAYERS, CHECKPOINTS, len(catalogue.NAMES))
+    assert examples.values.shape == (len(networks) * LAYERS, CHECKPOINTS, len(NAMES))
     assert examples.curves.shape == (len(networks) * LAYERS, CHECKPOINTS, len(CURVES))
-    assert list(examples.statistics) == catalogue.NAMES
+    assert list(examples.statistics) == NAMES
     assert examples.observables() == ["weight", "activation", "change"]
     for row in (0, 100, len(examples) - 1):
         network, layer = networks[row // LAYERS], row % LAYERS
@@ -72,7 +71,7 @@ def test_statistics_of_some_observables(traced: Path) -> None:
     examples = load(traced)
     found = examples.of(["change", "activation"])
     assert found.observables() == ["activation", "change"]
-    assert list(found.statistics) == [name for name in catalogue.NAMES if not name.startswith("weight")]
+    assert list(found.statistics) == [name for name in NAMES if not name.startswith("weight")]
     assert examples.of(["all", "change"]) is examples
     with pytest.raises(RequestError, match="unknown observable 'weights'"):
         examples.of(["weights"])

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generator.dataset import catalogue, schema
+from generator.dataset import schema
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Dataset
 from generator.dataset.verify import problems
+from generator.observables import statistics
 from generator.running.generate import generate
 from generator.spec import spec
 
@@ -31,6 +32,9 @@ epochs = 1
 """
 
 
+NAMES = [one.name for one in statistics()]
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> Dataset:
     generate(spec.parse(TEXT), tmp_path / "small", workers=0)
@@ -43,17 +47,17 @@ def path_of(made: Dataset, kind: str, rule: str) -> Path:
 
 def test_one_read_parquet_is_enough(made: Dataset) -> None:
     frame = pd.read_parquet(Path(str(made)) / "observables")
-    assert list(frame.columns) == [*schema.IDENTITY_COLUMNS, *catalogue.NAMES]
+    assert list(frame.columns) == [*schema.IDENTITY_COLUMNS, *NAMES]
     complete = frame[frame.learning_rate == 1]
     assert len(complete) == 2 * 2 * 3  # rules × layers × checkpoints
-    assert (complete.dtypes[catalogue.NAMES] == np.float32).all()
+    assert (complete.dtypes[NAMES] == np.float32).all()
     assert isinstance(frame.rule.dtype, pd.CategoricalDtype)
     assert complete.groupby("network_id", observed=True).step.unique().map(list).tolist() == [[0, 5, 10]] * 2
 
 
 def test_the_files_say_which_columns_are_statistics(made: Dataset) -> None:
     found = schema.header(pq.read_schema(path_of(made, "observables", "fa")), "")
-    assert list(found["statistics"]) == catalogue.NAMES
+    assert list(found["statistics"]) == NAMES
     assert set(found["columns"]) == set(schema.IDENTITY_COLUMNS)
     assert all(found["columns"].values())
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.dataset import catalogue, schema
+from generator import observables
+from generator.dataset import schema
+from generator.observables.tensors import FUNCTIONS, STATISTICS
 from generator.spec import spec
 
 FOLDER = Path(__file__).parents[2] / "datasets"
@@ -14,12 +16,15 @@ FOLDER = Path(__file__).parents[2] / "datasets"
 
 def test_the_dictionary_holds_every_column_with_its_meaning() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8").replace("&#124;", "|")
-    for kind, columns in schema.SCHEMAS.items():
+    contract = schema.observables(observables.statistics(tuple(observables.OBSERVABLES)))
+    for kind, columns in (("observables", contract), ("networks", schema.NETWORKS)):
         for name, meaning in schema.header(columns, kind)["columns"].items():
             assert f"| `{name}` |" in text
             assert meaning in text
-    for name in (*catalogue.FUNCTIONS, *catalogue.STATISTICS, *catalogue.OBSERVABLES):
+    for name in (*FUNCTIONS, *STATISTICS, *observables.OBSERVABLES, *observables.SETS):
         assert f"`{name}`" in text
+    for one in observables.statistics(tuple(set(observables.OBSERVABLES) - set(observables.PAPER))):
+        assert f"| `{one.name}` |" in text
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ from generator import counters
 from generator.architectures.layers import Conv
 from generator.curricula.augmentation import augment
 from generator.dataset.electrodes import FULL, Electrode
-from generator.observables.statistics import tensor_statistics
+from generator.observables.tensors import tensor_statistics
 from generator.spec import spec
 from generator.training import loop
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from oracles import member
 
 from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
+from generator.observables import OBSERVABLES
 from generator.rules import PATHWAYS, UPDATES
 from generator.running import inflight
 from generator.running.generate import generate
@@ -43,13 +43,11 @@ def same(ours: list[Observation], theirs: list[Observation]) -> bool:
     )
 
 
-def interrupted(
-    members: list[Any], folder: Path, after: int, electrodes: Sequence[Electrode] = (FULL,)
-) -> list[Observation]:
+def interrupted(members: list[Any], folder: Path, after: int, **measured: Any) -> list[Observation]:
     """Observations of a cohort whose first worker dies after so many checkpoints and whose second finds its file."""
     for died in (True, False):
         kept = Inflight(Dataset(folder), "c.safetensors", {"a": 1})
-        with closing(Stack(members, electrodes=electrodes)) as stack:
+        with closing(Stack(members, **measured)) as stack:
             if not (seen := kept.restore(stack)):
                 assert died or not after
                 stack.settle()
@@ -119,7 +117,16 @@ def test_electrodes_and_what_their_noise_is_relative_to_resume_too(tmp_path: Pat
     members = [member("fa", "knet4", "photos", batch_size=200, data_seed=i) for i in range(2)]
     undisturbed = list(loop.train(members, CHECKPOINTS, PROBE, electrodes=electrodes))
     assert undisturbed[0].statistics.shape == (2, 4, 4, 45)
-    assert same(interrupted(members, tmp_path, 2, electrodes), undisturbed)
+    assert same(interrupted(members, tmp_path, 2, electrodes=electrodes), undisturbed)
+
+
+def test_what_observables_remember_resumes_too(tmp_path: Path) -> None:
+    electrodes = [FULL, *map(Electrode.named, ("units9_relative0.5", "units9_between", "fraction0.1_redraw"))]
+    measured = {"electrodes": electrodes, "observables": tuple(OBSERVABLES)}
+    members = [member("fa", "mlp3", batch_size=200, data_seed=i) for i in range(2)]
+    undisturbed = list(loop.train(members, CHECKPOINTS, PROBE, **measured))
+    for after in (1, 3):
+        assert same(interrupted(members, tmp_path / str(after), after, **measured), undisturbed)
 
 
 def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from oracles import TOLERANCE, close, floor, member, statistics
 from safetensors.numpy import load_file
 
 from generator.architectures.layers import Pass
-from generator.dataset import catalogue
 from generator.dataset.electrodes import FULL, Electrode
 from generator.keys import stream
-from generator.observables import recording
-from generator.observables.recording import Recorder, Scales
-from generator.observables.statistics import Recording, measure
+from generator.observables import OBSERVABLES, PAPER
+from generator.observables import statistics as declared
+from generator.observables.contract import Implant, Reading
+from generator.observables.recorder import Recorder
+from generator.observables.signals import ChangeTerms, Outputs, Synapses
+from generator.observables.tensors import TENSOR_STATISTICS
 from generator.running.generate import generate
 from generator.spec.spec import parse
 from generator.training.stack import Stack
@@ -54,6 +56,7 @@ width = 0.25
 batch_size = 100
 epochs = 1
 """
+NAMES = [one.name for one in declared()]
 ELECTRODES = [e.name for e in parse(SPEC).electrodes]
 
 
@@ -128,7 +131,7 @@ def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: st
 
 def check(row: pd.Series, observable: str, values: np.ndarray) -> None:
     each = [statistics(one) for one in values]
-    for function, statistic in catalogue.TENSOR_STATISTICS:
+    for function, statistic in TENSOR_STATISTICS:
         expected = float(np.mean([one[function, statistic] for one in each]))
         found = row[f"{observable}_{function}_{statistic}"]
         least = floor(function, statistic, values) * (10 if statistic in ("skew", "kurtosis") else 1)
@@ -139,26 +142,36 @@ def check(row: pd.Series, observable: str, values: np.ndarray) -> None:
 
 def test_all_units_without_noise_are_the_full_electrode_bit_for_bit(location: Path) -> None:
     rows = pd.read_parquet(location / "observables")
-    whole, other = (rows.query("electrode == @name")[catalogue.NAMES].to_numpy() for name in ("full", "seed1"))
+    whole, other = (rows.query("electrode == @name")[NAMES].to_numpy() for name in ("full", "seed1"))
     assert whole.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4lrn"])
 def test_picking_every_unit_one_by_one_gives_the_same_bits(architecture: str) -> None:
-    _, passed = run(architecture, [FULL])
+    built, passed = run(architecture, [FULL])
     layer, x, y = passed[1]
-    (full,) = Recorder([FULL], ["a", "b"], [layer]).record(layer, x, y, 0)
+    full = Recorder([FULL], ["a", "b"], built.network).measure(passed[1:2], 0)
 
     def every(t: torch.Tensor) -> torch.Tensor:
         return torch.arange(t[0].numel()).expand(2, -1)
 
-    site = recording.Site(every(x[:, 0]), every(y[:, 0]), every(layer.weight))
-    recorder = Recorder([Electrode(seed=1)], ["a", "b"], [layer])
-    recorder._site = lambda *_: site  # type: ignore[method-assign]
-    (picked,) = recorder.record(layer, x, y, 0)
-    ours, theirs = measure([picked]).numpy(), measure([full]).numpy()
+    implant = Implant(every(x[:, 0]), every(y[:, 0]), every(layer.weight))
+    recorder = Recorder([Electrode(seed=1)], ["a", "b"], built.network)
+    recorder._implant = lambda *_: implant  # type: ignore[method-assign]
+    ours, theirs = recorder.measure(passed[1:2], 0).numpy(), full.numpy()
     assert ours[..., :42].tobytes() == theirs[..., :42].tobytes()
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # the change is a product of matrices, whose layout differs
+
+
+def read(recorder: Recorder, layer: Any, x: torch.Tensor, y: torch.Tensor, checkpoint: int) -> list[Reading]:
+    """What every electrode reads in one layer."""
+    (scene,) = recorder.scenes([(layer, x, y)], checkpoint)
+    return list(recorder.read(scene))
+
+
+def scales(recorder: Recorder, layer: Any) -> dict[str, torch.Tensor]:
+    """What noise is relative to in a layer, by signal."""
+    return {name: recorder.scales[f"{layer.name}.{name}"] for name in ("weight", "activation", "change")}
 
 
 # -- stacks ------------------------------------------------------------------------------------------------------------
@@ -181,36 +194,34 @@ def test_a_network_is_recorded_alike_whoever_shares_its_stack() -> None:
     layer, x, y = passed[2]
     alone = Stack(built.members[1:], electrodes=electrodes)
     lone = alone.network.layers[2]
-    for ours, theirs in zip(
-        built.recorder.record(layer, x, y, 0), alone.recorder.record(lone, x[1:], y[1:], 0), strict=True
-    ):
-        np.testing.assert_allclose(measure([ours])[1], measure([theirs])[0], rtol=1e-4, atol=1e-6)
+    ours, theirs = built.recorder.measure([(layer, x, y)], 0), alone.recorder.measure([(lone, x[1:], y[1:])], 0)
+    np.testing.assert_allclose(ours[1], theirs[0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_chronic_electrode_stays_and_an_acute_one_does_not() -> None:
     electrodes = [Electrode(units=9), Electrode(units=9, redraw=True)]
     built, passed = run("mlp3", electrodes)
     layer, x, y = passed[1]
-    first, later = (list(built.recorder.record(layer, x, y, checkpoint)) for checkpoint in (0, 1))
-    assert torch.equal(first[0].units, later[0].units)
-    assert torch.equal(first[0].weights[0], later[0].weights[0])
-    assert not torch.equal(first[1].units, later[1].units)
-    assert not torch.equal(first[0].units[0], first[0].units[1])  # every network has its own
+    first, later = (read(built.recorder, layer, x, y, checkpoint) for checkpoint in (0, 1))
+    assert torch.equal(first[0].picked[Outputs], later[0].picked[Outputs])
+    assert torch.equal(first[0].picked[Synapses].blocks[0], later[0].picked[Synapses].blocks[0])
+    assert not torch.equal(first[1].picked[Outputs], later[1].picked[Outputs])
+    assert not torch.equal(first[0].picked[Outputs][0], first[0].picked[Outputs][1])  # every network has its own
 
 
 # -- laws --------------------------------------------------------------------------------------------------------------
 def test_the_mean_over_some_units_varies_as_the_finite_population_formula_says() -> None:
     networks, size = 3000, 40
-    _, passed = run("mlp3", [FULL])
+    built, passed = run("mlp3", [FULL])
     layer, x, y = passed[1]
     x, y = (t[:1, :1].expand(networks, 1, -1) for t in (x, y))
     layer.weight = layer.weight[:1].detach().expand(networks, -1, -1)
     y = y[..., :size]
     layer.weight = layer.weight[:, :size]
     for count in (5, 20, 35):
-        recorder = Recorder([Electrode(units=count)], [f"network {i}" for i in range(networks)], [layer])
-        (found,) = recorder.record(layer, x, y, 0)
-        means = found.units[:, 0].double().mean(1)
+        recorder = Recorder([Electrode(units=count)], [f"network {i}" for i in range(networks)], built.network)
+        (found,) = read(recorder, layer, x, y, 0)
+        means = found.picked[Outputs][:, 0].double().mean(1)
         population = y[0, 0].double()
         variance = population.var(correction=0) / count * (size - count) / (size - 1)
         assert float(means.mean()) == pytest.approx(float(population.mean()), abs=5 * float(variance / networks) ** 0.5)
@@ -225,19 +236,19 @@ def test_noise_has_the_size_it_says_in_every_layer_and_observable(architecture: 
     built, passed = run(architecture, [quiet, noisy], probe=200)
     for layer, x, y in passed:
         for checkpoint, change in ((0, 1.0), (1, 3.0)):  # what is measured later is larger; the noise is not
-            before, after = built.recorder.record(layer, x, y * change, checkpoint)
-            terms = before.units.shape[-1] ** 0.5
+            before, after = read(built.recorder, layer, x, y * change, checkpoint)
+            terms = before.picked[Outputs].shape[-1] ** 0.5
             pairs = {
-                "weight": (before.weights[0], after.weights[0], 1.0),
-                "activation": (before.units, after.units, 1.0),
-                "change": (before.change, after.change, terms),
+                "weight": (before.picked[Synapses].blocks[0], after.picked[Synapses].blocks[0], 1.0),
+                "activation": (before.picked[Outputs], after.picked[Outputs], 1.0),
+                "change": (before.picked[ChangeTerms].values, after.picked[ChangeTerms].values, terms),
             }
             if checkpoint == 0:
-                scales = Scales(*built.recorder.scales[layer.name].clone())._asdict()
+                sizes = {name: each[0].clone() for name, each in scales(built.recorder, layer).items()}
             for name, (a, b, factor) in pairs.items():
                 for i in range(2):
                     noise = ((b[i] - a[i]) * factor).double()
-                    size = 0.5 * (float(scales[name][i]) if mode == "relative" else 1.0)
+                    size = 0.5 * (float(sizes[name][i]) if mode == "relative" else 1.0)
                     assert float(noise.std()) == pytest.approx(size, rel=5 / (2 * noise.numel()) ** 0.5)
                     assert abs(float(noise.mean())) < 5 * size / noise.numel() ** 0.5
 
@@ -245,14 +256,14 @@ def test_noise_has_the_size_it_says_in_every_layer_and_observable(architecture: 
 def test_noise_is_relative_to_pooled_standard_deviations_at_the_first_checkpoint() -> None:
     built, passed = run("knet4", [Electrode(units=5, noise_mode="relative", noise=1.0)])
     layer, x, y = passed[1]
-    list(built.recorder.record(layer, x, y, 0))
-    found = Scales(*built.recorder.scales[layer.name].numpy())
+    read(built.recorder, layer, x, y, 0)
+    found = {name: each.numpy() for name, each in scales(built.recorder, layer).items()}
     weight = layer.weight.detach().double().numpy()
     terms = (y.numpy() > 0) * apply(np.ones_like(x[0, :1].double()), weight[0])
-    assert found.weight[0] == pytest.approx(weight[0].std(), rel=1e-6)
-    assert found.activation[0] == pytest.approx(y[0].double().numpy().std(), rel=1e-6)
-    assert found.change[0] == pytest.approx(terms[0].std(), rel=1e-5)
-    assert found.drive[0] == pytest.approx(np.maximum(y[0].double().numpy(), 0).mean(), rel=1e-6)
+    assert found["weight"][0, 0] == pytest.approx(weight[0].std(), rel=1e-6)
+    assert found["activation"][0, 0] == pytest.approx(y[0].double().numpy().std(), rel=1e-6)
+    assert found["change"][0, 0] == pytest.approx(terms[0].std(), rel=1e-5)
+    assert found["activation"][1, 0] == pytest.approx(np.maximum(y[0].double().numpy(), 0).mean(), rel=1e-6)
 
 
 def test_noise_is_drawn_anew_for_every_network_layer_checkpoint_and_seed() -> None:
@@ -262,24 +273,24 @@ def test_noise_is_drawn_anew_for_every_network_layer_checkpoint_and_seed() -> No
     for layer, x, y in passed[:2]:
         y = y[..., :128]
         for checkpoint in (0, 1):
-            quiet, *noisy = built.recorder.record(layer, x, y, checkpoint)
-            drawn += [(each.units - quiet.units)[i].flatten() for each in noisy for i in range(2)]
+            quiet, *noisy = read(built.recorder, layer, x, y, checkpoint)
+            drawn += [(each.picked[Outputs] - quiet.picked[Outputs])[i].flatten() for each in noisy for i in range(2)]
     correlation = torch.corrcoef(torch.stack(drawn))
     assert float((correlation - torch.eye(len(drawn))).abs().max()) < 0.06  # of 8192 numbers each
 
 
-def spikes(name: str, scale: float = 1.0) -> tuple[Recording, Recording]:
+def spikes(name: str, scale: float = 1.0) -> tuple[Reading, Reading]:
     built, passed = run("mlp3", [FULL, Electrode.named(name)], probe=200)
     layer, x, y = passed[1]
-    list(built.recorder.record(layer, x, y, 0))
-    quiet, counted = built.recorder.record(layer, x, y * scale, 1)
+    read(built.recorder, layer, x, y, 0)
+    quiet, counted = read(built.recorder, layer, x, y * scale, 1)
     return quiet, counted
 
 
 @pytest.mark.parametrize("scale", [1.0, 20.0])
 def test_spike_counts_have_variance_equal_to_their_mean(scale: float) -> None:
     quiet, counted = spikes("poisson8x0.5", scale)
-    for before, counts in zip(quiet.units.double() / scale, counted.units.double(), strict=True):
+    for before, counts in zip(quiet.picked[Outputs].double() / scale, counted.picked[Outputs].double(), strict=True):
         expected = 4 * scale * before / before.mean()  # relu: nothing is below 0
         fires = expected > 0
         z = (counts - expected)[fires] / expected[fires].sqrt()
@@ -287,22 +298,24 @@ def test_spike_counts_have_variance_equal_to_their_mean(scale: float) -> None:
         assert float(counts[~fires].abs().max()) == 0
         assert float(z.mean()) == pytest.approx(0, abs=5 / z.numel() ** 0.5)
         assert float(z.square().mean()) == pytest.approx(1, rel=0.03)
-    assert torch.equal(counted.weights[0], quiet.weights[0])
+    assert torch.equal(counted.picked[Synapses].blocks[0], quiet.picked[Synapses].blocks[0])
 
 
 def test_a_rate_of_zero_gives_zeros_and_flagged_statistics() -> None:
     _, counted = spikes("units20_poisson0x1")
-    found = dict(zip(catalogue.NAMES, measure([counted])[0, 0].tolist(), strict=True))
-    assert float(counted.units.abs().max()) == 0
-    for function, statistic in catalogue.TENSOR_STATISTICS:
+    made = [OBSERVABLES[name]() for name in PAPER]
+    values = torch.cat([each.assemble([each.reduce(counted)]) for each in made], dim=2)[0, 0]
+    found = dict(zip(NAMES, values.tolist(), strict=True))
+    assert float(counted.picked[Outputs].abs().max()) == 0
+    for function, statistic in TENSOR_STATISTICS:
         value = found[f"activation_{function}_{statistic}"]
         assert np.isnan(value) if statistic in ("skew", "kurtosis") else value == 0
-    assert np.isfinite([found[name] for name in catalogue.NAMES if not name.startswith("activation")]).all()
+    assert np.isfinite([found[name] for name in NAMES if not name.startswith("activation")]).all()
 
 
 def test_a_layer_that_is_silent_at_first_never_spikes() -> None:
     built, passed = run("mlp3", [Electrode.named("poisson10x1")])
     layer, x, y = passed[1]
-    list(built.recorder.record(layer, x, y * 0, 0))
-    (counted,) = built.recorder.record(layer, x, y, 1)
-    assert float(counted.units.abs().max()) == 0
+    read(built.recorder, layer, x, y * 0, 0)
+    (counted,) = read(built.recorder, layer, x, y, 1)
+    assert float(counted.picked[Outputs].abs().max()) == 0

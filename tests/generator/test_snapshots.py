@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from oracles import TOLERANCE, close, floor, statistics
 from safetensors.numpy import load_file
 
-from generator.dataset import catalogue
+from generator.observables.tensors import TENSOR_STATISTICS
 from generator.running.generate import generate
 from generator.spec.spec import parse
 
@@ -147,7 +148,7 @@ def test_the_42_weight_and_activation_statistics_are_those_of_the_raw_tensors(la
     for layer in layers:
         tensors = {"weight": layer["weight"], "activation": layer["output"]}
         each = {"weight": [statistics(layer["weight"])], "activation": [statistics(y) for y in layer["output"]]}
-        for observable, function, statistic in catalogue.CATALOGUE[:42]:
+        for observable, (function, statistic) in product(tensors, TENSOR_STATISTICS):
             expected = float(np.mean([one[function, statistic] for one in each[observable]]))
             name = f"{observable}_{function}_{statistic}"
             least = floor(function, statistic, tensors[observable])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ import torch
 from oracles import FUNCTIONS, TOLERANCE, close, floor, statistics
 
 from generator.architectures.layers import Linear
-from generator.dataset import catalogue
-from generator.observables import statistics as observables
-from generator.observables.statistics import measure, tensor_statistics, whole
+from generator.dataset.electrodes import FULL
+from generator.observables import OBSERVABLES, PAPER, tensors
+from generator.observables import statistics as declared
+from generator.observables.contract import Implant, Reading, Scene
+from generator.observables.tensors import STATISTICS, TENSOR_STATISTICS, tensor_statistics
 
 Make = Callable[[np.random.Generator, int], np.ndarray]
 KINDS: dict[str, Make] = {
@@ -28,6 +30,7 @@ KINDS: dict[str, Make] = {
     "mean of 1000 std": lambda rng, n: 1000 + rng.normal(size=n),
     "mean of −1000 std": lambda rng, n: rng.normal(size=n) - 1000,
 }
+NAMES = [one.name for one in declared()]
 LENGTHS = [1, 2, 3, 4, 10, 127, 128, 1000, 20_001]
 
 
@@ -35,10 +38,10 @@ def check(rows: np.ndarray) -> None:
     """Every row's 21 statistics, rows (r, n) given to the code under test as float32."""
     rows = rows.astype(np.float32)
     found = tensor_statistics(torch.from_numpy(rows)).numpy()
-    assert found.shape == (len(rows), len(catalogue.TENSOR_STATISTICS))
+    assert found.shape == (len(rows), len(TENSOR_STATISTICS))
     for row, values in zip(rows, found, strict=True):
         expected = statistics(row)
-        for (function, statistic), value in zip(catalogue.TENSOR_STATISTICS, values, strict=True):
+        for (function, statistic), value in zip(TENSOR_STATISTICS, values, strict=True):
             answer = expected[function, statistic]
             least = floor(function, statistic, row) + (_rounding(function, row) if statistic == "skew" else 0)
             right = close(value, answer, TOLERANCE[statistic], least)
@@ -83,7 +86,7 @@ def test_a_row_that_is_undefined_or_infinite_leaves_the_others_alone() -> None:
     found = tensor_statistics(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(found[[0, 2, 4]], good[[0, 2, 4]], rtol=1e-5)
     assert np.isnan(found[1]).all()
-    infinite = dict(zip(catalogue.TENSOR_STATISTICS, found[3], strict=True))
+    infinite = dict(zip(TENSOR_STATISTICS, found[3], strict=True))
     assert infinite["raw", "median"] == pytest.approx(np.median(rows[3]))
     assert infinite["abs", "thirdquartile"] == pytest.approx(np.quantile(np.abs(rows[3]), 0.75), rel=1e-6)
     assert not np.isfinite(infinite["raw", "norm"])
@@ -94,8 +97,8 @@ def test_a_row_that_is_undefined_or_infinite_leaves_the_others_alone() -> None:
 def test_the_pieces_a_tensor_is_worked_on_in_do_not_matter(
     monkeypatch: pytest.MonkeyPatch, kind: str, block: int, chunk: int
 ) -> None:
-    monkeypatch.setattr(observables, "BLOCK", block)
-    monkeypatch.setattr(observables, "CHUNK", chunk)
+    monkeypatch.setattr(tensors, "BLOCK", block)
+    monkeypatch.setattr(tensors, "CHUNK", chunk)
     rng = np.random.default_rng(7)
     check(np.stack([KINDS[kind](rng, 101) for _ in range(13)]))
 
@@ -114,14 +117,14 @@ def test_the_mean_of_a_thousand_deviations_keeps_its_kurtosis() -> None:
 
 def _named(x: np.ndarray) -> dict[tuple[str, str], float]:
     values = tensor_statistics(torch.from_numpy(np.asarray(x, np.float32)[None])).numpy()[0]
-    return dict(zip(catalogue.TENSOR_STATISTICS, map(float, values), strict=True))
+    return dict(zip(TENSOR_STATISTICS, map(float, values), strict=True))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1e-20, 3e11])
 @pytest.mark.parametrize("n", [1, 2, 3, 1000])
 def test_a_constant_has_no_variance_and_its_shape_is_undefined_never_zero(value: float, n: int) -> None:
     found = _named(np.full(n, value))
-    for function in catalogue.FUNCTIONS:
+    for function in FUNCTIONS:
         assert found[function, "var"] == 0
         assert np.isnan(found[function, "skew"])
         assert np.isnan(found[function, "kurtosis"])
@@ -158,7 +161,7 @@ def test_quantiles_of_magnitudes_and_squares_follow_from_any_pattern_of_signs(se
     signs = np.where(rng.random((12, n)) < rng.random((12, 1)), -1.0, 1.0)
     rows = (np.abs(values) * signs).astype(np.float32)
     found = tensor_statistics(torch.from_numpy(rows)).numpy()
-    for j, (function, statistic) in enumerate(catalogue.TENSOR_STATISTICS):
+    for j, (function, statistic) in enumerate(TENSOR_STATISTICS):
         share = {"median": 0.5, "thirdquartile": 0.75}.get(statistic)
         if share is not None:
             x = rows.astype(np.float64)
@@ -173,7 +176,12 @@ def _layer(n_in: int, n_out: int, nonlinearity: str = "linear") -> Linear:
 
 
 def _measured(layer: Linear, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
-    return dict(zip(catalogue.NAMES, measure([whole(layer, x, y)])[0, 0].tolist(), strict=True))
+    reading = Reading(scene := Scene(layer, x, y, 0, implants={FULL: Implant()}), FULL, {})
+    made = [OBSERVABLES[name]() for name in PAPER]
+    picked = {kind: kind().pick(scene, FULL) for each in made for kind in each.signals}
+    reading = replace(reading, picked=picked)
+    values = torch.cat([each.assemble([each.reduce(reading)]) for each in made], dim=2)
+    return dict(zip(NAMES, values[0, 0].tolist(), strict=True))
 
 
 def test_activation_statistics_are_means_over_stimuli() -> None:
@@ -181,7 +189,7 @@ def test_activation_statistics_are_means_over_stimuli() -> None:
     y = torch.bmm(x, layer.weight.mT)
     each = [statistics(stimulus.numpy()) for stimulus in y[0]]
     found = _measured(layer, x, y)
-    for function, statistic in catalogue.TENSOR_STATISTICS:
+    for function, statistic in TENSOR_STATISTICS:
         expected = float(np.mean([one[function, statistic] for one in each]))
         least = floor(function, statistic, y.numpy())
         assert close(found[f"activation_{function}_{statistic}"], expected, TOLERANCE[statistic], least)
@@ -214,25 +222,19 @@ def test_a_linear_layers_change_is_fan_in_times_its_mean_weight() -> None:
     assert found["change_abs"] == pytest.approx(abs(expected), rel=1e-4)
 
 
-# -- the catalogue -----------------------------------------------------------------------------------------------------
-def test_every_name_of_the_catalogue_is_computed_and_has_an_oracle() -> None:
+# -- the columns -------------------------------------------------------------------------------------------------------
+def test_every_statistic_of_the_paper_is_computed_and_has_an_oracle() -> None:
     layer, x = _layer(5, 33), torch.randn(1, 7, 5)
-    assert len(_measured(layer, x, torch.bmm(x, layer.weight.mT))) == len(set(catalogue.NAMES)) == 45
+    assert len(_measured(layer, x, torch.bmm(x, layer.weight.mT))) == len(set(NAMES)) == 45
     covered = {f"{o}_{f}_{s}" for o in ("weight", "activation") for f, s in statistics(np.arange(3.0))}
     covered |= {"change_raw", "change_sq", "change_abs"}
-    assert covered == set(catalogue.NAMES)
-    assert TOLERANCE.keys() == catalogue.STATISTICS.keys()
+    assert covered == set(NAMES)
+    assert TOLERANCE.keys() == STATISTICS.keys()
 
 
-@pytest.mark.parametrize("statistic", catalogue.CATALOGUE, ids=lambda s: s.name)
-def test_names_parse_back_and_say_what_they_mean(statistic: catalogue.Statistic) -> None:
-    assert catalogue.parse(statistic.name) == statistic
-    assert re.fullmatch(r".+ of .+, .+", statistic.meaning)
-
-
-@pytest.mark.parametrize(
-    "name", ["weight", "weight_raw", "weight_raw_mode", "change_raw_mean", "change_raw_norm", "", "norm_raw"]
-)
-def test_other_names_are_no_statistics(name: str) -> None:
-    with pytest.raises(ValueError, match="not a statistic"):
-        catalogue.parse(name)
+def test_every_column_of_every_observable_has_a_name_and_a_meaning_of_its_own() -> None:
+    found = declared(tuple(OBSERVABLES))
+    assert len({one.name for one in found}) == len({one.meaning for one in found}) == len(found)
+    for name, observable in OBSERVABLES.items():
+        assert {one.observable for one in observable.statistics} == {name}
+        assert all(one.name.startswith(f"{name}_") for one in observable.statistics)

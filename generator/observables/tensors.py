@@ -1,13 +1,13 @@
-"""The 45 statistics of a layer at a checkpoint (Nayebi et al. 2020; definitions in datasets/README.md).
+"""The statistics of a tensor: {x, x², |x|} × {norm, mean, …, kurtosis} (Nayebi et al. 2020; definitions in datasets/README.md).
 
-Two stages. `_reduce` is where the time goes: it reads every element, and leaves a few numbers per row of a tensor. One sort
-serves all quantiles, those of |x| and x² included; moments come from sums of powers about the median. `_assemble` turns
+Two stages. `reduced` is where the time goes: it reads every element, and leaves a few numbers per row. One sort
+serves all quantiles, those of |x| and x² included; moments come from sums of powers about the median. `assembled` turns
 those numbers into statistics, once for the rows of all layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,89 +15,41 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import WeightLayer
-from generator.dataset.catalogue import FUNCTIONS, NAMES, STATISTICS, TENSOR_STATISTICS
+from generator.dataset.schema import Statistic
 
+FUNCTIONS = {"raw": "x", "sq": "x²", "abs": "|x|"}
+STATISTICS = {
+    "norm": "Euclidean norm",
+    "mean": "mean",
+    "median": "median",
+    "thirdquartile": "75 % quantile (linear interpolation)",
+    "var": "population variance",
+    "skew": "3 (mean − median) / standard deviation",
+    "kurtosis": "mean fourth central moment / variance²",
+}
+TENSOR_STATISTICS = [(function, statistic) for function in FUNCTIONS for statistic in STATISTICS]
+
+SECONDS_PER_ELEMENT = 12e-9  # all statistics of one element, on one 3 GHz core
 BLOCK = 1 << 21  # elements sorted at once on a CPU: bounds the copy
 CHUNK = 1 << 17  # elements whose powers are summed at once on a CPU: few enough for its cache
 SHORT = 512  # up to this many elements sorting magnitudes once more is cheaper than finding their order in sorted x
 QUANTILES = (0.5, 0.75)
 
 
-class Recording(NamedTuple):
-    """What is recorded of one layer at one checkpoint.
-
-    Args:
-        weights: blocks (networks, synapses), in the order of the networks: one of all, or one of each.
-        units: the layer's output.
-        change: (1/n_out) Σ_i Σ_j ∂y_i/∂x_j per stimulus, or for one stimulus if it is the same for all.
-    """
-
-    weights: Sequence[Float[Tensor, "networks synapses"]]
-    units: Float[Tensor, "k b units"]
-    change: Float[Tensor, "k changes"]
+def of_tensors(observable: str, over: str) -> tuple[Statistic, ...]:
+    """All statistics of an observable's tensors, in the order of `assembled`. `over` says of what elements."""
+    return tuple(
+        Statistic(f"{observable}_{f}_{s}", observable, f, s, f"{STATISTICS[s]} of {FUNCTIONS[f]}, {over}")
+        for f, s in TENSOR_STATISTICS
+    )
 
 
-def measure(recordings: Iterable[Recording]) -> Float[Tensor, "k recordings 45"]:
-    """All statistics of every recording, in the catalogue's order, in float64."""
-    weights, activations, changes, stimuli = [], [], [], 1
-    for recording in recordings:
-        weights += [_reduced(block) for block in recording.weights]
-        activations.append(_reduced(recording.units.flatten(0, 1)))
-        changes.append(_of_change(recording.change))
-        stimuli = recording.units.shape[1]
-    table, n = _assemble(_joined(weights + activations)), len(changes)
-    k = table.shape[1] // (n * (1 + stimuli))
-    weight = table[:, : n * k].unflatten(1, (n, k))
-    activation = table[:, n * k :].unflatten(1, (n, k, stimuli)).mean(3)
-    found = torch.cat([weight, activation, torch.stack(changes, dim=1)]).transpose(0, 2)
-    return found + 0.0  # no −0, which sorts anywhere
+def tensor_statistics(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows statistics"]:
+    """All statistics {raw, sq, abs} × {norm, …, kurtosis} of every row, in float64. Undefined ones are NaN."""
+    return assembled(reduced(x)).T
 
 
-def whole(layer: WeightLayer, x: Tensor, y: Tensor) -> Recording:
-    """Everything about a layer that read x (k, b, …) and wrote y (k, b, …)."""
-    outputs = units(y)
-    return Recording([layer.weight.flatten(1)], outputs, activity_change(layer, outputs, units(layer.ones_response(x))))
-
-
-def units(y: Tensor) -> Float[Tensor, "k b units"]:
-    """A layer's input or output, units in the order of memory (position by position, channels innermost): no copy."""
-    return (y if y.ndim == 3 else y.movedim(2, -1)).flatten(2)
-
-
-def activity_change(
-    layer: WeightLayer, outputs: Float[Tensor, "k b units"], response: Float[Tensor, "k 1 units"]
-) -> Float[Tensor, "k changes"]:
-    """(1/n_out) Σ_i Σ_j ∂y_i/∂x_j, per stimulus or, if it is the same for all, once.
-
-    With W applied to an all-ones input, the response r, this is mean_i φ′(a_i) r_i: no backward pass, and always the forward
-    weights.
-    """
-    slope = layer.phi.slope(outputs[:, :1] if layer.nonlinearity == "linear" else outputs)
-    if slope.device.type == "cpu":  # one by one, at equal places in memory: BLAS rounds by both
-        pairs = zip(_aligned(slope), _aligned(response[:, 0]), strict=True)
-        product = torch.stack([torch.mv(of_one, r) for of_one, r in pairs])
-    else:
-        product = torch.bmm(slope, response.mT)[..., 0]
-    return product.double() / response.shape[-1]
-
-
-def _aligned(tensors: Tensor) -> Iterator[Tensor]:
-    """Each of some tensors at an address that allocation gives, a multiple of 64 bytes, as it would be alone."""
-    return (each if each.data_ptr() % 64 == 0 else each.clone() for each in tensors)
-
-
-def _of_change(change: Float[Tensor, "k changes"]) -> Float[Tensor, "3 k"]:
-    """Raw, squared and absolute value, averaged over stimuli."""
-    return torch.stack([change.mean(1), change.square().mean(1), change.abs().mean(1)])
-
-
-def tensor_statistics(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 21"]:
-    """The 21 statistics {raw, sq, abs} × {norm, …, kurtosis} of every row, in float64. Undefined ones are NaN."""
-    return _assemble(_reduced(x)).T
-
-
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """What one reading of the elements leaves of each row, in float64. Rows come last, so that each number is a vector.
 
     Elements are counted in units of `unit`, a power of two that keeps their eighth powers in range.
@@ -110,20 +62,22 @@ class _Rows(NamedTuple):
     sums: Float[Tensor, "4 3 rows"]  # Σ d, Σ d², Σ d³, Σ d⁴ of d = x − c, x² − c² and |x| − c
 
 
-def _joined(parts: Sequence[_Rows]) -> _Rows:
-    return _Rows(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts."""
+    return Rows(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))
 
 
-def _reduced(x: Float[Tensor, "rows n"]) -> _Rows:
+def reduced(x: Float[Tensor, "rows n"]) -> Rows:
+    """What one reading of every row leaves."""
     n = max(1, x.shape[1])
-    return _joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if x.device.type == "cpu" else len(x))])
+    return joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if x.device.type == "cpu" else len(x))])
 
 
-def _reduce(x: Float[Tensor, "rows n"]) -> _Rows:
+def _reduce(x: Float[Tensor, "rows n"]) -> Rows:
     rows, n = x.shape
     if n == 0:
         shapes = ((rows,), (rows,), (2, 2, len(QUANTILES), rows), (2, rows), (4, len(FUNCTIONS), rows))
-        return _Rows(*(torch.full(shape, torch.nan, dtype=torch.float64, device=x.device) for shape in shapes))
+        return Rows(*(torch.full(shape, torch.nan, dtype=torch.float64, device=x.device) for shape in shapes))
     ordered = _sort(x)
     lowest, highest = ordered[:, 0], ordered[:, -1]
     unit = _unit(torch.maximum(-lowest, highest), highest)
@@ -139,7 +93,7 @@ def _reduce(x: Float[Tensor, "rows n"]) -> _Rows:
     middle, typical = centre[..., None]
     sums = _sums(x, middle, typical, positive)
     count = torch.full_like(sums[0, 0], n)
-    return _Rows(count, torch.ones_like(count) if unit is None else unit, order, centre.double(), sums)
+    return Rows(count, torch.ones_like(count) if unit is None else unit, order, centre.double(), sums)
 
 
 def _sums(x: Float[Tensor, "rows n"], middle: Tensor, typical: Tensor, positive: bool) -> Float[Tensor, "4 3 rows"]:
@@ -225,8 +179,8 @@ def _magnitudes(x: Float[Tensor, "rows n"], ordered: Float[Tensor, "rows n"], ra
     return torch.minimum(*candidates)
 
 
-def _assemble(rows: _Rows) -> Float[Tensor, "21 rows"]:
-    """The statistics {raw, sq, abs} × {norm, …, kurtosis}, in the catalogue's order."""
+def assembled(rows: Rows) -> Float[Tensor, "statistics rows"]:
+    """The statistics {raw, sq, abs} × {norm, …, kurtosis}, in the order of `TENSOR_STATISTICS`."""
     x, size = rows.order
     order = torch.stack([x, size.square(), size])
     centre = torch.stack([rows.centre[0], rows.centre[1].square(), rows.centre[1]])
@@ -250,7 +204,3 @@ def _assemble(rows: _Rows) -> Float[Tensor, "21 rows"]:
         "kurtosis": fourth / spread.square(),
     }
     return torch.stack([by_name[name] for name in STATISTICS], dim=1).flatten(0, 1)
-
-
-assert list(FUNCTIONS) == ["raw", "sq", "abs"]
-assert len(NAMES) == 2 * len(TENSOR_STATISTICS) + len(FUNCTIONS)

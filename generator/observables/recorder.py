@@ -1,0 +1,172 @@
+"""Records a stack of networks with electrodes: some units and synapses of each network, and the noise that comes with them.
+
+Every network is a subject of its own: which units an electrode meets, and its noise, are keyed by the network's identity, the
+electrode's seed and the layer. All electrodes of a checkpoint share one forward pass; each costs what it records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from generator.architectures.layers import WeightLayer
+from generator.architectures.network import Network
+from generator.dataset.electrodes import Electrode
+from generator.keys import stream
+from generator.observables import OBSERVABLES, PAPER
+from generator.observables.contract import Found, Implant, Places, Reading, Scene, Signal, mask
+
+Passed = Sequence[tuple[WeightLayer, Tensor, Tensor]]  # each layer, what it read and what it wrote
+
+
+class Recorder:
+    """The electrodes in one stack of networks.
+
+    Args:
+        electrodes: each of them is in every layer of every network.
+        networks: the networks' identities, in stacking order.
+        network: the stack.
+        observables: what is made of what they pick up.
+
+    Attributes:
+        scales: of each layer and signal, what noise is relative to (`Signal.scales`), set at the first checkpoint; empty if no
+            electrode needs it.
+        memory: of each layer, electrode and observable that remembers, what it keeps.
+    """
+
+    def __init__(
+        self,
+        electrodes: Sequence[Electrode],
+        networks: Sequence[str],
+        network: Network,
+        observables: Sequence[str] = PAPER,
+    ) -> None:
+        self.electrodes, self.networks = tuple(electrodes), networks
+        self.observables = [OBSERVABLES[name]() for name in observables]
+        self.signals: dict[type[Signal], Signal] = {
+            each: each() for observable in self.observables for each in observable.signals
+        }
+        self.following = {first.name: second.name for first, second in network.rescalable()}
+        self.noisy = any(electrode.noise_mode != "none" for electrode in electrodes)
+        self.scales: dict[str, Tensor] = {}
+        self.memory: dict[str, dict[str, Tensor]] = {}
+        self._chronic: dict[tuple[Electrode, str], Implant] = {}
+
+    def measure(
+        self, passed: Passed, checkpoint: int, labels: Int64[Tensor, "k b"] | None = None
+    ) -> Float[Tensor, "k electrodes layers statistics"]:
+        """All statistics of what the layers read and wrote, in float64, in the order of `observables.statistics`."""
+        reduced: list[list[Any]] = [[] for _ in self.observables]
+        for scene in self.scenes(passed, checkpoint, labels):
+            for reading in self.read(scene):
+                for observable, parts in zip(self.observables, reduced, strict=True):
+                    parts.append(observable.reduce(reading))
+        tables = [each.assemble(parts) for each, parts in zip(self.observables, reduced, strict=True)]
+        found = torch.cat(tables, dim=2).unflatten(1, (len(passed), len(self.electrodes))).transpose(1, 2)
+        return found + 0.0  # no −0, which sorts anywhere
+
+    def scenes(self, passed: Passed, checkpoint: int, labels: Int64[Tensor, "k b"] | None = None) -> Iterator[Scene]:
+        """The layers, with where each electrode is in them."""
+
+        def scene(layer: WeightLayer, x: Tensor, y: Tensor, following: Scene | None = None) -> Scene:
+            implants = {each.quiet: self._implant(each.quiet, layer, x, y, checkpoint) for each in self.electrodes}
+            return Scene(layer, x, y, checkpoint, labels, implants, following)
+
+        by_name = {layer.name: (layer, x, y) for layer, x, y in passed}
+        for layer, x, y in passed:
+            behind = by_name.get(self.following.get(layer.name, ""))
+            yield scene(layer, x, y, scene(*behind) if behind else None)
+
+    def read(self, scene: Scene) -> Iterator[Reading]:
+        """What each electrode reads in a layer."""
+        name = scene.layer.name
+        if self.noisy and scene.checkpoint == 0:
+            self.scales |= {f"{name}.{each.name}": each.scales(scene) for each in self.signals.values()}
+        quiet = {
+            electrode: {kind: each.pick(scene, electrode) for kind, each in self.signals.items()}
+            for electrode in scene.implants
+        }
+
+        @cache
+        def normal(purpose: str, seed: int, shape: tuple[int, ...], network: int) -> Tensor:
+            drawn = stream(f"noise {purpose}", seed, self.networks[network], name, scene.checkpoint)
+            return torch.from_numpy(drawn.standard_normal(shape, np.float32)).to(scene.y.device, scene.y.dtype)
+
+        for electrode in self.electrodes:
+            picked = {
+                kind: self._disturbed(each, quiet[electrode.quiet][kind], electrode, scene, normal)
+                for kind, each in self.signals.items()
+            }
+            keys = {each.name: f"{name}.{electrode.name}.{each.name}" for each in self.observables if each.remembers}
+            memory = {observable: self.memory.setdefault(key, {}) for observable, key in keys.items()}
+            yield Reading(scene, electrode, picked, memory)
+
+    def _disturbed(self, signal: Signal, picked: Any, electrode: Electrode, scene: Scene, normal: Any) -> Any:
+        """A signal with the electrode's noise."""
+        if electrode.noise_mode == "none":
+            return picked
+        scales = self.scales[f"{scene.layer.name}.{signal.name}"]
+        if electrode.noise_mode == "poisson":
+
+            def poisson(expected: Tensor) -> Tensor:
+                key = (electrode.seed, scene.layer.name, scene.checkpoint)
+                pairs = zip(self.networks, expected.cpu().numpy(), strict=True)
+                counts = [stream("spikes", network, *key).poisson(mean) for network, mean in pairs]
+                return torch.from_numpy(np.stack(counts))
+
+            return signal.counted(picked, electrode.noise, scales, poisson)
+        sizes = (
+            electrode.noise * scales if electrode.noise_mode == "relative" else torch.full_like(scales, electrode.noise)
+        )
+        return signal.noisy(picked, sizes, lambda purpose, *rest: normal(purpose, electrode.seed, *rest))
+
+    def _implant(self, electrode: Electrode, layer: WeightLayer, x: Tensor, y: Tensor, checkpoint: int) -> Implant:
+        if (known := self._chronic.get((electrode, layer.name))) is not None:
+            return known
+        when = (checkpoint,) if electrode.redraw else ()
+
+        def places(what: str, size: int) -> Places:
+            if (count := electrode.count(size)) == size:
+                return None
+            keys = [(electrode.seed, network, layer.name, *when) for network in self.networks]
+            chosen = [np.sort(stream(f"recorded {what}", *key).permutation(size)[:count]) for key in keys]
+            return torch.from_numpy(np.stack(chosen)).to(y.device)
+
+        inputs, outputs = (places(what, t[0, 0].numel()) for what, t in (("inputs", x), ("outputs", y)))
+        if electrode.synapses == "single":
+            found = Implant(inputs, outputs, places("synapses", layer.weight[0].numel()))
+        else:
+            found = Implant(inputs, outputs, _between(layer, x, y, inputs, outputs))
+        if not electrode.redraw:
+            self._chronic[electrode, layer.name] = found
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """All that is kept from checkpoint to checkpoint, by name."""
+        kept = {f"memory.{key}/{name}": t for key, of in self.memory.items() for name, t in of.items()}
+        return {f"scales.{name}": tensor for name, tensor in self.scales.items()} | kept
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to such a state."""
+        self.scales, self.memory = {}, {}
+        for name, tensor in state.items():
+            kind, _, key = name.partition(".")
+            if kind == "scales":
+                self.scales[key] = tensor
+            else:
+                place, _, what = key.rpartition("/")
+                self.memory.setdefault(place, {})[what] = tensor
+
+
+def _between(layer: WeightLayer, x: Tensor, y: Tensor, inputs: Places, outputs: Places) -> Places | list[Found]:
+    """The weights that connect some recorded input with some recorded output, at any position; None if all are recorded."""
+    if inputs is None and outputs is None:
+        return None
+    connections = layer.correlate(mask(inputs, x), mask(outputs, y)).flatten(1)
+    return [torch.nonzero(of_one > 0.5).T for of_one in connections]

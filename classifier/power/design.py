@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.electrodes import Electrode
+from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
@@ -32,7 +33,7 @@ Points = NDArray[np.float64]
 class Recording:
     """A planned recording: units of each layer (None: all), noise as electrodes count it (0: none), and sessions.
 
-    In the noise mode poisson that is the mean number of spikes per stimulus: the more the better.
+    Of spikes that is their mean number per stimulus: the more the better.
     """
 
     units: int | None
@@ -87,7 +88,7 @@ class Design:
 
     def place(self, units: ArrayLike, noise: ArrayLike, sessions: ArrayLike) -> Points:
         """(recordings, 3) coordinates, broadcast."""
-        parts = np.broadcast_arrays(self.mean_units(units), severity(self.noise_mode, noise), sessions)
+        parts = np.broadcast_arrays(self.mean_units(units), MODES[self.noise_mode].severity(noise), sessions)
         return coordinates(*(np.atleast_1d(part) for part in parts))
 
     @property
@@ -140,17 +141,6 @@ def _layer_sizes(dataset: Dataset) -> NDArray[np.int32]:
 
     columns = ["electrode", "checkpoint", "units"]
     return np.concatenate(dataset.map(one, "observables", dataset.complete_in_order(), columns=columns))
-
-
-def severity(noise_mode: str, noise: ArrayLike) -> Points:
-    """How much noise there is, 0 for none: the standard deviation; of n spikes that of their number in units of n, 1 / √n."""
-    found = np.asarray(noise, dtype=float)
-    return found if noise_mode != "poisson" else np.where(found > 0, np.maximum(found, _TINY) ** -0.5, 0)
-
-
-def noise_of(noise_mode: str, severities: Points) -> Points:
-    """The noise as electrodes count it; the inverse of `severity`."""
-    return severities if noise_mode != "poisson" else np.where(severities > 0, np.maximum(severities, _TINY) ** -2.0, 0)
 
 
 def coordinates(units: ArrayLike, severities: ArrayLike, sessions: ArrayLike) -> Points:

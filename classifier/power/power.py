@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from classifier.power import surface
-from classifier.power.design import AXES, Design, Points, Recording, coordinates, noise_of, severity, surrounded
+from classifier.power.design import AXES, Design, Points, Recording, coordinates, surrounded
 from classifier.power.simulated import Question, ask, simulated
+from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
@@ -121,7 +122,7 @@ def answer(
 
 def place(table: pd.DataFrame, noise_mode: str) -> Points:
     """(conditions, 3) coordinates of a table of accuracies."""
-    return coordinates(table["units"], severity(noise_mode, table["noise"]), table["sessions"])
+    return coordinates(table["units"], MODES[noise_mode].severity(table["noise"]), table["sessions"])
 
 
 def confusion(distances: Points, counts: Iterable[Any], accuracy: float) -> Points:
@@ -171,9 +172,9 @@ def _candidates(design: Design, axis: str) -> NDArray[Any]:
     if axis != "noise":
         most = design.sizes.max() if axis == "units" else design.sessions[-1]
         return np.arange(1, int(most) + 1)
-    worst = severity(design.noise_mode, design.ranges()["noise"]).max()
+    worst = MODES[design.noise_mode].severity(design.ranges()["noise"]).max()
     severities = np.linspace(worst, 0, STEPS if worst > 0 else 1)
-    return noise_of(design.noise_mode, severities).round(9)
+    return MODES[design.noise_mode].noise(severities).round(9)
 
 
 def validate(table: pd.DataFrame, noise_mode: str = "relative", rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     Where all units are recorded (or a fraction of them), `asked_units` is infinite (their mean number).
     """
     parsed = table["electrode"].map(electrodes.Electrode.named)
-    plain = [not one.redraw and one.synapses == "single" and one.noise_mode != "poisson" for one in parsed]
+    plain = [not one.redraw and one.synapses == "single" and not one.mode.better for one in parsed]
     named = table.assign(electrode=[replace(one, seed=0).name for one in parsed])[plain]
     keys = ["electrode", "asked_units", "noise", "noise_mode", "sampling", "sessions", "observable", "trained"]
     found = named.groupby(keys, sort=False, dropna=False)[["units", "network_mean", "network_sem"]].mean().reset_index()

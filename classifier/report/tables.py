@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classifier.examples import splits as splitting
+from generator.dataset.noise import MODES
 
 Rows = list[list[str]]
 
@@ -156,8 +157,8 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
 def recording_sentence(asked: dict[str, Any]) -> str:
     """A planned recording, and what is to be told apart, in words."""
     units = "all units" if asked["units"] is None else f"{asked['units']} units"
-    unit = " spikes per stimulus" if asked["noise_mode"] == "poisson" else ""
-    noise = f"noise {asked['noise']:g}{unit} ({asked['noise_mode']})" if asked["noise"] else "no noise"
+    unit = MODES[asked["noise_mode"]].unit
+    noise = f"noise {asked['noise']:g}{unit and ' '}{unit} ({asked['noise_mode']})" if asked["noise"] else "no noise"
     layers = "all layers" if asked["layers"] is None else f"layers {asked['layers']}"
     rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
     what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
@@ -179,7 +180,8 @@ def _bound(axis: str, at: float | None, noise_mode: str) -> str:
         return f"≥ {at:g} {axis}"
     if at == 0:
         return "no noise"
-    return f"≥ {at:.3g} spikes per stimulus" if noise_mode == "poisson" else f"noise ≤ {at:.3g}"
+    mode = MODES[noise_mode]
+    return f"≥ {at:.3g} {mode.unit or 'noise'}" if mode.better else f"noise ≤ {at:.3g}"
 
 
 def way_rows(target: dict[str, Any], noise_mode: str) -> Rows:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from generator.dataset.noise import MODES, NoiseMode
 from generator.errors import RequestError
 
-NOISE_MODES = ("none", "relative", "absolute", "poisson")
 SYNAPSES = ("single", "between")
 
 
@@ -26,8 +26,7 @@ class Electrode:
     Args:
         units: how many units (and single synapses) of a layer are recorded, as many as it has at most; None: a fraction.
         fraction: share of the units (and single synapses) recorded, if `units` is None.
-        noise_mode: none; relative: Gaussian, in units of the standard deviation of what is measured in that layer at the
-            first checkpoint; absolute: Gaussian, of equal size everywhere; poisson: activations are spike counts.
+        noise_mode: a name in `noise.MODES`.
         noise: standard deviation of Gaussian noise; of spikes their number, `rate` × `window`.
         rate: spikes per second of a unit as active as its layer is on average at the first checkpoint.
         window: seconds in which the spikes of one stimulus are counted.
@@ -46,21 +45,22 @@ class Electrode:
     redraw: bool = False
     seed: int = 0
 
+    _NUMBER: ClassVar[str] = r"[\d.e+-]+"
     _NAME: ClassVar[re.Pattern[str]] = re.compile(
         r"(?:(?:units(?P<units>\d+)|fraction(?P<fraction>[\d.e-]+))_)?"
-        r"(?:(?:(?P<mode>relative|absolute)(?P<noise>[\d.e+-]+)|poisson(?P<rate>[\d.e+-]+)x(?P<window>[\d.e+-]+))_)?"
+        rf"(?:(?P<mode>{'|'.join(mode for mode in MODES if MODES[mode].levels)})(?P<levels>{_NUMBER}(?:x{_NUMBER})*)_)?"
         r"(?P<between>between_)?(?P<redraw>redraw_)?(?:seed(?P<seed>\d+)_)?"
     )
 
     @property
     def name(self) -> str:
         """What differs from the full electrode, e.g. `units30_relative0.5_seed1`; or `full`."""
+        levels = self.mode.levels
         parts = [
             f"units{self.units}"
             if self.units is not None
             else f"fraction{_short(self.fraction)}" * (self.fraction < 1),
-            f"poisson{_short(self.rate)}x{_short(self.window)}" if self.noise_mode == "poisson" else "",
-            f"{self.noise_mode}{_short(self.noise)}" if self.gaussian else "",
+            self.noise_mode + "x".join(_short(getattr(self, level)) for level in levels) if levels else "",
             "between" * (self.synapses == "between"),
             "redraw" * self.redraw,
             f"seed{self.seed}" * (self.seed > 0),
@@ -73,9 +73,9 @@ class Electrode:
         return replace(self, noise_mode="none", noise=0.0, rate=0.0, window=0.0)
 
     @property
-    def gaussian(self) -> bool:
-        """Whether Gaussian noise is added to all that is measured."""
-        return self.noise_mode in ("relative", "absolute")
+    def mode(self) -> NoiseMode:
+        """Its kind of noise."""
+        return MODES[self.noise_mode]
 
     def count(self, size: int) -> int:
         """How many of `size` units or synapses are recorded: ⌈fraction · size⌉, or as many as asked for, or all.
@@ -92,10 +92,10 @@ class Electrode:
             if found is None:
                 raise ValueError
             of = found.groupdict()
-            noise: dict[str, Any] = {"noise_mode": of["mode"], "noise": float(of["noise"])} if of["mode"] else {}
-            if of["rate"]:
-                rate, window = float(of["rate"]), float(of["window"])
-                noise = {"noise_mode": "poisson", "noise": rate * window, "rate": rate, "window": window}
+            noise: dict[str, Any] = {}
+            if of["mode"]:
+                levels = dict(zip(MODES[of["mode"]].levels, map(float, of["levels"].split("x")), strict=True))
+                noise = {"noise_mode": of["mode"], **levels, "noise": MODES[of["mode"]].amount(**levels)}
             electrode = cls(
                 units=int(of["units"]) if of["units"] else None,
                 fraction=float(of["fraction"] or 1),

@@ -111,20 +111,17 @@ class Recorder:
         """A signal with the electrode's noise."""
         if electrode.noise_mode == "none":
             return picked
+
+        def poisson(expected: Tensor) -> Tensor:
+            key = (electrode.seed, scene.layer.name, scene.checkpoint)
+            pairs = zip(self.networks, expected.cpu().numpy(), strict=True)
+            return torch.from_numpy(np.stack([stream("spikes", name, *key).poisson(mean) for name, mean in pairs]))
+
+        def seeded(purpose: str, *rest: Any) -> Tensor:
+            return normal(purpose, electrode.seed, *rest)
+
         scales = self.scales[f"{scene.layer.name}.{signal.name}"]
-        if electrode.noise_mode == "poisson":
-
-            def poisson(expected: Tensor) -> Tensor:
-                key = (electrode.seed, scene.layer.name, scene.checkpoint)
-                pairs = zip(self.networks, expected.cpu().numpy(), strict=True)
-                counts = [stream("spikes", network, *key).poisson(mean) for network, mean in pairs]
-                return torch.from_numpy(np.stack(counts))
-
-            return signal.counted(picked, electrode.noise, scales, poisson)
-        sizes = (
-            electrode.noise * scales if electrode.noise_mode == "relative" else torch.full_like(scales, electrode.noise)
-        )
-        return signal.noisy(picked, sizes, lambda purpose, *rest: normal(purpose, electrode.seed, *rest))
+        return electrode.mode.disturb(signal, picked, electrode.noise, scales, seeded, poisson)
 
     def _implant(self, electrode: Electrode, layer: WeightLayer, x: Tensor, y: Tensor, checkpoint: int) -> Implant:
         if (known := self._chronic.get((electrode, layer.name))) is not None:

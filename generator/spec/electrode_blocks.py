@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictStr
 
-from generator.dataset.electrodes import NOISE_MODES, SYNAPSES, Electrode
+from generator.dataset.electrodes import SYNAPSES, Electrode
+from generator.dataset.noise import MODES, Relative
 from generator.errors import RequestError, unknown
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
@@ -28,39 +29,40 @@ class ElectrodeGrid(Table):
     def electrodes(self, where: str) -> list[Electrode]:
         """All of them. Raises RequestError for a combination that says nothing, or two things at once."""
         for kind, names, known in (
-            ("noise mode", self.noise_mode, NOISE_MODES),
+            ("noise mode", self.noise_mode, MODES),
             ("kind of synapses", self.synapses, SYNAPSES),
         ):
             for name in axis(names):
                 if name not in known:
                     raise unknown(kind, name, known, where)
-        modes = axis(self.noise_mode)
-        spikes = "poisson" in modes
         if self.units is not None and self.fraction is not None:
             raise RequestError(f"{where}: give units or a fraction of them, not both")
-        if spikes and (len(modes) > 1 or self.noise is not None):
-            raise RequestError(
-                f'{where}: noise_mode "poisson" counts spikes at a rate in a window and takes no noise beside it; '
-                "give other modes a block of their own"
-            )
-        for key in ("rate", "window"):
-            if (getattr(self, key) is None) == spikes:
-                raise RequestError(
-                    f'{where}: noise_mode "poisson" needs a rate (Hz) and a window (s); other modes take neither'
-                )
         sizes = [{"units": None if each == "all" else each} for each in axis(self.units)]
         if self.fraction is not None:
             sizes = [{"fraction": each} for each in axis(self.fraction)]
-        if spikes:
-            pairs = itertools.product(axis(self.rate), axis(self.window))
-            noises = [{"noise_mode": "poisson", "noise": r * w, "rate": r, "window": w} for r, w in pairs]
-        else:
-            levels = itertools.product(modes, axis(0.0 if self.noise is None else self.noise))
-            noises = [
-                {"noise_mode": mode, "noise": level} if level and mode != "none" else {} for mode, level in levels
-            ]
+        noises = [noise for name in axis(self.noise_mode) for noise in self._noises(name, where)]
         others = itertools.product(axis(self.synapses), axis(self.redraw), range(self.seeds))
         return [
             Electrode(**size, **noise, synapses=synapses, redraw=redraw, seed=seed)
             for size, noise, (synapses, redraw, seed) in itertools.product(sizes, noises, others)
         ]
+
+    def _noises(self, name: str, where: str) -> list[dict[str, Any]]:
+        """All levels of one kind of noise. A level that is a standard deviation may be left out, and is 0: no noise."""
+        mode, every = MODES[name], dict.fromkeys(level for each in MODES.values() for level in each.levels)
+        given = {level: axis(getattr(self, level)) for level in every if getattr(self, level) is not None}
+        wanted = mode.levels if mode.levels else Relative.levels  # without noise, its level may stand there, and is 0
+        needed = [level for level in wanted if level not in Relative.levels]
+        if set(given) - set(wanted) or set(needed) - set(given):
+            takes = " and ".join(f"{level} ({unit})" for level, unit in wanted.items())
+            have = ", ".join(given) or "nothing"
+            raise RequestError(
+                f"{where}: noise_mode {name!r} takes {takes}, and the block gives {have}; "
+                "give noise modes that take other levels a block of their own"
+            )
+        found: list[dict[str, Any]] = []
+        for levels in itertools.product(*(given.get(level, [0.0]) for level in wanted)):
+            of = dict(zip(wanted, levels, strict=True))
+            silent = not mode.levels or (not needed and not any(levels))
+            found.append({} if silent else {"noise_mode": name, **of, "noise": mode.amount(**of)})
+        return found

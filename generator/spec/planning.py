@@ -47,7 +47,7 @@ FEW = 4  # networks that are stacked even where that is not faster: they share t
 
 # Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
 FLOPS_PER_SECOND = 70e9
-SECONDS_PER_DRAW = 8e-9  # of Gaussian noise, on one measured element; a spike count takes ten times as long
+SECONDS_PER_DRAW = 8e-9  # of one Gaussian number
 SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
 SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
 BYTES_PER_ROW, BYTES_PER_STATISTIC = 80, 4
@@ -126,8 +126,7 @@ def _recording(electrode: Electrode, network: NetworkSpec, spec: Spec) -> float:
     )
     units = spec.probe * sum(electrode.count(size.units) for size in network.sizes)
     weights = sum(electrode.count(size.weights) for size in network.sizes)
-    draws = {"none": 0, "poisson": 10 * units}.get(electrode.noise_mode, units + weights)
-    return sum(made) + draws * SECONDS_PER_DRAW
+    return sum(made) + electrode.mode.draws(weights, units) * SECONDS_PER_DRAW
 
 
 def shortages(spec: Spec) -> list[str]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from synthetic import grid, write
 
-from classifier.power.design import Design, Recording, noise_of, severity, surrounded
+from classifier.power.design import Design, Recording, surrounded
+from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
@@ -53,9 +54,9 @@ def test_better_recordings_have_greater_coordinates() -> None:
 
 
 def test_spikes_are_the_better_the_more() -> None:
-    np.testing.assert_allclose(severity("poisson", [4, 100, 0]), [0.5, 0.1, 0])
-    np.testing.assert_allclose(noise_of("poisson", np.array([0.5, 0.1, 0])), [4, 100, 0])
-    np.testing.assert_allclose(severity("absolute", [4, 0]), [4, 0])
+    np.testing.assert_allclose(MODES["poisson"].severity([4, 100, 0]), [0.5, 0.1, 0])
+    np.testing.assert_allclose(MODES["poisson"].noise([0.5, 0.1, 0]), [4, 100, 0])
+    np.testing.assert_allclose(MODES["absolute"].severity([4, 0]), [4, 0])
     spikes = design(electrodes=["full", "poisson10x0.4"], mode="poisson")
     spikes.check(Recording(None, 100, 4))
     with pytest.raises(RequestError, match="noise 2 lies outside"):

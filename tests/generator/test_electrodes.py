@@ -74,9 +74,12 @@ def test_blocks_are_products_and_the_full_one_comes_first() -> None:
         ('noise_mode = "white"', "unknown noise mode 'white' in electrode block 1; known: absolute, none, poisson"),
         ('synapses = "dead"', "unknown kind of synapses 'dead' in electrode block 1; known: between, single"),
         ("units = 3\nfraction = 0.5", "electrode block 1: give units or a fraction of them, not both"),
-        ('noise_mode = "poisson"', "needs a rate .Hz. and a window .s."),
-        ("rate = 3.0", "needs a rate .Hz. and a window .s.; other modes take neither"),
-        ('noise_mode = "poisson"\nrate = 1.0\nwindow = 1.0\nnoise = 1.0', "takes no noise beside it"),
+        ('noise_mode = "poisson"', "takes rate .spikes per second. and window .seconds., and the block gives nothing"),
+        ("rate = 3.0", "noise_mode 'relative' takes noise .a standard deviation., and the block gives rate"),
+        (
+            'noise_mode = "poisson"\nrate = 1.0\nwindow = 1.0\nnoise = 1.0',
+            "and the block gives noise, rate, window; give noise modes that take other levels a block",
+        ),
         ("unit = 3", "unknown key 'unit' in electrode block 1 .did you mean 'units'"),
     ],
 )

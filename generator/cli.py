@@ -25,7 +25,7 @@ def plan(spec: SpecFile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from generator.clusters import pool as cluster
+    from generator.clusters.local import cores
     from generator.spec import planning
     from generator.spec import spec as specs
 
@@ -42,7 +42,7 @@ def plan(spec: SpecFile) -> None:
         f"{found.electrodes:,} electrodes, {found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",
         soft_wrap=True,
     )
-    workers = cluster.cores()
+    workers = cores()
     console.print(
         f"about {planning.duration(found.core_seconds / workers)} with {workers} CPU workers (an estimate)",
         soft_wrap=True,

@@ -46,7 +46,7 @@ def on(cluster: str | None, say: Callable[[str], None] = lambda text: None) -> I
         RequestError: nothing answers to that name, or the workers cannot be had, are lost, or lack Rulescope.
     """
     site = sites.choose(cluster, None)
-    if isinstance(site, sites.Local):
+    if site.here:
         yield
         return
     import asyncio

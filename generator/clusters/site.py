@@ -3,94 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import ValidationError
 
 from generator import toml
+from generator.clusters.contract import Site
+from generator.clusters.local import Local
+from generator.clusters.scheduler import Scheduler
+from generator.clusters.slurm import Slurm
 from generator.errors import RequestError, unknown
-from generator.toml import PositiveInt, Table
 
-Text = Annotated[StrictStr, Field(min_length=1)]
-
-
-class Local(Table):
-    """Worker processes on this machine, with one thread each.
-
-    Args:
-        workers: how many; by default one per core, or per GPU; 0 is this process itself.
-        workers_per_gpu: that share a GPU, where that is the device.
-    """
-
-    kind: Literal["local"] = "local"
-    workers: Annotated[StrictInt, Field(ge=0)] | None = None
-    workers_per_gpu: PositiveInt = 1
+KINDS: dict[str, type[Site]] = {"local": Local, "slurm": Slurm, "scheduler": Scheduler}
 
 
-class Slurm(Table):
-    """Jobs of a Slurm queue, submitted while there is work and taken back when there is none.
-
-    Args:
-        jobs: at a time, at most.
-        partition, account, walltime: as `sbatch` takes them.
-        cores: CPU cores of a job; without GPUs as many workers.
-        gpus: of a job; each gets `workers_per_gpu` workers.
-        memory: of a job; workers share it evenly.
-        directives: further options of `sbatch`, such as "--constraint=a100".
-        setup: lines of shell before the workers start, such as "module load python".
-        python: on the nodes; by default the one that runs this.
-        interface: the network interface between nodes and this machine, such as "ib0".
-        scratch: a folder local to the nodes, for workers' temporary files; by default the system's.
-        logs: a folder for the jobs' output; by default `logs` in the working directory's `.rulescope`.
-        tls: encrypt what driver and workers say to each other, with keys made for this run, and let nobody else in.
-    """
-
-    kind: Literal["slurm"] = "slurm"
-    jobs: PositiveInt = 1
-    partition: Text | None = None
-    account: Text | None = None
-    walltime: Annotated[StrictStr, Field(pattern=r"^(\d+-)?\d{1,3}:\d\d:\d\d$")] = "24:00:00"
-    cores: PositiveInt = 1
-    gpus: Annotated[StrictInt, Field(ge=0)] = 0
-    workers_per_gpu: PositiveInt = 1
-    memory: Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "8 GiB"
-    directives: tuple[Text, ...] = ()
-    setup: tuple[Text, ...] = ()
-    python: Text | None = None
-    interface: Text | None = None
-    scratch: Text | None = None
-    logs: Text = ".rulescope/logs"
-    tls: StrictBool = False
-
-    @property
-    def workers_per_job(self) -> int:
-        """Worker processes of one job."""
-        return self.gpus * self.workers_per_gpu or self.cores
-
-    @property
-    def seconds(self) -> int:
-        """The walltime."""
-        days, hours, minutes, seconds = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", self.walltime).groups()  # type: ignore[union-attr]
-        return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
-
-
-class Scheduler(Table):
-    """A Dask scheduler that runs already, whatever started its workers; its security settings are Dask's own.
-
-    Args:
-        address: of it, such as tcp://node7:8786, or its scheduler file.
-    """
-
-    kind: Literal["scheduler"] = "scheduler"
-    address: Text
-
-
-Site: TypeAlias = Local | Slurm | Scheduler
-KINDS: dict[str, type[Local] | type[Slurm] | type[Scheduler]] = {"local": Local, "slurm": Slurm, "scheduler": Scheduler}
+_BARE = [kind for kind, site in KINDS.items() if not any(f.is_required() for f in site.model_fields.values())]
 
 
 def from_table(table: Mapping[str, Any], where: str = "[cluster]") -> Site:
@@ -132,8 +62,8 @@ def choose(asked: str | None, table: Mapping[str, Any] | None, workers: int | No
     own = from_table(table) if table is not None else None
     if asked is None:
         found = own or Local()
-    elif asked in ("local", "slurm"):
-        found = own if own is not None and own.kind == asked else KINDS[asked]()  # type: ignore[call-arg]
+    elif asked in _BARE:
+        found = own if own is not None and own.kind == asked else KINDS[asked].model_validate({})
     elif "://" in asked:
         found = Scheduler(address=asked)
     elif asked.endswith(".json"):
@@ -146,14 +76,11 @@ def choose(asked: str | None, table: Mapping[str, Any] | None, workers: int | No
         found = read(asked)
     else:
         raise RequestError(
-            f"no cluster answers to {asked!r}: it is local, slurm, a scheduler's address (tcp://host:port) or file (.json), "
-            "or a site file (.toml)"
+            f"no cluster answers to {asked!r}: it is {', '.join(_BARE)}, a scheduler's address (tcp://host:port) or file "
+            "(.json), or a site file (.toml)"
         )
     if workers is None:
         return found
     if workers < 0:
         raise RequestError(f"workers must be 0 (this process) or more, not {workers}")
-    if not isinstance(found, Local):
-        more = "`jobs` of its [cluster] table says how many" if isinstance(found, Slurm) else "it has its own"
-        raise RequestError(f"--workers is for a local run; with a cluster of kind {found.kind!r}, {more}")
-    return found.model_copy(update={"workers": workers})
+    return found.sized(workers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.clusters import pool as cluster
-from generator.clusters.site import Local, Site
+from generator.clusters.contract import LOST, Pool, Site
 from generator.errors import RequestError
 from generator.running.journal import Journal
 from generator.running.work import Assignment, Receipt, give_up, traces, work
@@ -38,7 +38,7 @@ def run(
     """
     if not assignments:
         return
-    if isinstance(site, Local) and site.workers == 0:
+    if site.inside:
         received: Iterator[Receipt] = map(work, assignments)
     else:
         received = _on_workers(assignments, site, device, journal, say)
@@ -70,7 +70,7 @@ class _Flight:
 
 
 def collect(
-    pool: cluster.Pool,
+    pool: Pool,
     assignments: Iterable[Assignment],
     journal: Journal,
     train: Callable[[Assignment], Receipt] = work,
@@ -132,7 +132,7 @@ def collect(
             flight.deaths += 1
             journal.write("lost", cohort=flight.assignment.cohort, deaths=flight.deaths)
             if flight.deaths >= DEATHS:
-                raise RequestError(cluster.LOST) from error
+                raise RequestError(LOST) from error
             submit(flight)
         except Exception as error:
             if cluster.lacks_code(error):

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from generator.clusters import pool as clusters
 from generator.clusters import site as sites
-from generator.clusters.site import Scheduler, Site, Slurm
+from generator.clusters.contract import DEVICES, Site
 from generator.curricula import tasks
 from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError, unknown
@@ -25,7 +24,6 @@ from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import DEFAULT, Spec
 
-DEVICES = ("auto", "cpu", "cuda")
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
 
@@ -159,14 +157,14 @@ def dry_run(
     cohorts = _cohorts(dataset, parsed, device)[0]
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
     seconds = sum(planning.cost(member, parsed) for _, members in todo for member in members)
-    at_once = clusters.workers(site, device)
+    at_once = site.at_once(device)
     if device == "cuda":
         time = "how long a GPU takes for them is not estimated"
     else:
         time = f"about {planning.duration(seconds / at_once)} with {at_once} CPU workers (an estimate)"
     return [
         f"dataset: {dataset}, {len(cohorts) - len(todo):,} of {len(cohorts):,} cohorts complete",
-        *clusters.described(site, device),
+        *site.described(device),
         f"to do: {sum(len(members) for _, members in todo):,} networks in {len(todo):,} cohorts, {time}",
         *(f"  {name}: {len(members)} networks" for name, members in todo),
     ]
@@ -198,24 +196,7 @@ def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:
     """The device of a site's workers."""
     if asked not in DEVICES:
         raise unknown("device", asked, DEVICES)
-    if isinstance(site, Slurm):
-        has = "cuda" if site.gpus else "cpu"
-        if asked == "cuda" and not site.gpus:
-            raise RequestError(
-                "device 'cuda' was asked for, but the [cluster] table asks Slurm for no GPUs: give it gpus = 1"
-            )
-    elif isinstance(site, Scheduler):
-        found = clusters.devices(site, say)
-        if len(found) > 1 and asked == "auto":
-            raise RequestError(
-                f"some workers of {site.address} have a GPU and some have none: say --device cpu, or remove the latter"
-            )
-        has = "cuda" if found == {"cuda"} else "cpu"
-        if asked == "cuda" and has == "cpu":
-            raise RequestError(f"device 'cuda' was asked for, but not every worker of {site.address} has a GPU")
-    else:
-        return resolve_device(asked)
-    return has if asked == "auto" else asked
+    return site.device(asked, say)
 
 
 def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:
@@ -260,16 +241,3 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
     new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
     old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
     return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]
-
-
-def resolve_device(device: str) -> str:
-    """`cpu` or `cuda`. Raises RequestError for an unknown device, or for cuda where there is none."""
-    if device not in DEVICES:
-        raise unknown("device", device, DEVICES)
-    if device == "cpu":
-        return device
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RequestError("device 'cuda' was asked for, but PyTorch finds no CUDA device here; use --device cpu")
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from generator.clusters.local import resolved
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
-from generator.running.generate import resolve_device
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import parse
 
@@ -69,7 +69,7 @@ def rerun(
     electrodes = [Electrode.named(name) for name in spec.settings()["electrodes"]]
     seen = []
     with process.for_training():
-        where = resolve_device(device)
+        where = resolved(device)
         how = (spec.checkpoints, spec.probe, where, [0], electrodes, spec.measured)
         for each in loop.train([network], *how):
             for tensors in each.snapshots.values():  # none once it has diverged

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import machine
 from row import Row
 
-from generator.clusters import pool as cluster
+from generator.clusters import local
 
 
 def floors(device: str) -> Iterator[Row]:
     """What the machine can do at best."""
-    cores = cluster.cores()
+    cores = local.cores()
     if device == "cuda":
         yield Row("copy, read + written", machine.copying("cuda") / 1e9, "GB/s")
         return

@@ -22,8 +22,7 @@ import numpy as np
 import run_baseline
 from row import CHECKPOINTS, EPOCHS, RULES, Row
 
-from generator.clusters import pool as cluster
-from generator.clusters import process
+from generator.clusters import local, process
 from generator.spec import spec
 
 
@@ -68,7 +67,7 @@ def _pipeline(
         arguments = (kind, architecture, task, rule, baselines, EPOCHS, CHECKPOINTS, threads, folder)
         return run_baseline.run(*arguments, "--parquet")
 
-    cores = cluster.cores()
+    cores = local.cores()
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

@@ -14,7 +14,7 @@ import psutil
 from row import Row
 
 from generator.clusters import pool as cluster
-from generator.clusters.site import Local
+from generator.clusters.local import Local
 from generator.dataset.storage import Dataset
 from generator.running import driver
 from generator.running.generate import generate

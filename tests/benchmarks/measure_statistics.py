@@ -9,7 +9,7 @@ import baseline
 import machine
 from row import Row
 
-from generator.clusters import pool as cluster
+from generator.clusters import local
 
 
 def observables(device: str) -> Iterator[Row]:
@@ -18,8 +18,8 @@ def observables(device: str) -> Iterator[Row]:
         return (yield from _observables_on_gpu())
     (found,) = machine.together(1, _statistics, 1)
     yield from _statistics_rows("one thread each", found, "≥ 20")
-    pair = machine.together(cluster.cores(), _statistics, 0)
-    (best,) = machine.together(1, _statistics, cluster.cores())
+    pair = machine.together(local.cores(), _statistics, 0)
+    (best,) = machine.together(1, _statistics, local.cores())
     engine = statistics.fmean(each["engine"] for each in pair) / len(pair)
     yield Row("21 statistics of (1588, 8192): all cores each", engine, "s", best["plain"], best["plain"] / engine)
 

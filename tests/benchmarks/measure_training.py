@@ -14,13 +14,13 @@ import numpy as np
 import run_baseline
 from row import CHECKPOINTS, EPOCHS, PROBE, RULES, Row
 
-from generator.clusters import pool as cluster
+from generator.clusters import local
 from generator.spec import spec
 
 
 def training(device: str) -> Iterator[Row]:
     """Training steps alone as a share of the sgemm peak, and what observing adds."""
-    cores = cluster.cores()
+    cores = local.cores()
     for architecture, task, processes, target in (
         ("mlp3", "digits", 1, "≥ 60 %"),
         ("mlp3", "digits", cores, ""),
@@ -91,7 +91,7 @@ def everywhere(device: str) -> Iterator[Row]:
     """All cores on one cohort each, against the tuned baseline at its best thread count, for a tenth of the workload."""
     from generator.architectures import ARCHITECTURES
 
-    epochs, checkpoints, cores = 4, 3, cluster.cores()
+    epochs, checkpoints, cores = 4, 3, local.cores()
     least: tuple[float, str] = (np.inf, "")
     with tempfile.TemporaryDirectory() as folder:
         for architecture in ARCHITECTURES:

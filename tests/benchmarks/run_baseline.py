@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.clusters import pool as cluster
-from generator.clusters import process
+from generator.clusters import local, process
 
 
 def run(
@@ -40,7 +39,7 @@ def run(
 
 def best_threads(architecture: str, task: str, scratch: Path) -> tuple[int, float]:
     """The thread count at which the plain baseline is fastest, and its gain over the slowest."""
-    cores = cluster.cores()
+    cores = local.cores()
     taken = {
         threads: min(run("plain", architecture, task, "sgdm", 2, 2, 3, threads, scratch))
         for threads in sorted({1, cores})

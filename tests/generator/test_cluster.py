@@ -20,8 +20,10 @@ from datasets_equal import contents
 from distributed import LocalCluster, Worker
 
 from generator.clusters import pinning
-from generator.clusters import pool as cluster
-from generator.clusters.site import Local, Scheduler
+from generator.clusters import pool as pools
+from generator.clusters import scheduler as running
+from generator.clusters.local import Local
+from generator.clusters.scheduler import Scheduler
 from generator.dataset.storage import INFLIGHT, Dataset
 from generator.dataset.verify import problems
 from generator.errors import RequestError
@@ -56,7 +58,7 @@ def collected(
 ) -> tuple[dict[str, Receipt], list[dict[str, object]]]:
     """Receipts by cohort, and the journal's lines."""
     journal = Journal(Dataset(todo[0].location))
-    with cluster.opened(Local(workers=workers), "cpu", len(todo)) as pool:
+    with pools.opened(Local(workers=workers), "cpu", len(todo)) as pool:
         receipts = {receipt.cohort: receipt for receipt in driver.collect(pool, todo, journal, train)}  # type: ignore[arg-type]
     return receipts, [json.loads(line) for line in journal.lines]
 
@@ -127,7 +129,7 @@ def test_workers_taken_away_are_not_the_cohorts_fault(tmp_path: Path) -> None:
     text = SPEC.format('"mlp2"').replace("epochs = 2", "epochs = 400").replace('"adam", "fa", "ia", ', "")
     todo = assignments(tmp_path / "x", text)
     journal = Journal(Dataset(tmp_path / "x"))
-    with cluster.opened(Local(workers=1), "cpu", len(todo)) as pool:
+    with pools.opened(Local(workers=1), "cpu", len(todo)) as pool:
         received = driver.collect(pool, todo, journal, flushing.train)
         states = [receipt.failure for receipt in _while_killing(received, tmp_path / "x", 5)]
     deaths = [json.loads(line) for line in journal.lines if '"died"' in line]
@@ -164,7 +166,7 @@ def _while_killing(received: Iterator[Receipt], folder: Path, times: int) -> Ite
 def test_a_result_that_dies_with_its_worker_is_made_again(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     todo = assignments(tmp_path / "x")
     journal, cohorts = Journal(Dataset(tmp_path / "x")), []
-    with cluster.opened(Local(workers=1), "cpu", len(todo)) as pool:
+    with pools.opened(Local(workers=1), "cpu", len(todo)) as pool:
         for receipt in driver.collect(pool, todo, journal):
             if not cohorts:  # the next one is done, too, before its worker dies
                 time.sleep(3)
@@ -272,13 +274,13 @@ def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
             main.kill()
             main.wait()
 
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
+    monkeypatch.setattr(pools, "CONNECT_SECONDS", 3.0)
     with pytest.raises(RequestError, match="the Dask scheduler is gone; the same command goes on"):
         generate(spec.parse(text), tmp_path / "x", cluster=file, watch=stop)
     with pytest.raises(RequestError, match="there is no scheduler file"):
         generate(spec.parse(text), tmp_path / "x", cluster="none.json")
     with pytest.raises(RequestError, match=r"there is no scheduler file .*none\.json: no scheduler that wrote it"):
-        cluster.devices(Scheduler(address=str(tmp_path / "none.json")))
+        running.devices(Scheduler(address=str(tmp_path / "none.json")))
     with pytest.raises(RequestError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         generate(spec.parse(text), tmp_path / "x", cluster="tcp://127.0.0.1:9")
 
@@ -315,10 +317,10 @@ def test_workers_that_die_as_they_are_asked_are_asked_again(
         return "cpu"
 
     site = Scheduler(address=scheduler[0])
-    with cluster.connected(site) as client:
+    with running.connected(site) as client:
         client.wait_for_workers(2, timeout=60)
-    monkeypatch.setattr(cluster, "_device", deadly)
-    assert cluster.devices(site) == {"cpu"}
+    monkeypatch.setattr(running, "_device", deadly)
+    assert running.devices(site) == {"cpu"}
     assert len(list(tmp_path.glob("*.died"))) == 2
 
 
@@ -350,15 +352,15 @@ def _visible(dask_worker: Worker) -> tuple[str, str]:
 def test_each_local_worker_sees_one_gpu_before_cuda_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(pinning.VISIBLE, "2,7")
     site = Local(workers_per_gpu=2)
-    assert cluster.local_workers(site, "cuda") == 4
-    with cluster.opened(site, "cuda", 100) as pool:
+    assert site.count("cuda") == 4
+    with pools.opened(site, "cuda", 100) as pool:
         seen = dict(pool.client.run(_visible).values())
     assert seen == {"0": "2", "1": "7", "2": "2", "3": "7"}
 
 
 def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(pinning.VISIBLE, raising=False)
-    with cluster.opened(Local(workers=1), "cpu", 100) as pool:
+    with pools.opened(Local(workers=1), "cpu", 100) as pool:
         assert dict(pool.client.run(_visible).values()) == {"0": "none"}
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.clusters import pool as cluster
 from generator.clusters import site
-from generator.clusters.site import Local, Scheduler, Slurm
+from generator.clusters.local import Local
+from generator.clusters.scheduler import Scheduler
+from generator.clusters.slurm import Slurm, job_script
 from generator.errors import RequestError
 from generator.running.generate import dry_run, generate
 from generator.spec.spec import parse
@@ -96,7 +97,7 @@ def test_the_job_script_says_all_that_the_table_does(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(QUEUE)
     found = site.read(tmp_path / "site.toml")
     assert isinstance(found, Slurm)
-    script = cluster.job_script(found)
+    script = job_script(found)
     for line in (
         "#SBATCH -p gpu",
         "#SBATCH -A neuro",

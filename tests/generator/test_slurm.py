@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from datasets_equal import contents
 
-from generator.clusters import pool as cluster
+from generator.clusters import pool, slurm
 from generator.dataset.storage import Dataset
 from generator.dataset.verify import problems
 from generator.errors import RequestError
@@ -82,7 +82,7 @@ def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str],
 def test_jobs_that_do_not_start_are_said(
     site: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "MISSED_SECONDS", 3.0)
+    monkeypatch.setattr(pool, "MISSED_SECONDS", 3.0)
     said: list[str] = []
 
     def hear(text: str) -> None:
@@ -106,7 +106,7 @@ def test_jobs_that_do_not_start_are_said(
 def test_a_job_that_slurm_refuses_is_one_sentence(
     site: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "REFUSED", (0.5,))
+    monkeypatch.setattr(slurm, "REFUSED", (0.5,))
     with pytest.raises(RequestError, match=r"Slurm takes no job: .*invalid partition"):
         generate(spec.parse(SPEC.format(1)), tmp_path / "x", cluster=site('partition = "nowhere"'))
 

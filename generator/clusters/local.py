@@ -1,0 +1,110 @@
+"""`local`: worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictInt
+
+from generator.clusters import pinning, process
+from generator.clusters.contract import DEVICES, Pool, Say, Site
+from generator.errors import RequestError, unknown
+from generator.toml import PositiveInt
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Does not start CUDA."""
+    if visible := os.environ.get(pinning.VISIBLE, "").strip():
+        return [device.strip() for device in visible.split(",")]
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def resolved(device: str) -> str:
+    """`cpu` or `cuda`; "auto" is a GPU where there is one. Raises RequestError for an unknown device, or for cuda without one."""
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("device 'cuda' was asked for, but PyTorch finds no CUDA device here; use --device cpu")
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Local(Site):
+    """Worker processes on this machine, with one thread each.
+
+    Args:
+        workers: how many; by default one per core, or per GPU; 0 is this process itself.
+        workers_per_gpu: that share a GPU, where that is the device.
+    """
+
+    kind: Literal["local"] = "local"
+    workers: Annotated[StrictInt, Field(ge=0)] | None = None
+    workers_per_gpu: PositiveInt = 1
+
+    @property
+    def inside(self) -> bool:
+        """With no workers."""
+        return self.workers == 0
+
+    @property
+    def here(self) -> bool:
+        """It is."""
+        return True
+
+    def sized(self, workers: int) -> Local:
+        """The same with so many workers."""
+        return self.model_copy(update={"workers": workers})
+
+    def device(self, asked: str, say: Say) -> str:
+        """This machine's."""
+        return resolved(asked)
+
+    def count(self, device: str = "cpu") -> int:
+        """How many processes: one per core, or `workers_per_gpu` for each GPU."""
+        if self.workers is not None:
+            return self.workers
+        return len(gpus()) * self.workers_per_gpu if device == "cuda" else cores()
+
+    def at_once(self, device: str) -> int:
+        """A cohort in each."""
+        return max(1, self.count(device))
+
+    def described(self, device: str) -> list[str]:
+        """How many, and on what."""
+        if self.inside:
+            return ["cluster: none, cohorts are trained in this process"]
+        each = f", {self.workers_per_gpu} per GPU" if device == "cuda" else ""
+        return [f"cluster: {self.count(device)} local worker processes on {device}{each}"]
+
+    def open(self, device: str, most: int, stack: ExitStack) -> Pool:
+        """Start them."""
+        import dask
+        from dask.distributed import Client, LocalCluster
+
+        count = min(self.count(device), most)
+        environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
+        stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment}))
+        with process.uninterrupted():
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                dashboard_address=":0",  # any free port: several runs share a machine
+                silence_logs=50,
+                preload=[pinning.__name__],
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        return Pool(client, lambda: count)

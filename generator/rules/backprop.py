@@ -6,13 +6,13 @@ import torch
 
 from generator.architectures.layers import Pass
 from generator.curricula.contract import Batch, Objective
-from generator.rules.contract import Lesson, Pathway
+from generator.rules.contract import Lesson, Pace, Pathway
 
 
 class Backpropagation(Pathway):
     """δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
 
-    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+    def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward and one backward pass."""
         return self.descend(batch, objective, Pass(training=True, keys=batch.keys))
 

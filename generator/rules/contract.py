@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -32,6 +32,18 @@ class Lesson(NamedTuple):
     gradients: Sequence[Tensor]
 
 
+class Pace(NamedTuple):
+    """How fast the weights move at one update, for pathways whose own weights have to keep pace.
+
+    Args:
+        rate: one learning rate per network: multiplier × base rate × what the schedule says of this update.
+        decay: of each layer that has one, by its name, the L2 coefficient λ per network; its gradient is λ W.
+    """
+
+    rate: Float[Tensor, " k"]
+    decay: Mapping[str, Float[Tensor, " k"]]
+
+
 class Pathway(ABC):
     """How the error reaches a layer. Set up once per stack; free to run as many forward passes as it needs."""
 
@@ -42,8 +54,8 @@ class Pathway(ABC):
         self.network = network
 
     @abstractmethod
-    def learn(self, batch: Batch, objective: Objective) -> Lesson:
-        """Turn a batch into gradients, and move the pathway's own weights if it has any."""
+    def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
+        """Turn a batch into gradients, and move the pathway's own weights if it has any. Decay joins the gradients later."""
 
     def tensors(self) -> dict[str, Tensor]:
         """The pathway's own weights by name, for snapshots."""

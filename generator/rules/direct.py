@@ -8,7 +8,7 @@ from torch import Tensor
 from generator.architectures.layers import Draw, Pass, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.rules.contract import Lesson, Pathway
+from generator.rules.contract import Lesson, Pace, Pathway
 
 
 class DirectFeedbackAlignment(Pathway):
@@ -36,7 +36,7 @@ class DirectFeedbackAlignment(Pathway):
         pairs = zip(self.network.layers, run.received, run.received[1:], strict=False)
         return [(layer, after) for layer, before, after in pairs if after is not before]
 
-    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+    def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward pass cut into blocks; the error arrives at all of them at once."""
         run = Pass(training=True, cut=True, keys=batch.keys)
         outputs = self.network.forward(objective.views(batch), run)

@@ -10,7 +10,7 @@ from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
 from generator.rules.adam import Adam
 from generator.rules.alignment import DECAY, amp_partner, null_partner
-from generator.rules.contract import Lesson, tuned
+from generator.rules.contract import Lesson, Pace, tuned
 from generator.rules.feedback import FeedbackAlignment
 
 
@@ -34,7 +34,7 @@ class InformationAlignment(FeedbackAlignment):
         self.rate = self.feedbacks[0].new_full((len(self.feedbacks[0]),), feedback_rate)
         self.update = Adam(self.feedbacks, **Adam.defaults)
 
-    def learn(self, batch: Batch, objective: Objective) -> Lesson:
+    def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """Backpropagate through B, then move B on the same activations."""
         drives: list[Tensor] = []
         run = Pass(training=True, keys=batch.keys, drives=drives)

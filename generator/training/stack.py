@@ -23,7 +23,7 @@ from generator.dataset.electrodes import FULL, Electrode
 from generator.keys import stream
 from generator.observables import PAPER
 from generator.observables.recorder import Recorder
-from generator.rules.contract import Pathway, Update, per_network
+from generator.rules.contract import Pace, Pathway, Update, per_network
 from generator.spec.network import NetworkSpec
 from generator.training.feed import OnDevice, Streamed
 
@@ -57,12 +57,11 @@ class Stack:
         self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network, observables)
         self.rate = self._per_member([member.rate for member in members])
         self.decay = {
-            id(layer.weight): self._per_member(
-                [m.weight_decay if layer.penalty is None else layer.penalty for m in members]
-            )
+            layer.name: self._per_member([m.weight_decay if layer.penalty is None else layer.penalty for m in members])
             for layer in self.network.layers
             if layer.penalty is not None or any(member.weight_decay for member in members)
         }
+        self.decaying = {id(layer.weight): layer.name for layer in self.network.layers if layer.name in self.decay}
         self.task = tasks.load(first.task, first.pixels)
         train = self.task.train
         self.feed = (
@@ -136,14 +135,19 @@ class Stack:
 
     def step(self, batch: Batch) -> Float[Tensor, " k"]:
         """Learn from one batch; the loss before the update."""
-        lesson = self.pathway.learn(batch, self.objective)
+        pace = self.pace(batch.step)
+        lesson = self.pathway.learn(batch, self.objective, pace)
         with torch.no_grad():
             for w, g in zip(self.parameters, lesson.gradients, strict=True) if self.decay else ():
-                if id(w) in self.decay:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
-                    g.addcmul_(w, per_network(self.decay[id(w)], w))
-            factor = self.first.rate_factor(batch.step)
-            self.update.step(self.parameters, lesson.gradients, self.rate if factor == 1 else self.rate * factor)
+                if id(w) in self.decaying:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
+                    g.addcmul_(w, per_network(self.decay[self.decaying[id(w)]], w))
+            self.update.step(self.parameters, lesson.gradients, pace.rate)
         return lesson.losses
+
+    def pace(self, step: int) -> Pace:
+        """How fast the weights move at one update, counted from 0."""
+        factor = self.first.rate_factor(step)
+        return Pace(self.rate if factor == 1 else self.rate * factor, self.decay)
 
     @torch.no_grad()
     def growth(self) -> Float[Tensor, " k"]:

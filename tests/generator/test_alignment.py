@@ -82,7 +82,7 @@ def test_a_step_moves_feedback_along_that_gradient_by_adam_at_its_own_rate() -> 
         each = [from_autograd(layer, i, x[i].detach(), METAPARAMETERS) for i in range(2)]
         g = torch.stack(each)
         expected.append(layer.feedback - 0.02 * g / (g.abs() + 1e-8))
-    pathway.learn(built.batch(0), built.objective)
+    pathway.learn(built.batch(0), built.objective, built.pace(0))
     for layer, answer in zip(layers, expected, strict=True):
         np.testing.assert_allclose(layer.feedback, answer, rtol=1e-8, atol=1e-10)
 
@@ -114,5 +114,5 @@ def test_learning_from_one_batch_with_still_weights_ends_near_the_closed_form() 
     layer, x = built.network.layers[1], run.received[1][0].detach()
     answer = closed_form(layer.weight[0].detach(), x, **METAPARAMETERS | {"gamma": 3.0})
     for _ in range(800):
-        pathway.learn(built.batch(0), built.objective)
+        pathway.learn(built.batch(0), built.objective, built.pace(0))
     assert float((layer.feedback[0] - answer).norm()) < 1e-3 * float(answer.norm())

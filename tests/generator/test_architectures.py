@@ -28,7 +28,7 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_forward_pass_and_gradients_equal_a_plain_build(architecture: str, task: str, nonlinearity: str) -> None:
     built = stack(*(member("sgdm", architecture, task, nonlinearity=nonlinearity, model_seed=s) for s in (0, 1)))
     batch, models = built.batch(0), [plain(built, i) for i in range(2)]
-    found = built.pathway.learn(batch, built.objective).gradients
+    found = built.pathway.learn(batch, built.objective, built.pace(0)).gradients
     outputs = built.network.forward(batch.x, Pass(training=True, keys=batch.keys)).detach()
     for i, model in enumerate(models):
         np.testing.assert_allclose(outputs[i], run(model, batch, i).detach(), rtol=1e-9, atol=1e-12)
@@ -42,7 +42,7 @@ def test_evaluation_equals_a_plain_build_that_saw_the_same_batches(architecture:
     models = [plain(built, i) for i in range(2)]
     built.settle()
     for step in (1, 2, 3):
-        built.pathway.learn(built.batch(step), built.objective)
+        built.pathway.learn(built.batch(step), built.objective, built.pace(0))
     probe = built.probe(9)
     outputs = built.network.forward(probe.x, Pass()).detach()
     for i, model in enumerate(models):
@@ -175,7 +175,7 @@ def test_everything_that_is_trained_has_a_gradient(architecture: str, objective:
     """A bias in front of batch norm has none but rounding, which Adam makes as large as any other."""
     built = stack(member(rule, architecture, "photos", objective=objective, batch_size=12))
     built.settle()
-    gradients = built.pathway.learn(built.batch(0), built.objective).gradients
+    gradients = built.pathway.learn(built.batch(0), built.objective, built.pace(0)).gradients
     largest = max(float(g.abs().max()) for g in gradients)
     for tensor, gradient in zip(built.parameters, gradients, strict=True):
         assert float(gradient.abs().max()) > 1e-9 * largest, tuple(tensor.shape)
@@ -263,7 +263,7 @@ def test_knets_take_whatever_side_their_kernels_can_use() -> None:
 def test_bfloat16_rounds_the_factors_of_products_and_keeps_everything_else(rule: str, architecture: str) -> None:
     fine, coarse = (Stack([member(rule, architecture, batch_size=50, precision=p)]) for p in ("float32", "bfloat16"))
     batch = fine.batch(0)
-    lessons = [each.pathway.learn(batch, each.objective) for each in (fine, coarse)]
+    lessons = [each.pathway.learn(batch, each.objective, each.pace(0)) for each in (fine, coarse)]
     for a, b in zip(lessons[0].gradients, lessons[1].gradients, strict=True):
         assert b.dtype == torch.float32
         assert not torch.equal(a, b) or not a.any()

@@ -17,7 +17,9 @@ from oracles import asymmetric, gradients, member, parameters, plain, run, stack
 
 from generator.architectures import ARCHITECTURES
 from generator.architectures.layers import Pass
+from generator.curricula.contract import Batch
 from generator.rules import PATHWAYS, UPDATES, chosen
+from generator.rules.contract import Pace
 from generator.training.stack import Stack
 
 Arrays = Mapping[str, np.ndarray]
@@ -98,7 +100,7 @@ def test_every_registered_pathway_and_update_has_its_row() -> None:
 
 def learn(built: Stack, step: int = 0) -> list[np.ndarray]:
     """The gradients a stack's pathway makes of one batch."""
-    return [g.numpy() for g in built.pathway.learn(built.batch(step), built.objective).gradients]
+    return [g.numpy() for g in built.pathway.learn(built.batch(step), built.objective, built.pace(0)).gradients]
 
 
 def weight_gradients(built: Stack, found: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -369,3 +371,29 @@ def test_the_l2_penalty_pulls_on_weights_only(rule: str, architecture: str, monk
     for p, without, with_decay in zip(built.parameters, free, decayed, strict=True):
         pull = 0.1 * p.detach() if id(p) in weights else torch.zeros_like(p)
         np.testing.assert_allclose(with_decay - without, pull, rtol=1e-9, atol=1e-13)
+
+
+def test_a_pathway_is_told_how_fast_the_weights_move() -> None:
+    """The rate as the schedule has it at that update, which the update is given, too, and the decay of every layer that has one."""
+    members = [
+        member("fa", learning_rate=r, weight_decay=d, schedule="warmup-steps") for r, d in ((0.5, 0.0), (2.0, 0.1))
+    ]
+    built, seen = stack(*members), []
+    learn, move = built.pathway.learn, built.update.step
+
+    def told(batch: Batch, objective: Any, pace: Pace) -> Any:
+        seen.append(pace)
+        return learn(batch, objective, pace)
+
+    def moved(tensors: Any, gradients: Any, rate: torch.Tensor) -> None:
+        assert torch.equal(rate, seen[-1].rate)
+        move(tensors, gradients, rate)
+
+    built.pathway.learn, built.update.step = told, moved  # type: ignore[method-assign]
+    for step in (0, 3, 200):
+        built.step(built.batch(step))
+        expected = [one.rate * one.rate_factor(step) for one in members]
+        np.testing.assert_allclose(seen[-1].rate.numpy(), expected, rtol=1e-12)
+        assert list(seen[-1].decay) == [layer.name for layer in built.network.layers]
+        assert all(decay.tolist() == [0.0, 0.1] for decay in seen[-1].decay.values())
+    assert len({float(pace.rate[0]) for pace in seen}) == 3

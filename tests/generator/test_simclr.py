@@ -47,7 +47,7 @@ def test_both_views_pass_at_once_and_gradients_equal_a_plain_build(architecture:
     batch = built.batch(0)
     views = batch._replace(x=built.objective.views(batch))
     assert views.x.shape[1] == 2 * batch.x.shape[1]
-    lesson = built.pathway.learn(batch, built.objective)
+    lesson = built.pathway.learn(batch, built.objective, built.pace(0))
     for i in range(2):
         model = plain(built, i)
         z = torch.nn.functional.normalize(run(model, views, i), dim=1)
@@ -95,7 +95,7 @@ def test_the_heads_own_penalty_replaces_the_networks(monkeypatch: pytest.MonkeyP
     built, seen = stack(member("sgdm", "knet4", objective="simclr", weight_decay=0.1)), []
     monkeypatch.setattr(built.update, "step", lambda tensors, grads, rate: seen.extend(grads))
     batch = built.batch(0)
-    free = built.pathway.learn(batch, built.objective).gradients
+    free = built.pathway.learn(batch, built.objective, built.pace(0)).gradients
     built.step(batch)
     place = {id(p): i for i, p in enumerate(built.parameters)}
     for layer, penalty in zip(built.network.layers, [0.1, 0.1, 0.1, 1e-6, 1e-6], strict=True):
@@ -254,6 +254,6 @@ def test_grey_and_lighting_by_their_definitions(monkeypatch: pytest.MonkeyPatch)
 def test_supervised_gradients_do_not_read_the_keys() -> None:
     built = stack(member("sgdm", "mlp2"))
     batch = built.batch(0)
-    blind = built.pathway.learn(batch._replace(keys=None), built.objective).gradients
+    blind = built.pathway.learn(batch._replace(keys=None), built.objective, built.pace(0)).gradients
     for ours, theirs in zip(blind, gradients(plain(built), batch), strict=True):
         np.testing.assert_allclose(ours[0], theirs, rtol=1e-9, atol=1e-13)

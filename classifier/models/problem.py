@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.examples import features as feature_names
-from classifier.examples.features import TrajectoryFeatures, inputs, suited
+from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, Examples
 from classifier.models.estimators import Setting, fit_all, log_scores
@@ -106,24 +107,32 @@ def numbered(classes: NDArray[np.str_]) -> tuple[tuple[str, ...], NDArray[np.int
 
 
 def _transformer(examples: Examples, features: str, curves: bool) -> TrajectoryFeatures:
-    """Fitted to read what `_read` gives it."""
+    """Fitted to read what `inputs` gives it."""
     statistics = CURVES if curves else tuple(examples.statistics)
     transformer = TrajectoryFeatures(features, statistics, examples.checkpoints)
-    return transformer.fit(_read(examples.rows(np.arange(0)), curves))
-
-
-def _read(examples: Examples, curves: bool) -> NDArray[np.float32]:
-    return examples.curves if curves else inputs(examples)
+    return transformer.fit(inputs(examples.rows(np.arange(0)), curves))
 
 
 def feature_table(examples: Examples, features: str, curves: bool = False) -> NDArray[np.float32]:
     """(examples, features) of a feature set, of the statistics or of the curves."""
     transformer = _transformer(examples, features, curves)
     table = np.empty((len(examples), len(transformer.get_feature_names_out())), dtype=np.float32)
-    for start in range(0, len(examples), CHUNK):  # in float64 all at once would take three times the memory
-        rows = slice(start, start + CHUNK)
-        table[rows] = transformer.transform(_read(examples.rows(np.arange(len(examples))[rows]), curves))
+    for rows in _chunks(examples, not curves and whole_networks(features)):
+        table[rows] = transformer.transform(inputs(examples.rows(rows), curves))
     return table
+
+
+def _chunks(examples: Examples, whole: bool) -> Iterator[Rows]:
+    """All rows, some at a time: in float64 all at once would take three times the memory. `whole`: networks in one piece."""
+    rows = np.arange(len(examples))
+    if not whole:
+        yield from np.split(rows, range(CHUNK, len(rows), CHUNK))
+        return
+    network = pd.factorize(examples.identity["network_id"])[0]
+    order, sizes = np.argsort(network, kind="stable"), np.bincount(network)
+    ends = np.cumsum(sizes)
+    cuts = ends[np.flatnonzero(np.diff(ends // CHUNK))]
+    yield from np.split(order, cuts)
 
 
 def described(
@@ -143,7 +152,7 @@ def described(
 def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
     """For every observable the feature columns made of it, and the depth."""
     of = [feature_names.Feature.named(name) for name in names]
-    observable = [None if f.checkpoint is None else examples.statistics[f.statistic].observable for f in of]
+    observable = [None if f.column is None else examples.statistics[f.statistic].observable for f in of]
     return {
         one: np.array([i for i, found in enumerate(observable) if found in (one, None)], dtype=np.intp)
         for one in examples.observables()

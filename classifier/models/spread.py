@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.examples import sampling as samplings
+from classifier.examples.features import whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import Examples, load, survey
 from classifier.models.estimators import Setting, build, log_scores
@@ -142,7 +143,10 @@ def _itself(classifier: Any) -> Any:
 def _table(
     block: Examples, features: str, curves: bool, columns: NDArray[np.intp] | None, rows: Rows
 ) -> NDArray[np.float32]:
-    table = feature_table(block.rows(rows), features, curves)
+    if whole_networks(features):  # of which some layers may be elsewhere, in training or tested
+        table = feature_table(block, features, curves)[rows]
+    else:
+        table = feature_table(block.rows(rows), features, curves)
     kept = table if columns is None else table[:, columns]
     # A constant column: workers cannot agree on quantiles if no feature of anybody has a value, as those of constant curves.
     return np.hstack([kept, np.zeros((len(kept), 1), np.float32)])

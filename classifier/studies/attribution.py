@@ -58,7 +58,7 @@ def _columns(
 ) -> Iterator[tuple[str, str, list[str], list[int]]]:
     """(grouping, name, members, columns) of every group of features. Features are not grouped by depth."""
     features = list(enumerate(map(Feature.named, names)))
-    depth = [place for place, feature in features if feature.checkpoint is None]
+    depth = [place for place, feature in features if feature.column is None]
     for by, name, members in groups(examples, correlated):
         if by == "checkpoint":
             yield by, name, members, [place for place, feature in features if str(feature.checkpoint) == name]

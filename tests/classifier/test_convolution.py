@@ -25,14 +25,14 @@ from classifier.studies.train import train
 
 CHANNELS, CHECKPOINTS = 4, 7
 DEPTHS = [Feature("depth", "early", None).name, Feature("depth", "deep", None).name]
-COLUMNS = [Feature("levels", f"s{c}", t).name for t in range(CHECKPOINTS) for c in range(CHANNELS)] + DEPTHS
+COLUMNS = [Feature("levels", f"s{c}", str(t)).name for t in range(CHECKPOINTS) for c in range(CHANNELS)] + DEPTHS
 
 
 def peaks(examples: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """(examples, features) noise with one peak in the third channel, whose time is the class: 1, 3 or 5."""
     rng = np.random.default_rng(seed)
     table, y = rng.normal(size=(examples, len(COLUMNS))).astype(np.float32), np.arange(examples) % 3
-    table[np.arange(examples), [COLUMNS.index(Feature("levels", "s2", 1 + 2 * one).name) for one in y]] += 6
+    table[np.arange(examples), [COLUMNS.index(Feature("levels", "s2", str(1 + 2 * one)).name) for one in y]] += 6
     table[:, -2:] = np.eye(2)[rng.integers(2, size=examples)]
     return table, y
 
@@ -43,7 +43,7 @@ def gappy() -> tuple[Convolution, NDArray[np.float32]]:
     table, y = peaks(90)
     rng = np.random.default_rng(1)
     for name in ("s0", "s3"):
-        column = COLUMNS.index(Feature("levels", name, 2).name)
+        column = COLUMNS.index(Feature("levels", name, "2").name)
         table[rng.random(90) < 0.3, column] = np.nan
     return Convolution(COLUMNS, filters=5, width=3, windows=3, epochs=10).fit(table, y), table
 

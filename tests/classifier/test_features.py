@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
+from synthetic import grid, write
 
-from classifier.examples.features import TRANSFORMS, Feature, TrajectoryFeatures, inputs
-from classifier.examples.trajectories import Examples, Parts
+from classifier.examples.features import TRANSFORMS, Feature, TrajectoryFeatures, Transform, inputs
+from classifier.examples.trajectories import Examples, Parts, load
+from classifier.models import problem
 from classifier.models.estimators import FEATURES
+from classifier.studies.evaluate import evaluate
+from classifier.studies.predict import predict
+from classifier.studies.train import train
 from generator.errors import RequestError
 
 NAN, LN2 = np.nan, np.log(2)
@@ -73,9 +80,62 @@ def test_names_read_back_to_what_the_column_holds(name: str) -> None:
         assert feature.name == text
         assert feature.checkpoint is not None
         alone = values[:, :, [names.index(feature.statistic)]]
-        expected = TRANSFORMS[feature.transform](alone.astype(np.float64))
+        expected = TRANSFORMS[feature.transform](alone.astype(np.float64), None)
         offset = feature.checkpoint - (4 - expected.shape[1])
         np.testing.assert_array_equal(found[:, column], expected[:, offset, 0].astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    return load(write(tmp_path_factory.mktemp("features") / "d", grid()))
+
+
+@pytest.fixture
+def relation(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A transform that looks at the network: two words instead of checkpoints, what is less its mean over the layers."""
+
+    def make(x: np.ndarray, networks: np.ndarray) -> np.ndarray:
+        ends = x[:, [0, -1]]
+        means = np.stack([ends[networks == network].mean(0) for network in networks])
+        return ends - means
+
+    monkeypatch.setitem(TRANSFORMS, "relation", Transform("relation", make, lambda checkpoints: ("start", "end"), True))
+    return "relation"
+
+
+def test_a_transform_may_look_at_the_whole_network(relation: str, study: Examples) -> None:
+    transformer = TrajectoryFeatures(relation, tuple(study.statistics), study.checkpoints)
+    found = transformer.fit_transform(inputs(study))
+    names = transformer.get_feature_names_out()
+    assert names[0] == f"relation:{next(iter(study.statistics))}:start"
+    assert Feature.named(names[0]).checkpoint is None
+    assert found.shape == (len(study), 2 * len(study.statistics) + 3)
+    network = study.identity["network_id"]
+    one = (network == network.iloc[7]).to_numpy()
+    values = study.values[one].astype(np.float64)
+    expected = (values - values.mean(0))[:, [0, -1]].reshape(one.sum(), -1)
+    np.testing.assert_allclose(found[one, :-3], expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="looks at whole networks"):
+        transformer.fit_transform(study.values)
+
+
+def test_chunks_of_a_table_do_not_cut_networks(relation: str, study: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = problem.feature_table(study, "relation+shape")
+    shuffled = np.random.default_rng(0).permutation(len(study))
+    for chunk in (1, 7, 1000):
+        monkeypatch.setattr(problem, "CHUNK", chunk)
+        found = problem.feature_table(study.rows(shuffled), "relation+shape")
+        np.testing.assert_allclose(found, whole[shuffled], rtol=1e-6)
+
+
+def test_evaluating_and_training_take_a_transform_of_the_network(
+    relation: str, study: Examples, tmp_path: Path
+) -> None:
+    found = evaluate(study, ["forest"], ["relation+shape"], n_splits=2)
+    assert found["chosen"]["forest"] == {"relation+shape": 2}
+    card = train(study, tmp_path / "m", "forest", ["relation+shape"], refits=1)
+    assert card.features == "relation+shape"
+    predict(tmp_path / "m", study)
 
 
 def test_depth_is_appended_and_named(examples: Examples) -> None:
@@ -123,4 +183,9 @@ def examples() -> Examples:
 
     values = np.random.default_rng(0).lognormal(size=(3, 4, 2)).astype(np.float32)
     parts = {"weight_abs_mean": Parts("weight", "abs", "mean"), "change_raw": Parts("change", "raw", "mean")}
-    return Examples(values, parts, np.zeros((3, 4, 3)), pd.DataFrame({"depth": ["deep", "early", "middle"]}))
+    return Examples(
+        values,
+        parts,
+        np.zeros((3, 4, 3)),
+        pd.DataFrame({"network_id": list("abc"), "depth": ["deep", "early", "middle"]}),
+    )

@@ -11,7 +11,7 @@ from classifier.models import estimators as models
 from classifier.models.estimators import HeavyTails, RowSpaceSVC, build, fit_all, grid, log_scores, nested, vote
 from generator.errors import RequestError
 
-NAMES = [Feature("levels", f"s{statistic}", checkpoint).name for checkpoint in range(3) for statistic in range(14)]
+NAMES = [Feature("levels", f"s{statistic}", str(checkpoint)).name for checkpoint in range(3) for statistic in range(14)]
 
 
 def test_heavy_tails_are_centred_scaled_clipped_and_gaps_kept() -> None:

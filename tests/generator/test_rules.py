@@ -374,7 +374,7 @@ def test_the_l2_penalty_pulls_on_weights_only(rule: str, architecture: str, monk
 
 
 def test_a_pathway_is_told_how_fast_the_weights_move() -> None:
-    """The rate as the schedule has it at that update, which the update is given, too, and the decay of every layer that has one."""
+    """The rate as the schedule has it at that update, which the update is given, too; and every layer's decay."""
     members = [
         member("fa", learning_rate=r, weight_decay=d, schedule="warmup-steps") for r, d in ((0.5, 0.0), (2.0, 0.1))
     ]

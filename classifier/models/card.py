@@ -11,7 +11,7 @@ from typing import Any
 
 from generator.errors import RequestError
 
-# Raised when older models can no longer be loaded. 3: their classes have moved to other modules.
+# Raised when older models can no longer be loaded. 3: their classes have moved to other modules, and cards name the format.
 MODEL_VERSION = 3
 
 
@@ -21,6 +21,7 @@ class Card:
 
     Attributes:
         model, features, parameters: the classifier and its settings.
+        format: of the classifier's file, a name in `formats.FORMATS`.
         target, labels: the property it names and its classes, in the order of the scores.
         statistics, checkpoints: the trajectories it reads.
         split: the split whose training part it was fitted on; `scores` and importances (but impurity) are from the test
@@ -43,6 +44,7 @@ class Card:
     networks: int
     scores: dict[str, float]
     versions: dict[str, str]
+    format: str
     model_version: int = MODEL_VERSION
     electrode: str = "full"
     sampling: str = "all"

@@ -1,18 +1,15 @@
-"""Models on disk, without pickle: a directory with the classifier, a card that says what it is, and its importances.
+"""Models on disk: a directory with the classifier, a card that says what it is, and its importances. One way in, one way out.
 
-`card.json` says which trajectories the model reads and how they become features, so only the classifier itself is
-stored: `classifier.skops` (scikit-learn, and the convolution, whose weights are plain arrays) or `classifier.json`
-(XGBoost's own format). A skops file may hold only the types that skops trusts and those in `ALLOWED_TYPES`.
+`card.json` says which trajectories the model reads and how they become features, so only the classifier itself is stored beside
+it, in the format that the card names (`formats.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import platform
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -28,15 +25,9 @@ from classifier.examples.features import TrajectoryFeatures, inputs
 from classifier.examples.trajectories import Examples
 from classifier.models.card import Card, importance_file, load_card
 from classifier.models.estimators import log_scores
-from generator.errors import RequestError
+from classifier.models.formats import FORMATS
+from generator.errors import RequestError, unknown
 
-ALLOWED_TYPES = [
-    "classifier.models.convolution.Convolution",
-    "classifier.models.estimators.HeavyTails",
-    "classifier.models.estimators.RowSpaceSVC",
-    "numpy.dtype",
-    "sklearn.tree._tree.Tree",
-]
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost", "torch", "skops")
 
 
@@ -85,17 +76,12 @@ def save(location: str | os.PathLike[str], model: Model, importances: Mapping[st
     Raises:
         RequestError: it cannot be written.
     """
-    import skops.io
-
-    folder = Path(location)
+    folder, written = Path(location), FORMATS[model.card.format]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (folder / "classifier.skops", folder / "classifier.json", *folder.glob("importance*.parquet")):
+        for file in (*(folder / each.file for each in FORMATS.values()), *folder.glob("importance*.parquet")):
             file.unlink(missing_ok=True)
-        if model.card.model == "xgboost":
-            model.classifier.save_model(folder / "classifier.json")
-        else:
-            skops.io.dump(model.classifier, folder / "classifier.skops", compression=zipfile.ZIP_DEFLATED)
+        written.write(model.classifier, folder / written.file)
         for method, table in importances.items():
             table.to_parquet(importance_file(folder, method), index=False)
         (folder / "card.json").write_text(json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n")
@@ -107,41 +93,12 @@ def save(location: str | os.PathLike[str], model: Model, importances: Mapping[st
 def load(location: str | os.PathLike[str]) -> Model:
     """A stored model. Raises RequestError if it is damaged or holds a type outside the allow-list."""
     card = load_card(location)
-    xgboost = card.model == "xgboost"
-    path = Path(location) / ("classifier.json" if xgboost else "classifier.skops")
+    if card.format not in FORMATS:
+        raise unknown("format of a model", card.format, FORMATS, str(location))
+    path = Path(location) / FORMATS[card.format].file
     if not path.is_file():
         raise RequestError(f"{path} is missing; `rulescope train` writes it")
-    classifier = _load_xgboost(path) if xgboost else _load_skops(path)
+    classifier = FORMATS[card.format].read(path)
     if len(getattr(classifier, "classes_", ())) != len(card.labels):
         raise RequestError(f"{path} is damaged: it does not name the {len(card.labels)} classes of its card")
     return Model(card, classifier)
-
-
-def _load_skops(path: Path) -> Any:
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    content = path.read_bytes()
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise RequestError(f"{path} is damaged: it is not a skops file")
-    try:
-        foreign = [name for name in skops.io.get_untrusted_types(data=content) if name not in ALLOWED_TYPES]
-        if foreign:
-            raise RequestError(f"{path} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list")
-        return skops.io.loads(content, trusted=ALLOWED_TYPES)
-    except UntrustedTypesFoundException as error:
-        raise RequestError(f"{path} is refused: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path} is damaged: {error!r}") from error
-
-
-def _load_xgboost(path: Path) -> Any:
-    from xgboost import XGBClassifier
-    from xgboost.core import XGBoostError
-
-    classifier = XGBClassifier(n_jobs=1)
-    try:
-        classifier.load_model(path)
-    except XGBoostError as error:
-        raise RequestError(f"{path} is damaged: {str(error).splitlines()[-1]}") from error
-    return classifier

@@ -13,6 +13,7 @@ from classifier.examples.scenarios import Sharing
 from classifier.examples.trajectories import Examples
 from classifier.models.card import Card
 from classifier.models.estimators import FEATURES
+from classifier.models.formats import format_of
 from classifier.models.problem import Problem
 from classifier.models.stored import Model, digest, save, versions
 from classifier.studies import attribution, refit
@@ -88,6 +89,7 @@ def train(
         networks=int(training.identity["network_id"].nunique()),
         scores={},
         versions=versions(),
+        format=format_of(classifier),
         electrode=examples.electrode,
         sampling=sampling,
         design=Sharing.of(examples.identity, target).sentence,

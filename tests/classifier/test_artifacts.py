@@ -21,6 +21,7 @@ from classifier.models import stored as artifacts
 from classifier.models.card import load_card
 from classifier.models.estimators import MODELS, build
 from classifier.models.estimators import grid as model_grid
+from classifier.models.formats import format_of
 from classifier.models.problem import Problem
 from classifier.models.stored import Model
 from classifier.studies.predict import predict
@@ -41,7 +42,7 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
     for parameters in model_grid(model):
         classifier = build(model, parameters, problem.columns("relative+shape", "all"))
         classifier.fit(problem.table("relative+shape", "all"), problem.codes)
-        card = replace(load_card(trained), model=model, parameters=dict(parameters))
+        card = replace(load_card(trained), model=model, parameters=dict(parameters), format=format_of(classifier))
         fitted = Model(card, classifier)
         artifacts.save(tmp_path / "model", fitted, {"permutation": pd.DataFrame({"by": ["statistic"]})})
         again = artifacts.load(tmp_path / "model")
@@ -88,7 +89,7 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
         (
             "card.json",
             b'{"model_version": 99}',
-            "model version 99; reads version 3: `rulescope train` makes it anew",
+            "model version 99; this Rulescope reads version 3: `rulescope train` makes it anew",
         ),
         ("importance_permutation.parquet", b"x", "not a readable Parquet file"),
     ],
@@ -105,7 +106,7 @@ def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, co
 def test_a_damaged_xgboost_model_is_refused(trained: Path, tmp_path: Path) -> None:
     model = shutil.copytree(trained, tmp_path / "model")
     card = json.loads((model / "card.json").read_text())
-    (model / "card.json").write_text(json.dumps({**card, "model": "xgboost"}))
+    (model / "card.json").write_text(json.dumps({**card, "format": "xgboost"}))
     with pytest.raises(RequestError, match="is missing"):
         artifacts.load(model)
     (model / "classifier.json").write_text("{")
@@ -175,6 +176,14 @@ def test_a_card_that_does_not_say_saw_everything(trained: Path, tmp_path: Path) 
     del card["electrode"], card["sampling"]
     (old / "card.json").write_text(json.dumps(card))
     assert load_card(old) == load_card(trained)
+
+
+def test_a_card_of_an_unknown_format_is_a_sentence(trained: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(trained, tmp_path / "other")
+    card = json.loads((other / "card.json").read_text()) | {"format": "pickle"}
+    (other / "card.json").write_text(json.dumps(card))
+    with pytest.raises(RequestError, match=r"unknown format of a model 'pickle'.*known: skops, xgboost"):
+        artifacts.load(other)
 
 
 def test_train_does_not_write_into_a_foreign_directory(traced: Path, tmp_path: Path) -> None:

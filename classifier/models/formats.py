@@ -1,0 +1,109 @@
+"""How a fitted classifier lies on disk, without pickle: its card names the format, which knows the file, writes and reads it.
+
+A new format is a class and a line in `FORMATS`; the first that suits a classifier is taken.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from generator.errors import RequestError
+
+
+class Format(ABC):
+    """A file format. `file` is the name of a classifier's file in its model's directory."""
+
+    file: ClassVar[str]
+
+    @abstractmethod
+    def suits(self, classifier: Any) -> bool:
+        """Whether it can hold this classifier."""
+
+    @abstractmethod
+    def write(self, classifier: Any, path: Path) -> None:
+        """Write it. Raises OSError."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """Read it back. Raises RequestError if the file is damaged, or holds what it must not."""
+
+
+class XGBoost(Format):
+    """XGBoost's own JSON."""
+
+    file = "classifier.json"
+
+    def suits(self, classifier: Any) -> bool:
+        """XGBoost's classifiers."""
+        return type(classifier).__module__.partition(".")[0] == "xgboost"
+
+    def write(self, classifier: Any, path: Path) -> None:
+        """With its classes."""
+        classifier.save_model(path)
+
+    def read(self, path: Path) -> Any:
+        """On one thread."""
+        from xgboost import XGBClassifier
+        from xgboost.core import XGBoostError
+
+        classifier = XGBClassifier(n_jobs=1)
+        try:
+            classifier.load_model(path)
+        except XGBoostError as error:
+            raise RequestError(f"{path} is damaged: {str(error).splitlines()[-1]}") from error
+        return classifier
+
+
+class Skops(Format):
+    """skops' zip of scikit-learn estimators, and of ours. It may hold only what skops trusts and `trusted`."""
+
+    file = "classifier.skops"
+    trusted: ClassVar[list[str]] = [
+        "classifier.models.convolution.Convolution",
+        "classifier.models.estimators.HeavyTails",
+        "classifier.models.estimators.RowSpaceSVC",
+        "numpy.dtype",
+        "sklearn.tree._tree.Tree",
+    ]
+
+    def suits(self, classifier: Any) -> bool:
+        """Anything; what it may not hold is refused when read."""
+        return True
+
+    def write(self, classifier: Any, path: Path) -> None:
+        """Compressed."""
+        import skops.io
+
+        skops.io.dump(classifier, path, compression=zipfile.ZIP_DEFLATED)
+
+    def read(self, path: Path) -> Any:
+        """After a look at the types that it names."""
+        import skops.io
+        from skops.io.exceptions import UntrustedTypesFoundException
+
+        content = path.read_bytes()
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise RequestError(f"{path} is damaged: it is not a skops file")
+        try:
+            foreign = [name for name in skops.io.get_untrusted_types(data=content) if name not in self.trusted]
+            if foreign:
+                raise RequestError(
+                    f"{path} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
+                )
+            return skops.io.loads(content, trusted=self.trusted)
+        except UntrustedTypesFoundException as error:
+            raise RequestError(f"{path} is refused: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+            raise RequestError(f"{path} is damaged: {error!r}") from error
+
+
+FORMATS: dict[str, Format] = {"xgboost": XGBoost(), "skops": Skops()}
+
+
+def format_of(classifier: Any) -> str:
+    """The name of the first format that can hold a classifier."""
+    return next(name for name, each in FORMATS.items() if each.suits(classifier))

@@ -40,8 +40,9 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transform_against_hand_computed_values(name: str) -> None:
-    trajectories = np.array(BY_HAND["levels"], dtype=np.float32)[:, :, None]
-    found = TrajectoryFeatures(name, ("s",), 3).fit_transform(trajectories)
+    trajectories = np.array(BY_HAND["levels"], dtype=np.float32)
+    networks = np.array([[0], [0], [1], [1]], dtype=np.float32)  # for transforms that look at them
+    found = TrajectoryFeatures(name, ("s",), 3).fit_transform(np.hstack([trajectories, networks]))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, BY_HAND[name], rtol=1e-6, atol=1e-7)
 

@@ -1,8 +1,22 @@
-"""The `rulescope` command: joins the generator's and the classifier's command lines, and turns errors into sentences."""
+"""Which learning rule produced this neural data? `import rulescope as rs`, or the `rulescope` command.
+
+```python
+import rulescope as rs
+
+dataset = rs.generate("datasets/demo.toml")        # a file, a dictionary or an rs.Spec
+examples = rs.load(dataset)                        # .to_frame(), .X, .y, .groups, .identity
+rs.evaluate(examples, models=["forest"]).table     # or any classifier of scikit-learn's kind
+```
+
+Names are imported when they are first used.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import sys
+from typing import Any
 
 import typer
 
@@ -18,6 +32,33 @@ app = typer.Typer(
 )
 generator.cli.register(app)
 classifier.cli.register(app)
+
+
+_NAMES = {
+    "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge"),
+    "generator.spec.spec": ("Spec",),
+    "generator.dataset.storage": ("Dataset",),
+    "generator.errors": ("RequestError",),
+    "classifier.api": (
+        "load", "evaluate", "train", "predict", "importance", "controls", "robustness", "power", "report",
+    ),
+    "classifier.examples.trajectories": ("Examples",),
+    "classifier.examples.splits": ("Split",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted([*_HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("rulescope")
+    if name not in _HOME:
+        raise AttributeError(f"module 'rulescope' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def main() -> None:

@@ -13,12 +13,14 @@ classes have as many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import BaseCrossValidator
 
 from classifier.examples.scenarios import PROPERTIES, SEEDS, classes_held, follows, scenarios, text
 from generator.errors import RequestError, unknown
@@ -51,12 +53,48 @@ RANDOM = {
 
 
 @dataclass(frozen=True)
-class Split:
+class Fold:
     """Row numbers of one training and test part. `name` is the held-out value, or the split's number."""
 
     name: str
     train: Rows
     test: Rows
+
+
+class Split(BaseCrossValidator):
+    """A splitter of scikit-learn's kind: `cross_validate(…, groups=examples.groups, cv=Split("scenario"))`.
+
+    Args:
+        split: scenario, strict, network, paper, or a property of the networks to hold out, one value at a time.
+        n_splits: random splits; held-out properties have one per value.
+        target: what is to be named.
+    """
+
+    def __init__(self, split: str = "scenario", n_splits: int = 10, seed: int = 0, target: str = "rule") -> None:
+        self.split_, self.n_splits, self.seed, self.target = split, n_splits, seed, target
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+        """Row numbers of training and test parts.
+
+        Args:
+            groups: the examples' identity table (`Examples.groups`).
+
+        Raises:
+            ValueError: no identity table.
+            RequestError: as `make` does.
+        """
+        for fold in self._folds(groups):
+            yield fold.train, fold.test
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """How many there are."""
+        return self.n_splits if self.split_ in RANDOM else len(self._folds(groups))
+
+    def _folds(self, groups: Any) -> list[Fold]:
+        if not isinstance(groups, pd.DataFrame):
+            raise ValueError("Split needs to know who the examples are: give it groups=examples.groups")
+        classes = labels(groups, self.target)
+        return make(groups, classes, self.split_, self.n_splits, self.seed, self.target)
 
 
 def news(split: str) -> str:
@@ -88,7 +126,7 @@ def make(
     n_splits: int = 10,
     seed: int = 0,
     target: str = "rule",
-) -> list[Split]:
+) -> list[Fold]:
     """The splits named `split`: `n_splits` random ones, or one per value of a held-out property.
 
     Args:
@@ -186,7 +224,7 @@ def permute(
     return new[row_of]
 
 
-def ratio(parts: Sequence[Split], unit: NDArray[np.intp]) -> float:
+def ratio(parts: Sequence[Fold], unit: NDArray[np.intp]) -> float:
     """Tested units per trained one, on average over the splits."""
     return float(np.mean([len(np.unique(unit[part.test])) / len(np.unique(unit[part.train])) for part in parts]))
 
@@ -235,7 +273,7 @@ def _random(
     member: NDArray[np.intp],
     classes: NDArray[np.str_],
     rng: np.random.Generator,
-) -> Split:
+) -> Fold:
     """One unit in four to the test part, alike from units that hold the same classes."""
     held = _held_in(unit, classes)
     for _ in range(TRIES):
@@ -248,7 +286,7 @@ def _random(
             tested = np.isin(seeds, drawn[: max(1, round(len(drawn) / TESTED))])
             test, train = test & tested, train & ~tested
         if all(set(classes[side]) == set(classes) for side in (test, train)):
-            return Split(name, _balanced(np.flatnonzero(train), member, classes, rng), np.flatnonzero(test))
+            return Fold(name, _balanced(np.flatnonzero(train), member, classes, rng), np.flatnonzero(test))
     raise RequestError(
         "the classes are too unevenly spread over the scenarios: no split leaves all of them on both sides"
     )
@@ -269,7 +307,7 @@ def _held_out(
     classes: NDArray[np.str_],
     split: str,
     seed: int,
-) -> list[Split]:
+) -> list[Fold]:
     known = np.unique(values)
     if len(known) < 2:
         raise RequestError(f"no {split} can be held out: every example has {str(known[0])!r}")
@@ -283,7 +321,7 @@ def _held_out(
             )
         _check_count(unit[inside], classes[inside], "scenario", FEWEST_UNITS - 1, f" without {split} {str(value)!r}")
         train = _balanced(np.flatnonzero(inside), member, classes, np.random.default_rng([seed, number]))
-        found.append(Split(str(value), train, np.flatnonzero(~inside)))
+        found.append(Fold(str(value), train, np.flatnonzero(~inside)))
     return found
 
 

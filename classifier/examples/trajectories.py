@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, header
 from generator.dataset.storage import Dataset
@@ -99,10 +99,102 @@ class Examples:
         wanted = [name for name, parts in self.statistics.items() if parts.observable in observables]
         return self if "all" in observables else self.select(wanted)
 
+    def among(self, rules: Sequence[str]) -> Examples:
+        """Those of networks with these rules. Raises RequestError for a rule that none has, or for fewer than two."""
+        known = sorted(str(rule) for rule in self.identity["rule"].unique())
+        if strangers := [rule for rule in rules if rule not in known]:
+            raise RequestError(f"no network has the rule {', '.join(strangers)}; known: {', '.join(known)}")
+        if len(set(rules)) < 2:
+            raise RequestError(f"name at least two rules to tell apart; known: {', '.join(known)}")
+        return self.rows(self.identity["rule"].isin(list(rules)).to_numpy())
+
     @property
     def electrode(self) -> str:
         """What they were measured with."""
         return str(self.identity["electrode"].iloc[0])
+
+    # -- for scikit-learn, and for a look ------------------------------------------------------------------------------
+    @classmethod
+    def from_arrays(
+        cls,
+        values: ArrayLike,
+        statistics: Sequence[str],
+        *,
+        networks: Sequence[Any] | None = None,
+        rules: Sequence[str] | None = None,
+        curves: ArrayLike | None = None,
+    ) -> Examples:
+        """Examples from measurements of one's own.
+
+        Args:
+            values: (examples, sessions, statistics); NaN where undefined.
+            statistics: their names, as in a dataset's columns, e.g. `activation_abs_mean`.
+            networks: (examples,) which of them are layers of one network, in the order of the layers; by default each is its own.
+            rules: (examples,) by which rule each learned, if that is known.
+            curves: (examples, sessions, 3) training loss, probe loss and probe accuracy, if they are known.
+
+        Raises:
+            RequestError: shapes that do not fit each other, or a statistic's name that does not begin with its observable.
+        """
+        array = np.asarray(values, dtype=np.float32)
+        if array.ndim != 3 or array.shape[2] != len(statistics):
+            raise RequestError(
+                f"values must be (examples, sessions, statistics) with {len(statistics)} statistics, not of shape {array.shape}"
+            )
+        for name, column in (("networks", networks), ("rules", rules)):
+            if column is not None and len(column) != len(array):
+                raise RequestError(f"{name} has {len(column)} entries for {len(array)} examples")
+        found = np.full((*array.shape[:2], 3), np.nan) if curves is None else np.asarray(curves)
+        if found.shape != (*array.shape[:2], 3):
+            raise RequestError(f"curves must be of shape {(*array.shape[:2], 3)}, not {found.shape}")
+        parts = {}
+        for name in statistics:
+            observable, *rest = name.split("_")
+            if not rest:
+                raise RequestError(f"statistic {name!r} does not say of what it is: name it like activation_abs_mean")
+            parts[name] = Parts(observable, rest[0], "_".join(rest[1:]) or "mean")
+        names = range(len(array)) if networks is None else networks
+        identity = pd.DataFrame({"network_id": [str(name) for name in names], "electrode": "full"})
+        place = identity.groupby("network_id").cumcount()
+        third = identity.groupby("network_id")["network_id"].transform("size") // 3
+        identity["layer"], identity["layer_index"] = place.astype(str), place
+        identity["depth"] = np.select([place < third, place < 2 * third], DEPTHS[:2], DEPTHS[2])
+        if rules is not None:
+            identity["rule"] = list(rules)
+        return cls(array, parts, found.astype(np.float32), identity)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per example and checkpoint: who it is, checkpoint, curves and statistics."""
+        flat = self.values.reshape(-1, len(self.statistics))
+        curves = self.curves.reshape(-1, len(CURVES))
+        index = np.repeat(np.arange(len(self)), self.checkpoints)
+        checkpoint = pd.Series(np.tile(np.arange(self.checkpoints), len(self)), name="checkpoint")
+        parts = [pd.DataFrame(curves, columns=list(CURVES)), pd.DataFrame(flat, columns=list(self.statistics))]
+        return pd.concat([self.identity.iloc[index].reset_index(drop=True), checkpoint, *parts], axis=1)
+
+    def features(self, name: str = "logdifference+shape") -> pd.DataFrame:
+        """A feature set as a table, a row per example; the columns' names say what each is (`features.Feature`)."""
+        from classifier.examples.features import TrajectoryFeatures, inputs
+
+        made = TrajectoryFeatures(name, tuple(self.statistics), self.checkpoints)
+        return pd.DataFrame(made.fit_transform(inputs(self)), columns=made.get_feature_names_out())
+
+    @property
+    def X(self) -> pd.DataFrame:
+        """The usual feature set, (examples, features)."""
+        return self.features() if self.checkpoints > 1 else self.features("levels")
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """(examples,) the rules. Raises RequestError if they are not known."""
+        if "rule" not in self.identity:
+            raise RequestError("the rules of these examples are not known: give from_arrays `rules`")
+        return self.identity["rule"].to_numpy(dtype=str)
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """Who the examples are, as `Split` takes it: the identity table."""
+        return self.identity
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -11,20 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone, is_classifier
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
+from sklearn.utils import get_tags
 
 from classifier.models.convolution import Convolution
-from generator.errors import unknown
+from generator.errors import RequestError, unknown
 
 FEATURES = ("logdifference+shape", "levels")
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
@@ -135,6 +136,8 @@ class _Model:
     grid: Sequence[Parameters]
 
 
+Learner: TypeAlias = str | BaseEstimator  # a name in `MODELS`, or any classifier of scikit-learn's kind
+
 MODELS: dict[str, _Model] = {
     "svm": _Model(_svm, [{"C": 0.03}, {"C": 3e-3}, {"C": 0.3}, {"C": 5e6}]),  # the last is the paper's largest
     "logistic": _Model(_logistic, [{"C": 0.1}, {"C": 0.01}, {"C": 1.0}]),
@@ -151,8 +154,23 @@ MODELS: dict[str, _Model] = {
 }
 
 
-def grid(model: str) -> Sequence[Parameters]:
-    """The hyperparameters to choose from; the first is the usual one. Raises RequestError for an unknown model."""
+def name_of(model: Learner) -> str:
+    """What a classifier is called: its name in `MODELS`, or its class."""
+    return model if isinstance(model, str) else type(model).__name__
+
+
+def grid(model: Learner) -> Sequence[Parameters]:
+    """The hyperparameters to choose from; the first is the usual one. Raises RequestError for an unknown model.
+
+    A classifier that is given, and not named, has those that it was given with.
+    """
+    if not isinstance(model, str):
+        if not is_classifier(model):
+            raise RequestError(
+                f"{type(model).__name__} is not a classifier: give a name ({', '.join(MODELS)}), or an object with "
+                "scikit-learn's fit and predict"
+            )
+        return [{}]
     if model not in MODELS:
         raise unknown("model", model, MODELS)
     return MODELS[model].grid
@@ -165,13 +183,19 @@ def nested(grid: Sequence[Parameters]) -> tuple[list[Parameters], list[Parameter
     return with_usual, [point for point in grid if but_for_count(point) != usual]
 
 
-def build(model: str, parameters: Parameters, columns: Sequence[str], seed: int = 0, quick: bool = False) -> Any:
-    """An unfitted classifier for tables with these columns. `quick`: fewer epochs of the convolution, enough to compare with."""
-    return MODELS[model].build(columns, seed, quick, **parameters)
+def build(model: Learner, parameters: Parameters, columns: Sequence[str], seed: int = 0, quick: bool = False) -> Any:
+    """An unfitted classifier for tables with these columns. `quick`: fewer epochs of the convolution, enough to compare with.
+
+    A copy of a classifier that is given, which keeps its own seed. If it takes no undefined values it reads tables as the
+    linear models do: heavy tails tamed, the undefined imputed and flagged.
+    """
+    if isinstance(model, str):
+        return MODELS[model].build(columns, seed, quick, **parameters)
+    return clone(model) if get_tags(model).input_tags.allow_nan else _linear(clone(model))
 
 
 def fit_all(
-    model: str,
+    model: Learner,
     grid: Sequence[Parameters],
     columns: Sequence[str],
     table: NDArray[np.float32],
@@ -212,6 +236,9 @@ def log_scores(classifier: Any, table: NDArray[np.float32]) -> NDArray[np.float6
     if hasattr(classifier, "predict_proba"):
         probability = np.asarray(classifier.predict_proba(table), dtype=np.float64)
         return np.log((probability + PROBABILITY_FLOOR) / (1 + PROBABILITY_FLOOR * probability.shape[1]))
+    if not hasattr(classifier, "decision_function"):  # it names a class, and does not say how sure it is
+        called = classifier.predict(table)[:, None] == classifier.classes_
+        return np.log(np.where(called, 1.0, PROBABILITY_FLOOR))
     distance = classifier.decision_function(table)
     if distance.ndim == 1:  # two classes have one distance
         distance = np.stack([-distance, distance], axis=1)

@@ -15,7 +15,7 @@ from classifier.examples import features as feature_names
 from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, Examples
-from classifier.models.estimators import Setting, fit_all, log_scores
+from classifier.models.estimators import Learner, Setting, fit_all, log_scores
 
 CURVE = "accuracy"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
 CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
@@ -77,7 +77,7 @@ class Problem:
         return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
 
     def fit(
-        self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
+        self, model: Learner, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
     ) -> list[Any]:
         """A classifier per setting, trained on the rows `train`. The settings have the same features."""
         features = settings[0].features

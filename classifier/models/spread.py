@@ -18,7 +18,7 @@ from classifier.examples import sampling as samplings
 from classifier.examples.features import whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import Examples, load, survey
-from classifier.models.estimators import Setting, build, log_scores
+from classifier.models.estimators import Learner, Setting, build, log_scores
 from classifier.models.parallel import client as current
 from classifier.models.problem import CURVE, Problem, described, feature_table, numbered
 from generator.errors import RequestError
@@ -75,7 +75,7 @@ class Spread(Problem):
         return cls(examples, target, classes, codes, {}, names, places, tuple(blocks), starts)
 
     def fit(
-        self, model: str, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
+        self, model: Learner, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
     ) -> list[Any]:
         """A classifier per setting, trained on the rows `train` where they are. The settings have the same features."""
         columns = self.columns(settings[0].features, observable)

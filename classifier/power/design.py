@@ -30,7 +30,7 @@ Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Recording:
+class Planned:
     """A planned recording: units of each layer (None: all), noise as electrodes count it (0: none), and sessions.
 
     Of spikes that is their mean number per stimulus: the more the better.
@@ -110,7 +110,7 @@ class Design:
             "sessions": list(self.sessions),
         }
 
-    def check(self, asked: Recording) -> None:
+    def check(self, asked: Planned) -> None:
         """Raises RequestError if the recording lies outside what was simulated."""
         point, simulated = self.place(asked.units or np.nan, asked.noise, asked.sessions), self.simulated
         low, high = simulated.min(axis=0) - 1e-9, simulated.max(axis=0) + 1e-9

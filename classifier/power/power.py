@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from classifier.power import surface
-from classifier.power.design import AXES, Design, Points, Recording, coordinates, surrounded
+from classifier.power.design import AXES, Design, Planned, Points, coordinates, surrounded
 from classifier.power.simulated import Question, ask, simulated
 from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
@@ -67,7 +67,7 @@ def power(
     """
     published = Dataset(dataset)
     question, design = ask(published, noise, noise_mode, observable, layers, rules, model, seed)
-    recording = Recording(units, noise, design.sessions[-1] if sessions is None else sessions)
+    recording = Planned(units, noise, design.sessions[-1] if sessions is None else sessions)
     for name, value, least in (("units", units, 1), ("noise", noise, 0), ("sessions", sessions, 1)):
         if value is not None and not least <= value < math.inf:
             raise RequestError(f"{name} must be at least {least}, not {value}")
@@ -93,7 +93,7 @@ def power_validation(
 
 
 def answer(
-    table: pd.DataFrame, question: Question, design: Design, asked: Recording, target: float | None = None
+    table: pd.DataFrame, question: Question, design: Design, asked: Planned, target: float | None = None
 ) -> dict[str, Any]:
     """What `power` returns, from the simulated conditions."""
     table = table.assign(units=design.mean_units(table["asked_units"]))
@@ -147,7 +147,7 @@ def confusion(distances: Points, counts: Iterable[Any], accuracy: float) -> Poin
     return np.diag(moved) + (1 - moved)[:, None] * errors / errors.sum(axis=1, keepdims=True)
 
 
-def way(found: surface.Surface, design: Design, asked: Recording, axis: str, target: float) -> dict[str, Any]:
+def way(found: surface.Surface, design: Design, asked: Planned, axis: str, target: float) -> dict[str, Any]:
     """The least of one axis that reaches the target while the others stay as asked, as `power` returns it."""
     values = {"units": asked.units or np.nan, "noise": asked.noise, "sessions": asked.sessions}
     candidates = _candidates(design, axis)  # from the worst to the best

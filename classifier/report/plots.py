@@ -172,7 +172,7 @@ def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -
             axes.barh(
                 place[inside],
                 rows["importance"],
-                xerr=rows["sem"],
+                xerr=rows.get("sem"),
                 color=PALETTE[number],
                 label=OBSERVABLE_NAMES.get(kind, kind),
                 error_kw={"linewidth": 1},
@@ -182,6 +182,22 @@ def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -
     axes.set_yticks(place, names)
     axes.set_xlabel("loss of log score when its trajectories are permuted (nats)", fontsize=9)
     axes.set_title(title, fontsize=9)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    style(figure)
+    return figure
+
+
+def controls(table: pd.DataFrame) -> Figure:
+    """Accuracy of each control with half of its 95 % interval, where it has one, beside its chance."""
+    figure = Figure(figsize=(7.5, 0.3 * len(table) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    place = np.arange(len(table))[::-1]
+    reach = table["reach"].fillna(0) if "reach" in table else np.zeros(len(table))
+    axes.barh(place, table["mean"].astype(float), xerr=reach.astype(float), color=PALETTE[0], error_kw={"linewidth": 1})
+    axes.scatter(table["chance"], place, marker="|", s=120, color="black", label="chance", zorder=3)
+    axes.set_yticks(place, table["control"])
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("balanced accuracy per network", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     style(figure)
     return figure

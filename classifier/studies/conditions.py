@@ -21,7 +21,7 @@ from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
 from classifier.examples.features import split_name, suited
 from classifier.examples.scenarios import Sharing
-from classifier.examples.splits import Split
+from classifier.examples.splits import Fold
 from classifier.examples.trajectories import Examples, load
 from classifier.models.estimators import FEATURES, Setting, grid
 from classifier.models.parallel import parallel
@@ -85,7 +85,7 @@ class _Study:
     target: str
     design: str
     labels: list[str]
-    parts: list[Split]
+    parts: list[Fold]
     ratio: float
     turn: NDArray[np.intp]
     full: dict[tuple[str, str, int], Any] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def _observe(
     setting: Setting,
     electrode: str,
     observable: str,
-    part: Split,
+    part: Fold,
     turn: NDArray[np.intp],
     full: Any,
     transferred: bool,
@@ -311,11 +311,7 @@ def _study(
     """What all conditions share, from the examples of any electrode."""
     kept = np.arange(len(examples))
     if rules is not None:
-        known = [str(rule) for rule in examples.identity["rule"].unique()]
-        if strangers := [rule for rule in rules if rule not in known]:
-            raise RequestError(f"no network has the rule {', '.join(strangers)}; known: {', '.join(sorted(known))}")
-        if len(set(rules)) < 2:
-            raise RequestError(f"name at least two rules to tell apart; known: {', '.join(sorted(known))}")
+        examples.among(rules)  # says so if that is not possible
         kept = np.flatnonzero(examples.identity["rule"].isin(list(rules)))
     identity = examples.identity.iloc[kept].reset_index(drop=True)
     classes = splitting.labels(identity, target)

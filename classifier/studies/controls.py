@@ -20,7 +20,7 @@ from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
 from classifier.examples.features import split_name, suited
 from classifier.examples.scenarios import SEEDS, Sharing, columns, text
-from classifier.examples.splits import Split
+from classifier.examples.splits import Fold
 from classifier.examples.trajectories import CURVES, DEPTHS, Examples, Parts, load
 from classifier.models.estimators import FEATURES, Setting, grid
 from classifier.models.parallel import parallel
@@ -55,7 +55,7 @@ class _Fixed:
     def problem(self, examples: Examples) -> Problem:
         return Problem.of(examples, self.target, [self.setting(examples).features])
 
-    def parts(self, problem: Problem, split: str = "scenario") -> list[Split]:
+    def parts(self, problem: Problem, split: str = "scenario") -> list[Fold]:
         identity = problem.examples.identity
         return splitting.make(identity, problem.classes, split, self.n_splits, self.seed, problem.target)
 
@@ -64,7 +64,7 @@ class _Fixed:
         control: str,
         meaning: str,
         problem: Problem,
-        parts: Sequence[Split],
+        parts: Sequence[Fold],
         observable: str = "all",
         split: str = "scenario",
     ) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class _Fixed:
         found = corrected([one.network for one in scores], ratio(problem, split, parts))
         return _row(control, meaning, problem, found, split)
 
-    def best(self, control: str, meaning: str, examples: Examples, parts: Sequence[Split]) -> dict[str, Any]:
+    def best(self, control: str, meaning: str, examples: Examples, parts: Sequence[Fold]) -> dict[str, Any]:
         """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
         features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in (self.features, *FEATURES)))
         problem = Problem.of(examples, self.target, features)
@@ -83,7 +83,7 @@ class _Fixed:
         return _row(control, meaning, problem, corrected(scores, ratio(problem, "scenario", parts)))
 
 
-def _best(problem: Problem, model: str, part: Split, seed: int) -> float:
+def _best(problem: Problem, model: str, part: Fold, seed: int) -> float:
     setting, _ = choose(problem, model, "scenario", part.train, seed, CURVE)
     return fit_and_score(problem, model, setting, CURVE, part.train, part.test, seed).network
 
@@ -198,10 +198,10 @@ def _null_rows(fixed: _Fixed, examples: Examples, null: str, skipped: list[str])
     return found
 
 
-def _at_depth(problem: Problem, parts: Sequence[Split], depth: str) -> list[Split]:
+def _at_depth(problem: Problem, parts: Sequence[Fold], depth: str) -> list[Fold]:
     """The same splits with layers of one depth only. Raises RequestError if a class has none in a part."""
     inside = (problem.examples.identity["depth"] == depth).to_numpy()
-    found = [Split(part.name, part.train[inside[part.train]], part.test[inside[part.test]]) for part in parts]
+    found = [Fold(part.name, part.train[inside[part.train]], part.test[inside[part.test]]) for part in parts]
     if any(
         len(np.unique(problem.codes[rows])) < len(problem.labels) for one in found for rows in (one.train, one.test)
     ):

@@ -22,9 +22,9 @@ from classifier.examples import splits as splitting
 from classifier.examples.features import split_name, suited
 from classifier.examples.sampling import ALL, measured
 from classifier.examples.scenarios import Sharing
-from classifier.examples.splits import Rows, Split
+from classifier.examples.splits import Fold, Rows
 from classifier.examples.trajectories import Examples
-from classifier.models.estimators import FEATURES, MODELS, Setting, but_for_count, grid, nested, vote
+from classifier.models.estimators import FEATURES, MODELS, Learner, Setting, but_for_count, grid, name_of, nested, vote
 from classifier.models.parallel import in_turn, parallel
 from classifier.models.problem import CURVE, Problem
 from classifier.studies.intervals import corrected, independent
@@ -63,7 +63,7 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
 
 def fit_and_score(
     problem: Problem,
-    model: str,
+    model: Learner,
     setting: Setting,
     observable: str,
     train: Rows,
@@ -76,7 +76,7 @@ def fit_and_score(
 
 def fit_and_score_all(
     problem: Problem,
-    model: str,
+    model: Learner,
     settings: Sequence[Setting],
     observable: str,
     train: Rows,
@@ -91,7 +91,7 @@ def fit_and_score_all(
 
 
 def choose(
-    problem: Problem, model: str, split: str, train: Rows, seed: int, observable: str = "all"
+    problem: Problem, model: Learner, split: str, train: Rows, seed: int, observable: str = "all"
 ) -> tuple[Setting, float]:
     """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
 
@@ -132,8 +132,8 @@ class Outcome:
 def run(
     problem: Problem,
     split: str,
-    parts: Sequence[Split],
-    models: Sequence[str],
+    parts: Sequence[Fold],
+    models: Sequence[Learner],
     observables: Sequence[str],
     seed: int,
     title: str,
@@ -146,8 +146,8 @@ def run(
 
 def _one(
     problem: Problem,
-    model: str,
-    part: Split,
+    model: Learner,
+    part: Fold,
     split: str,
     observables: Sequence[str],
     seed: int,
@@ -158,7 +158,7 @@ def _one(
     for name in observables:
         setting, _ = chosen.get(name, chosen["all"])
         scores[name] = fit_and_score(problem, model, setting, name, part.train, part.test, seed)
-    return Outcome(model, part.name, *chosen["all"], scores)
+    return Outcome(name_of(model), part.name, *chosen["all"], scores)
 
 
 Summary = dict[str, dict[str, float | None]]
@@ -169,7 +169,7 @@ def summarize(scores: Sequence[Score], ratio: float | None) -> Summary:
     return {level: corrected([getattr(one, level) for one in scores], ratio) for level in ("layer", "network")}
 
 
-def ratio(problem: Problem, split: str, parts: Sequence[Split]) -> float | None:
+def ratio(problem: Problem, split: str, parts: Sequence[Fold]) -> float | None:
     """Tested units per trained one; None for held-out values."""
     if split not in splitting.RANDOM:
         return None
@@ -192,7 +192,9 @@ def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
     return model, Setting(alike[0].features, dict(parameters))
 
 
-def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, count: int, seed: int) -> list[float]:
+def permuted_scores(
+    problem: Problem, split: str, model: Learner, setting: Setting, count: int, seed: int
+) -> list[float]:
     """Scores per network after the classes were exchanged within scenarios, once per permutation.
 
     Each permutation gets a random split of its own, balanced over the permuted classes; where a property is held out, a split
@@ -202,7 +204,7 @@ def permuted_scores(problem: Problem, split: str, model: str, setting: Setting, 
     return (in_turn if problem.elsewhere else parallel)(_permuted, problem, calls, "permuted labels")
 
 
-def _permuted(problem: Problem, split: str, model: str, setting: Setting, number: int, seed: int) -> float:
+def _permuted(problem: Problem, split: str, model: Learner, setting: Setting, number: int, seed: int) -> float:
     """One of them."""
     identity = problem.examples.identity
     how = split if split in splitting.RANDOM else "scenario"
@@ -214,7 +216,7 @@ def _permuted(problem: Problem, split: str, model: str, setting: Setting, number
 
 def evaluate(
     dataset: str | os.PathLike[str] | Examples,
-    models: Sequence[str] = tuple(MODELS),
+    models: Sequence[Learner] = tuple(MODELS),
     features: Sequence[str] = FEATURES,
     observables: Sequence[str] = ("all", "weight", "activation", "change"),
     split: str = "scenario",
@@ -229,7 +231,7 @@ def evaluate(
 
     Args:
         dataset: a dataset's path, or its examples.
-        models: names in `models.MODELS`.
+        models: names in `estimators.MODELS`, or classifiers with scikit-learn's fit and predict.
         features: feature sets to choose among, transforms joined by "+".
         observables: "all" and observables of the dataset; the loss and accuracy curves alone are always added.
         split: scenario, strict, network, paper (rows), or a property of the networks to hold out, one value at a time.
@@ -255,8 +257,8 @@ def evaluate(
     Raises:
         RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or too little memory.
     """
-    models = list(dict.fromkeys(models))
     check(models, features)
+    learners = _by_name(models)
     blocks, examples = _found(dataset, models, electrode, sampling)
     features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
     known = ["all", *examples.observables()]
@@ -274,11 +276,11 @@ def evaluate(
     else:
         problem = Problem.of(examples, target, features)
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
-    outcomes = run(problem, split, parts, models, scored, seed, f"{split} split")
+    outcomes = run(problem, split, parts, list(learners.values()), scored, seed, f"{split} split")
     model, setting = select(outcomes)
     shown = [*dict.fromkeys(observables), CURVE]
-    of = {name: [one for one in outcomes if one.model == name] for name in models}
-    permuted = permuted_scores(problem, split, model, setting, permute_labels, seed) if permute_labels else []
+    of = {name: [one for one in outcomes if one.model == name] for name in learners}
+    permuted = permuted_scores(problem, split, learners[model], setting, permute_labels, seed) if permute_labels else []
     overlap = ratio(problem, split, parts)
     return {
         "split": split,
@@ -291,10 +293,10 @@ def evaluate(
         "chance": 1 / len(problem.labels),
         "selected": {"model": model, "features": setting.features, "parameters": dict(setting.parameters)},
         "models": {
-            name: {o: summarize([one.scores[o] for one in of[name]], overlap) for o in shown} for name in models
+            name: {o: summarize([one.scores[o] for one in of[name]], overlap) for o in shown} for name in learners
         },
         "permuted": independent(permuted) if permuted else None,
-        "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in models},
+        "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in learners},
         "folds": {
             one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network, "lacks": lacks}
             for one, lacks in zip(of[model], _lacking(problem, parts), strict=True)
@@ -309,7 +311,7 @@ def evaluate(
     }
 
 
-def _lacking(problem: Problem, parts: Sequence[Split]) -> list[list[str]]:
+def _lacking(problem: Problem, parts: Sequence[Fold]) -> list[list[str]]:
     """Of each split the classes that its test part has none of, because their networks have diverged, say."""
     return [
         [label for code, label in enumerate(problem.labels) if code not in problem.codes[part.test]] for part in parts
@@ -317,7 +319,7 @@ def _lacking(problem: Problem, parts: Sequence[Split]) -> list[list[str]]:
 
 
 def _found(
-    dataset: str | os.PathLike[str] | Examples, models: Sequence[str], electrode: str, sampling: str
+    dataset: str | os.PathLike[str] | Examples, models: Sequence[Learner], electrode: str, sampling: str
 ) -> tuple[list[Any], Examples]:
     """The examples; or, where they exceed this machine's memory, blocks of them on workers, and what else is known of them."""
     from classifier.models import spread
@@ -327,12 +329,21 @@ def _found(
     if others := [model for model in models if model != SPREAD]:
         raise RequestError(
             f"the examples exceed this machine's memory; spread over workers {SPREAD} learns from them, "
-            f"but not {', '.join(others)}: say --models {SPREAD}"
+            f"but not {', '.join(map(name_of, others))}: say --models {SPREAD}"
         )
     return spread.place(dataset, electrode, sampling)
 
 
-def check(models: Sequence[str], features: Sequence[str]) -> None:
+def _by_name(models: Sequence[Learner]) -> dict[str, Learner]:
+    """Each model once. Raises RequestError for two of one name that are not the same."""
+    found: dict[str, Learner] = {}
+    for model in models:
+        if (known := found.setdefault(name_of(model), model)) is not model and not isinstance(known, str):
+            raise RequestError(f"two classifiers are called {name_of(model)}: evaluate them one after the other")
+    return found
+
+
+def check(models: Sequence[Learner], features: Sequence[str]) -> None:
     """Raises RequestError if a model or a feature transform is unknown, or if there are none."""
     if not models or not features:
         raise RequestError("name at least one model and one feature set")

@@ -7,12 +7,11 @@ import os
 import numpy as np
 import pandas as pd
 
-from classifier.examples import splits as splitting
 from classifier.examples.sampling import apply, measured
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import vote
 from classifier.models.stored import load
-from generator.errors import RequestError, unknown
+from generator.errors import unknown
 
 LEVELS = ("network", "layer")
 
@@ -35,8 +34,8 @@ def predict(
             checkpoints as the model reads is taken whole: the sessions are the experimenter's own.
 
     Returns:
-        A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, (layer,) `called`
-        and a column `score_<label>` per class. Scores sum to 1 but are not calibrated probabilities.
+        A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, if it has one, (layer,)
+        `called` and a column `score_<label>` per class. Scores sum to 1 but are not calibrated probabilities.
 
     Raises:
         RequestError: no such model, or the dataset lacks statistics or checkpoints that the model reads.
@@ -44,14 +43,14 @@ def predict(
     if level not in LEVELS:
         raise unknown("level", level, LEVELS)
     stored = load(model)
-    if stored.card.target not in splitting.PROPERTIES:
-        raise RequestError(f"{model} names {stored.card.target!r}, which is not a property of networks here")
     examples = measured(dataset, electrode or stored.card.electrode)
     if sampling is not None or examples.checkpoints != stored.card.checkpoints:
         examples = apply(examples, sampling or stored.card.sampling)
     scores = stored.log_scores(examples)
     identity = examples.identity
-    table = pd.DataFrame({"network_id": identity["network_id"], "labelled": identity[stored.card.target].astype(str)})
+    table = pd.DataFrame({"network_id": identity["network_id"]})
+    if stored.card.target in identity:
+        table["labelled"] = identity[stored.card.target].astype(str)
     if level == "layer":
         table["layer"] = identity["layer"]
     else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classifier.examples.features import Feature
 from classifier.examples.scenarios import scenarios
-from classifier.examples.splits import Split
+from classifier.examples.splits import Fold
 from classifier.models.estimators import Setting, fit_all, log_scores
 from classifier.models.parallel import parallel
 from classifier.models.problem import Problem
@@ -28,7 +28,7 @@ REPEATS = 4
 
 
 def measure(
-    problem: Problem, model: str, setting: Setting, part: Split, permutation: pd.DataFrame, top: int, seed: int
+    problem: Problem, model: str, setting: Setting, part: Fold, permutation: pd.DataFrame, top: int, seed: int
 ) -> pd.DataFrame:
     """The loss without each group, on the test part.
 
@@ -60,7 +60,7 @@ def measure(
 
 
 def _scores(
-    problem: Problem, model: str, setting: Setting, part: Split, without: Sequence[str], seed: int
+    problem: Problem, model: str, setting: Setting, part: Fold, without: Sequence[str], seed: int
 ) -> tuple[NDArray[np.float64], float]:
     """(test rows,) log score of the truth, and balanced accuracy, of a classifier without the features of these statistics."""
     names = problem.columns(setting.features, "all")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
+
+import pandas as pd
 
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
@@ -159,6 +161,23 @@ class Plan:
     missing: tuple[str, ...]
     electrodes: int
     shortages: tuple[str, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Networks, a row per architecture, task and objective and a column per rule, beside the number of layers."""
+        keys = ["rule", "architecture", "task", "objective"]
+        counts = pd.Series(self.counts, pd.MultiIndex.from_tuples(self.counts, names=keys))
+        found = counts.unstack("rule", fill_value=0)[list(dict.fromkeys(rule for rule, *_ in self.counts))]
+        layers = [self.layers[architecture, objective] for architecture, _, objective in found.index]
+        found.insert(0, "layers", layers)
+        return found.reset_index().rename_axis(columns=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as it could be written to JSON."""
+        names = ("rule", "architecture", "task", "objective", "networks")
+        counted = [dict(zip(names, (*key, count), strict=True)) for key, count in self.counts.items()]
+        layers = {f"{architecture} {objective}": n for (architecture, objective), n in self.layers.items()}
+        return asdict(self) | {"counts": counted, "layers": layers}
 
 
 def plan(spec: Spec) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -204,6 +205,18 @@ def read(path: str | os.PathLike[str]) -> Spec:
         return parse(text)
     except RequestError as error:
         raise RequestError(f"{os.fspath(path)}: {error}") from error
+
+
+def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
+    """A spec from a file, from a mapping like one, or as it is. Raises RequestError as `read` does."""
+    if isinstance(spec, Spec):
+        return spec
+    if isinstance(spec, str | os.PathLike):
+        return read(spec)
+    try:
+        return parse(tomli_w.dumps(dict(spec)))
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"the spec holds what a TOML file cannot: {error}") from error
 
 
 def parse(text: str) -> Spec:

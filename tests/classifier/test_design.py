@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from synthetic import grid, write
 
-from classifier.power.design import Design, Recording, surrounded
+from classifier.power.design import Design, Planned, surrounded
 from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -58,9 +58,9 @@ def test_spikes_are_the_better_the_more() -> None:
     np.testing.assert_allclose(MODES["poisson"].noise([0.5, 0.1, 0]), [4, 100, 0])
     np.testing.assert_allclose(MODES["absolute"].severity([4, 0]), [4, 0])
     spikes = design(electrodes=["full", "poisson10x0.4"], mode="poisson")
-    spikes.check(Recording(None, 100, 4))
+    spikes.check(Planned(None, 100, 4))
     with pytest.raises(RequestError, match="noise 2 lies outside"):
-        spikes.check(Recording(None, 2, 4))
+        spikes.check(Planned(None, 2, 4))
 
 
 def test_surrounded_needs_a_condition_on_either_side() -> None:
@@ -72,21 +72,19 @@ def test_surrounded_needs_a_condition_on_either_side() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (Recording(1, 0.0, 4), r"units 1 lies outside.*units 2, all, noise 0, 0.5, 2, sessions 1, 2, 4"),
-        (Recording(None, 3.0, 4), "noise 3 lies outside what was simulated"),
-        (Recording(2, 0.5, 5), "sessions 5 lies outside what was simulated"),
-        (Recording(2, 1.0, 4), "units 2 and noise 1 together lie outside .*electrodes: full, units2, "),
+        (Planned(1, 0.0, 4), r"units 1 lies outside.*units 2, all, noise 0, 0.5, 2, sessions 1, 2, 4"),
+        (Planned(None, 3.0, 4), "noise 3 lies outside what was simulated"),
+        (Planned(2, 0.5, 5), "sessions 5 lies outside what was simulated"),
+        (Planned(2, 1.0, 4), "units 2 and noise 1 together lie outside .*electrodes: full, units2, "),
     ],
 )
-def test_what_was_not_simulated_is_a_sentence(asked: Recording, message: str) -> None:
+def test_what_was_not_simulated_is_a_sentence(asked: Planned, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         design().check(asked)
 
 
-@pytest.mark.parametrize(
-    "asked", [Recording(None, 2.0, 1), Recording(2, 0.5, 1), Recording(600, 1.0, 3), Recording(7, 0.2, 4)]
-)
-def test_what_lies_between_is_answered(asked: Recording) -> None:
+@pytest.mark.parametrize("asked", [Planned(None, 2.0, 1), Planned(2, 0.5, 1), Planned(600, 1.0, 3), Planned(7, 0.2, 4)])
+def test_what_lies_between_is_answered(asked: Planned) -> None:
     design().check(asked)
 
 

@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 
 from classifier.cli import register
 from classifier.power import surface
-from classifier.power.design import Design, Recording
+from classifier.power.design import Design, Planned
 from classifier.power.power import answer, confusion, power, power_validation, validate
 from classifier.power.simulated import Question
 from generator.dataset.electrodes import Electrode
@@ -120,7 +120,7 @@ def test_simulated_conditions_are_answered_as_they_were_simulated() -> None:
     errors, inside = [], []
     for _, row in simulated.sample(8, random_state=0).iterrows():
         units = None if np.isnan(row["asked_units"]) else int(row["asked_units"])
-        found = answer(simulated, Question(), DESIGN, Recording(units, row["noise"], row["sessions"]))["accuracy"]
+        found = answer(simulated, Question(), DESIGN, Planned(units, row["noise"], row["sessions"]))["accuracy"]
         errors.append(abs(found["expected"] - row["network_mean"]))
         inside.append(found["low"] <= row["network_mean"] <= found["high"])
     assert np.mean(errors) < 0.015
@@ -130,7 +130,7 @@ def test_simulated_conditions_are_answered_as_they_were_simulated() -> None:
 def asked(
     units: int | None = 100, noise: float = 0.5, sessions: int = 8, target: float | None = None
 ) -> dict[str, Any]:
-    return answer(table(smooth), Question(), DESIGN, Recording(units, noise, sessions), target)
+    return answer(table(smooth), Question(), DESIGN, Planned(units, noise, sessions), target)
 
 
 def test_between_simulated_conditions_the_truth_is_found() -> None:

@@ -1,0 +1,301 @@
+"""The classifier's side of `import rulescope as rs`: what the commands do, as functions with keyword-only options.
+
+What they return can be printed (`.table`, a pandas table), drawn (`.plot()`, a matplotlib figure) and kept (`.to_dict()`, JSON).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from classifier.examples.sampling import ALL, measured
+from classifier.examples.trajectories import Examples
+from classifier.models import card as cards
+from classifier.models import parallel
+from classifier.models.estimators import FEATURES, MODELS, Learner
+from classifier.power import power as planning
+from classifier.report import plots, robustness_plots
+from classifier.report import robustness as robust
+from classifier.studies import controls as controlling
+from classifier.studies import evaluate as evaluating
+from classifier.studies import importance as ranking
+from classifier.studies import predict as naming
+from classifier.studies import train as training
+from generator.dataset.storage import Dataset
+
+Place = str | os.PathLike[str]
+Data = Place | Dataset | Examples
+
+
+class Answer(dict[str, Any]):
+    """What a study found, as it is written to JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary of it."""
+        return dict(self)
+
+
+class Evaluation(Answer):
+    """What `evaluate` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per model, observable and level: mean, sem, low, high (95 %; none of held-out values), chance."""
+        return pd.DataFrame(
+            {"model": model, "observable": name, "level": level, **found[level], "chance": self["chance"]}
+            for model, scores in self["models"].items()
+            for name, found in scores.items()
+            for level in ("network", "layer")
+        )
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """Networks by true class (rows) and named class, of the selected model, summed over the splits."""
+        labels = self["confusion"]["labels"]
+        return pd.DataFrame(self["confusion"]["counts"], pd.Index(labels, name="true"), pd.Index(labels, name="named"))
+
+    def plot(self, level: str = "network") -> Figure:
+        """Accuracy by observable and model, with 95 % intervals; `level`: network or layer."""
+        return plots.accuracy(self["models"], self["chance"], level)
+
+
+class Controls(Answer):
+    """What `controls` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per control: split, mean, its errors, chance, networks, and what it means."""
+        return pd.DataFrame(self["controls"])
+
+    def plot(self) -> Figure:
+        """Accuracy of each control, beside its chance."""
+        return plots.controls(self.table)
+
+
+class Power(Answer):
+    """What `power` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row: what was asked, the expected accuracy, its interval and chance."""
+        return pd.DataFrame([{**self["asked"], **self["accuracy"], "chance": self["chance"]}])
+
+    def plot(self) -> Figure:
+        """The expected confusion of the rules, in per cent."""
+        shares = np.rint(100 * np.array(self["confusion"]["shares"])).astype(np.intp)
+        title = f"expected accuracy {self['accuracy']['expected']:.2f}"
+        return plots.confusion(shares, self["confusion"]["labels"], title)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, and how it is drawn."""
+
+    table: pd.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """{rows: a dictionary each}."""
+        return {"rows": self.table.to_dict("records")}
+
+
+@dataclass(frozen=True)
+class Importance(Table):
+    """What `importance` found: the most important first."""
+
+    title: str = ""
+
+    def plot(self) -> Figure:
+        """The groups of statistics, by observable where they are statistics."""
+        names = self.table["name"]
+        return plots.importance(self.table, {name: name.partition("_")[0] for name in names}, self.title)
+
+
+@dataclass(frozen=True)
+class Robustness(Table):
+    """What `robustness` found: a row per condition and training."""
+
+    def plot(self) -> Figure | None:
+        """Accuracy over units and noise; None if the electrodes do not suffice for it."""
+        return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"])
+
+
+def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = ALL) -> Examples:
+    """The trajectories of all complete networks of a dataset, an example per layer.
+
+    Args:
+        electrode: what they are measured with, one of the dataset's.
+        sampling: the checkpoints that are seen: all, sessions8, every3, first5, last5, only7, jittered8.
+
+    Raises:
+        RequestError: no such dataset or electrode, no complete network, or more sessions than checkpoints.
+    """
+    return measured(str(dataset), electrode, sampling)
+
+
+def evaluate(
+    data: Data,
+    *,
+    models: Sequence[Learner] = tuple(MODELS),
+    features: Sequence[str] = FEATURES,
+    observables: Sequence[str] = ("all",),
+    split: str = "scenario",
+    target: str = "rule",
+    rules: Sequence[str] | None = None,
+    n_splits: int = 10,
+    permute_labels: int = 0,
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Evaluation:
+    """How well each model names the rule of networks it has not seen; nothing is chosen on a test part.
+
+    Args:
+        data: a dataset, or examples.
+        models: names, or classifiers with scikit-learn's fit and predict.
+        features: feature sets to choose among, transforms joined by "+".
+        observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
+        split: scenario, strict, network, paper, or a property of the networks to hold out, one value at a time.
+        target: the property to name: rule, pathway, update, …
+        rules: only networks with these.
+        permute_labels: how often to repeat with permuted labels.
+
+    Raises:
+        RequestError: an unknown name, or too few networks for the split.
+    """
+    examples = _examples(data)
+    with _on(cluster):
+        found = evaluating.evaluate(
+            examples if rules is None else examples.among(rules),
+            models,
+            features,
+            observables,
+            split,
+            target,
+            permute_labels,
+            n_splits,
+            seed,
+        )
+    return Evaluation(found)
+
+
+def train(
+    data: Data,
+    out: Place,
+    *,
+    model: Learner = "forest",
+    features: Sequence[str] = FEATURES,
+    observables: Sequence[str] = ("all",),
+    split: str = "scenario",
+    target: str = "rule",
+    seed: int = 0,
+    refits: int = training.REFITS,
+) -> cards.Card:
+    """Train a model on the training part of one split, score and rank it on the test part, and store it in the folder `out`.
+
+    Returns:
+        Its card. Raises RequestError as `evaluate` does, or if `out` cannot be written.
+    """
+    how = {"observables": observables, "refits": refits}
+    return training.train(_examples(data), out, model, features, split, target, seed, **how)  # type: ignore[arg-type]
+
+
+def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame:
+    """The scores that a stored model gives to each class, for every network or layer: scores, no calibrated probabilities.
+
+    Args:
+        data: a dataset or examples, with the statistics and as many checkpoints as the model reads; rules need not be known.
+        level: network (the layers' votes) or layer.
+
+    Raises:
+        RequestError: no such model, or statistics or checkpoints are missing.
+    """
+    return naming.predict(model, data if isinstance(data, Examples) else str(data), level)
+
+
+def importance(model: Place, *, by: str = "statistic", method: str = "permutation", top: int | None = 10) -> Importance:
+    """What a stored model relies on, or cannot do without, the most important first.
+
+    Args:
+        by: statistic (in clusters), observable, function, depth or checkpoint.
+        method: permutation, refit, impurity (forests) or shap (XGBoost).
+        top: how many; None for all.
+
+    Raises:
+        RequestError: an unknown name, or importances that this model lacks.
+    """
+    found = ranking.importance(model, by, top, method)
+    return Importance(found, f"{method} importance of {cards.load_card(model).model}, by {by}")
+
+
+def controls(
+    data: Data,
+    *,
+    model: str = "forest",
+    target: str = "rule",
+    n_splits: int = 10,
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Controls:
+    """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …"""
+    with _on(cluster):
+        return Controls(controlling.controls(_examples(data), model, n_splits=n_splits, seed=seed, target=target))
+
+
+def robustness(
+    dataset: Place, *, model: str = "forest", n_splits: int = 5, seed: int = 0, cluster: str | None = None
+) -> Robustness:
+    """Accuracy over units × noise × sessions for each observable; also written into `<dataset>/report/robustness`."""
+    with _on(cluster):
+        return Robustness(robust.robustness(dataset, model, n_splits, seed))
+
+
+def power(
+    dataset: Place,
+    *,
+    units: int | None = None,
+    noise: float = 0.0,
+    noise_mode: str | None = None,
+    sessions: int | None = None,
+    observable: str = "all",
+    layers: int | None = None,
+    rules: Sequence[str] | None = None,
+    target_accuracy: float | None = None,
+    model: str = "forest",
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Power:
+    """How well a planned recording would name the rule, and what would reach a target accuracy.
+
+    Args:
+        units: recorded in each layer; None for all.
+        noise: as the dataset's electrodes count it.
+        sessions: checkpoints recorded; None for all.
+
+    Raises:
+        RequestError: a recording outside what was simulated, or a name that the dataset lacks.
+    """
+    asked = (units, noise, sessions, noise_mode, observable, layers, rules, target_accuracy, model, seed)
+    with _on(cluster):
+        return Power(planning.power(dataset, *asked))
+
+
+def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: str | None = None) -> str:
+    """Evaluate, train and draw everything a reader wants to know, into `<dataset>/report`; the folder's path."""
+    from classifier.report.report import report as write
+
+    with _on(cluster):
+        return str(write(dataset, permute_labels, seed))
+
+
+def _examples(data: Data) -> Examples:
+    return data if isinstance(data, Examples) else load(data)
+
+
+def _on(cluster: str | None) -> AbstractContextManager[None]:
+    return parallel.on(cluster)

@@ -1,0 +1,102 @@
+"""The generator's side of `import rulescope as rs`: what the commands do, as functions with keyword-only options."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from generator.clusters.local import resolved
+from generator.dataset import verify as judge
+from generator.dataset.storage import Dataset
+from generator.running import generate as running
+from generator.running import merge as merging
+from generator.running import rerun as rerunning
+from generator.running import status as looking
+from generator.spec import planning
+from generator.spec.spec import Spec, of
+
+Place = str | os.PathLike[str]
+AnySpec = Place | Mapping[str, Any] | Spec
+Say = Callable[[str], None]
+
+
+def plan(spec: AnySpec) -> planning.Plan:
+    """What a spec amounts to: networks, layers, examples, cohorts, estimated time and disk. Runs nothing.
+
+    Args:
+        spec: a file, a mapping like one, or a `Spec`.
+
+    Raises:
+        RequestError: the spec is not valid.
+    """
+    return planning.plan(of(spec))
+
+
+def generate(
+    spec: AnySpec,
+    out: Place | None = None,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    cluster: str | None = None,
+    say: Say = lambda text: None,
+) -> Dataset:
+    """Make the dataset of a spec, or go on with it. In a script call it under `if __name__ == "__main__":`.
+
+    Args:
+        spec: a file, a mapping like one, or a `Spec`.
+        out: where to; by default a folder of the spec's name beside its file, or, without a file, here.
+        workers: worker processes of this machine; 0 is this process; by default one per core, or per GPU.
+        device: auto, cpu or cuda.
+        cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml).
+        say: told what else a person would like to know.
+
+    Returns:
+        The dataset. A warning says which cohorts could not be trained, and why.
+
+    Raises:
+        RequestError: the spec is not valid, or does not fit the dataset that is there already, its data is missing, another run
+            is making the same dataset, or the workers cannot be had, or are lost.
+    """
+    parsed = spec if isinstance(spec, str | os.PathLike) else of(spec)
+    place = parsed.name if out is None and isinstance(parsed, Spec) else out
+    summary = running.generate(parsed, place, workers, device, cluster=cluster, say=say)
+    for failure in summary.failures:
+        warnings.warn(failure, stacklevel=2)
+    return Dataset(summary.location)
+
+
+def status(dataset: Place | Dataset) -> looking.Status:
+    """How far a dataset is, from its files alone. Raises RequestError if this is no dataset."""
+    return looking.status(_opened(dataset))
+
+
+def verify(dataset: Place | Dataset) -> list[str]:
+    """Every problem of a dataset, a sentence each; none if all is well. Raises RequestError if this is no dataset."""
+    return judge.problems(_opened(dataset))
+
+
+def rerun(
+    dataset: Place | Dataset, network_id: str, *, out: Place | None = None, device: str = "auto"
+) -> rerunning.Rerun:
+    """Train one network of a dataset again, alone, and keep its raw tensors at every checkpoint.
+
+    Args:
+        network_id: its identity, or enough of the beginning of it.
+        out: a folder; by default `<dataset>/reruns/<network_id>`.
+
+    Raises:
+        RequestError: no such dataset or network, or several networks whose identity begins so.
+    """
+    return rerunning.rerun(str(dataset), network_id, out, resolved(device))
+
+
+def merge(out: Place, *datasets: Place | Dataset) -> Dataset:
+    """Datasets that differ in their grids alone, as one. Raises RequestError if they differ in more."""
+    return merging.merge(out, [str(each) for each in datasets])
+
+
+def _opened(dataset: Place | Dataset) -> Dataset:
+    return dataset if isinstance(dataset, Dataset) else Dataset(dataset)

@@ -16,20 +16,39 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-import classifier.cli
-import generator.cli
-from generator.errors import RequestError, unknown
+for _package in ("generator", "classifier"):
+    _found = importlib.import_module(_package)
+    if not hasattr(_found, "__path__"):
+        raise ImportError(f"{_found.__file__} stands in the way of Rulescope's package of that name: rename it")
+
+import classifier.cli  # noqa: E402
+import generator.cli  # noqa: E402
+from generator.errors import RequestError, unknown  # noqa: E402
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
-app = typer.Typer(
-    add_completion=False,
-    help="Which learning rule produced this neural data? Simulate, measure, identify, rank.",
-)
+app = typer.Typer()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rulescope {importlib.metadata.version('rulescope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Which learning rule produced this neural data? Simulate, measure, identify, rank."""
+
+
 generator.cli.register(app)
 classifier.cli.register(app)
 

@@ -38,8 +38,17 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="w
 
 def register(app: typer.Typer) -> None:
     """Add the classifier's commands to a command line."""
-    for command in (evaluate, train, predict, importance, robustness, controls, report, power):
-        app.command()(command)
+    for command, example in (
+        (report, "rulescope report datasets/demo"),
+        (evaluate, "rulescope evaluate datasets/demo --models forest,xgboost --split strict"),
+        (controls, "rulescope controls datasets/demo"),
+        (train, "rulescope train datasets/demo --model forest --out models/forest"),
+        (predict, "rulescope predict models/forest datasets/other"),
+        (importance, "rulescope importance models/forest --by observable"),
+        (robustness, "rulescope robustness datasets/electrodes"),
+        (power, "rulescope power datasets/electrodes --units 200 --noise 0.5 --sessions 8 --target-accuracy 0.75"),
+    ):
+        app.command(rich_help_panel="From a dataset to an answer", epilog=f"Example: {example}")(command)
 
 
 def _list(text: str) -> list[str]:
@@ -73,6 +82,7 @@ def evaluate(
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     split: Split = "scenario",
     target: Target = "rule",
+    rules: Annotated[str | None, typer.Option(help="only networks with these, comma-separated")] = None,
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations, of the selected model")] = 0,
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     seed: Seed = 0,
@@ -83,13 +93,14 @@ def evaluate(
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
     _check_writable(json_file)
+    from classifier.examples.trajectories import load
     from classifier.models.estimators import FEATURES
     from classifier.report.tables import print_evaluation
     from classifier.studies import evaluate as evaluation
 
     with _on(cluster):
         found = evaluation.evaluate(
-            dataset,
+            dataset if rules is None else load(dataset, electrode).among(_list(rules)),
             _list(models),
             FEATURES if features is None else _list(features),
             _list(observables),

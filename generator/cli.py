@@ -1,4 +1,4 @@
-"""The generator's commands: plan, generate, status, verify. Heavy imports wait until a command runs."""
+"""The generator's commands, in the order of work. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.
 
 def register(app: typer.Typer) -> None:
     """Add the generator's commands to the command line."""
-    for command in (plan, generate, status, verify, rerun, merge):
-        app.command(rich_help_panel="From a spec to a dataset")(command)
+    for command, example in (
+        (plan, "rulescope plan datasets/demo.toml"),
+        (generate, "rulescope generate datasets/demo.toml --workers 4"),
+        (status, "rulescope status datasets/demo"),
+        (verify, "rulescope verify datasets/demo"),
+        (rerun, "rulescope rerun datasets/demo 3f2a"),
+        (merge, "rulescope merge datasets/both datasets/demo datasets/other"),
+    ):
+        app.command(rich_help_panel="From a spec to a dataset", epilog=f"Example: {example}")(command)
 
 
 def plan(spec: SpecFile) -> None:
@@ -65,7 +72,7 @@ def generate(
         str | None,
         typer.Option(
             help="local, slurm, a Dask scheduler's address or file (.json), or a site file (.toml); "
-            "by default the spec's [cluster], or local."
+            "by default the spec's \\[cluster], or local."
         ),
     ] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and with what, instead.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,3 +85,43 @@ def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier()
     modules = f"{studies}, classifier.report.report, classifier.report.robustness"
     assert "torch" not in imported_by(modules)
     assert "classifier" not in imported_by("generator.running.generate, generator.running.work, generator.cli")
+
+
+def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten(command: Command) -> None:
+    listed = re.findall(r"^│ (\w+) ", command("--help").stdout, re.MULTILINE)
+    order = [
+        "plan",
+        "generate",
+        "status",
+        "verify",
+        "rerun",
+        "merge",
+        "report",
+        "evaluate",
+        "controls",
+        "train",
+        "predict",
+    ]
+    order += ["importance", "robustness", "power"]
+    assert listed == order
+    for name in order:
+        found = " ".join(command(name, "--help").stdout.split())
+        assert f"Example: rulescope {name} " in found
+    assert "the spec's [cluster], or local" in " ".join(command("generate", "--help").stdout.replace("│", " ").split())
+
+
+def test_it_says_which_version_it_is(command: Command) -> None:
+    assert command("--version").stdout.startswith("rulescope 0.")
+    assert "--install-completion" in command("--help").stdout
+
+
+def test_a_folder_s_own_classifier_py_is_named(tmp_path: Path) -> None:
+    """A file that stands in the way of ours, beside a user's notebook."""
+    for name in ("classifier", "generator"):
+        (tmp_path / f"{name}.py").write_text("")
+        found = subprocess.run([sys.executable, "-c", "import rulescope"], cwd=tmp_path, capture_output=True, text=True)
+        assert found.returncode == 1
+        assert found.stderr.strip().splitlines()[-1] == (
+            f"ImportError: {tmp_path / name}.py stands in the way of Rulescope's package of that name: rename it"
+        )
+        (tmp_path / f"{name}.py").unlink()

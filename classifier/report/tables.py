@@ -146,6 +146,10 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
         show(console, title, accuracy_rows(evaluation, level))
     if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
+    selected = (
+        f"{evaluation['selected']['model']}, all observables, counts summed over {len(evaluation['folds'])} splits"
+    )
+    show(console, f"Networks by true and named class ({selected})", count_rows(evaluation["confusion"]))
     for text in filter(None, (sentence(evaluation), evaluation["design"])):
         console.print(text, highlight=False)
     if evaluation["caution"]:
@@ -163,6 +167,12 @@ def recording_sentence(asked: dict[str, Any]) -> str:
     rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
     what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
     return f"{units}, {noise}, {asked['sessions']} sessions; {what}"
+
+
+def count_rows(confusion: dict[str, Any]) -> Rows:
+    """Header and a row per true class: how many of its networks are named each."""
+    counts = zip(confusion["labels"], confusion["counts"], strict=True)
+    return [["true, named", *confusion["labels"]], *([label, *map(str, row)] for label, row in counts)]
 
 
 def confusion_rows(confusion: dict[str, Any]) -> Rows:

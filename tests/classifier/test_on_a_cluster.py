@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from distributed import LocalCluster
 from synthetic import grid, write
@@ -56,8 +57,16 @@ def test_conditions_and_importances_are_the_same_on_a_cluster(measured: Path, cl
         there = accuracies(measured, asked, transfer="both", n_splits=2)
         train(measured, tmp_path / "there", "forest", ["levels"])
     assert here.equals(there)
-    for file in (tmp_path / "here").rglob("*.csv"):
-        assert file.read_text() == (tmp_path / "there" / file.relative_to(tmp_path / "here")).read_text()
+    files = sorted(file.name for file in (tmp_path / "here").iterdir())
+    assert files == [
+        "card.json",
+        "classifier.skops",
+        *(f"importance_{way}.parquet" for way in ("impurity", "permutation", "refit")),
+    ]
+    assert (tmp_path / "here" / "card.json").read_text() == (tmp_path / "there" / "card.json").read_text()
+    for name in files[2:]:
+        ours, theirs = (pd.read_parquet(tmp_path / where / name) for where in ("here", "there"))
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
 def _process(shared: object) -> int:

@@ -12,6 +12,7 @@ from synthetic import RULES, grid, write
 from classifier.examples import splits
 from classifier.examples.scenarios import Sharing, scenarios
 from classifier.examples.trajectories import Examples, load
+from classifier.studies.evaluate import evaluate
 from generator.errors import RequestError
 
 RANDOM = ["scenario", "strict", "network", "paper"]
@@ -109,6 +110,23 @@ def test_held_out_values_are_tested_once_each_and_never_trained_on(uneven: Examp
     for part in parts:
         assert set(uneven.identity["architecture"].iloc[part.test]) == {part.name}
         assert len(part.test) == (uneven.identity["architecture"] == part.name).sum()
+
+
+@pytest.mark.parametrize(
+    ("split", "values"),
+    [("family", {"knet", "mlp"}), ("curriculum", {"digits", "photos"}), ("task", {"digits", "photos"})],
+)
+def test_families_and_curricula_are_held_out(tmp_path: Path, split: str, values: set[str]) -> None:
+    found = load(write(tmp_path / "d", grid(architectures=("mlp2", "mlp3", "knet4"))))
+    classes = splits.labels(found.identity, "rule")
+    parts = splits.make(found.identity, classes, split)
+    assert {part.name for part in parts} == values == set(found.identity[split])
+    for part in parts:
+        assert set(found.identity[split].iloc[part.test]) == {part.name}
+        assert set(found.identity[split].iloc[part.train]) == values - {part.name}
+    folds = evaluate(found, ["forest"], ["shape"], ["all"], split)["folds"]
+    assert folds.keys() == values
+    assert all(fold["network"] == 1 for fold in folds.values())  # the trace is the same everywhere
 
 
 def test_permuted_labels_are_exchanged_within_scenarios_and_whole_for_a_network(uneven: Examples) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tomli_w
 from matplotlib.figure import Figure
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import ExtraTreesClassifier
@@ -201,3 +202,19 @@ def test_controls_and_power_answer(place: Path) -> None:
     power = rs.power(place, units=8, noise=0.25, sessions=3)
     assert 0 < power.table["expected"].item() <= 1
     assert isinstance(power.plot(), Figure)
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    """As a script, on a small spec in the demo's place."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = [
+        part.partition("```")[0] for part in readme.split("```python\n")[1:] if "import rulescope as rs" in part
+    ]
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "demo.toml").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
+    (tmp_path / "script.py").write_text(block)
+    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "ExtraTreesClassifier" in found.stdout
+    assert (tmp_path / "accuracy.png").stat().st_size > 1000
+    assert (tmp_path / "models" / "forest" / "card.json").is_file()

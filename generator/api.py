@@ -43,7 +43,7 @@ def generate(
     cluster: str | None = None,
     say: Say = lambda text: None,
 ) -> Dataset:
-    """Make the dataset of a spec, or go on with it. In a script call it under `if __name__ == "__main__":`.
+    """Make the dataset of a spec, or go on with it.
 
     Args:
         spec: a file, a mapping like one, or a `Spec`.

@@ -218,3 +218,14 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
     assert "ExtraTreesClassifier" in found.stdout
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
     assert (tmp_path / "models" / "forest" / "card.json").is_file()
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(tomli_w.dumps(SPEC | {"name": "x"}))
+    script = 'import rulescope as rs\nprint("once", __file__)\nfound = rs.generate("x.toml", workers=2)\n'
+    script += "print(found.states(), __file__)\n"
+    (tmp_path / "script.py").write_text(script)
+    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    here = tmp_path / "script.py"
+    assert found.stdout.splitlines() == [f"once {here}", f"{{'complete': 48}} {here}"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from typing import Annotated, Literal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictInt
 
@@ -39,6 +41,22 @@ def resolved(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise RequestError("device 'cuda' was asked for, but PyTorch finds no CUDA device here; use --device cpu")
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Processes that start inside do not import the user's script again, as they would to find what it defines.
+
+    They need nothing of it, and a script that has no `if __name__ == "__main__":` would start all over in each of them.
+    """
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 class Local(Site):
@@ -95,6 +113,7 @@ class Local(Site):
 
         count = min(self.count(device), most)
         environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
+        stack.enter_context(without_script())
         stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment}))
         with process.uninterrupted():
             cluster = LocalCluster(

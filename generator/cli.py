@@ -10,7 +10,12 @@ import typer
 if TYPE_CHECKING:
     from generator.running.work import Receipt
 
-SpecFile = Annotated[Path, typer.Argument(help="The dataset spec, a TOML file.", metavar="SPEC")]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        help="The dataset spec: a TOML file, or the name of one that comes along, such as demo.", metavar="SPEC"
+    ),
+]
 DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.", metavar="DATASET")]
 
 

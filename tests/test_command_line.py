@@ -125,3 +125,10 @@ def test_a_folder_s_own_classifier_py_is_named(tmp_path: Path) -> None:
             f"ImportError: {tmp_path / name}.py stands in the way of Rulescope's package of that name: rename it"
         )
         (tmp_path / f"{name}.py").unlink()
+
+
+def test_specs_that_come_along_are_found_by_their_name_anywhere(command: Command, tmp_path: Path) -> None:
+    assert "656 networks" in command("plan", "demo").stdout
+    refused(command("plan", "demmo"), "cannot read the spec demmo", "with Rulescope come demo, electrodes")
+    (tmp_path / "demo").write_text(SPEC)  # one's own file goes first
+    assert "1 networks" in command("plan", tmp_path / "demo").stdout

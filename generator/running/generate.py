@@ -55,7 +55,7 @@ def generate(
 
     Args:
         spec: a spec file, or a validated spec.
-        out: where to; by default a folder of the spec's name beside the spec file.
+        out: where to; by default a folder of the spec's name beside the spec file, or here.
         workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
         device: auto, cpu or cuda.
         watch: called with the number of networks to do and each receipt; first with None.
@@ -183,7 +183,7 @@ def _resolved(
     if out is None:
         if isinstance(spec, Spec):
             raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
-        out = Path(spec).parent / parsed.name
+        out = parsed.name if specs.located(spec) else Path(spec).parent / parsed.name
     site = sites.choose(cluster, parsed.cluster, workers)
     for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
         tasks.check(task, pixels)

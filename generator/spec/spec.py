@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
@@ -189,17 +190,33 @@ class Spec(Table):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
+def bundled() -> dict[str, Path]:
+    """The specs that come with Rulescope, by name: demo, electrodes, …"""
+    folders = [
+        Path(__file__).parents[2] / "datasets",
+        Path(sys.prefix) / "share" / "rulescope",
+    ]  # a clone; from a wheel
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def located(path: str | os.PathLike[str]) -> Path | None:
+    """Where a spec that comes with Rulescope lies, if that is what a name without a folder and an ending names; else None."""
+    name = os.fspath(path)
+    return bundled().get(name) if not Path(name).exists() else None
+
+
 def read(path: str | os.PathLike[str]) -> Spec:
-    """Read and validate a spec file.
+    """Read and validate a spec file, or one that comes with Rulescope, by its name alone: demo.
 
     Raises:
         RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = (located(path) or Path(path)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(
-            f"cannot read the spec {os.fspath(path)}: {getattr(error, 'strerror', None) or error}"
+            f"cannot read the spec {os.fspath(path)}: {getattr(error, 'strerror', None) or error} (with Rulescope come "
+            f"{', '.join(bundled())})"
         ) from error
     try:
         return parse(text)

@@ -58,7 +58,7 @@ class Wires(NamedTuple):
 class Wiring(Signal):
     """Incoming and outgoing weights of every unit: `Wires`; None where the law does not hold."""
 
-    name = "balance"
+    name, looks_ahead = "balance", True
 
     def scales(self, scene: Scene) -> Float[Tensor, "2 k"]:
         """Standard deviations over the weights of this layer and of the one that reads it."""

@@ -108,9 +108,13 @@ def mask(places: Places, like: Tensor) -> Tensor:
 
 
 class Signal(ABC):
-    """Something an electrode picks up, and the noise that comes with it."""
+    """Something an electrode picks up, and the noise that comes with it.
+
+    `looks_ahead`: whether it needs the scene of the layer behind (`Scene.following`).
+    """
 
     name: ClassVar[str]
+    looks_ahead: ClassVar[bool] = False
 
     @abstractmethod
     def scales(self, scene: Scene) -> Float[Tensor, "scales k"]:

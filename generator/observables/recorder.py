@@ -52,7 +52,8 @@ class Recorder:
         self.signals: dict[type[Signal], Signal] = {
             each: each() for observable in self.observables for each in observable.signals
         }
-        self.following = {first.name: second.name for first, second in network.rescalable()}
+        ahead = any(each.looks_ahead for each in self.signals)
+        self.following = {first.name: second.name for first, second in network.rescalable() if ahead}
         self.noisy = any(electrode.noise_mode != "none" for electrode in electrodes)
         self.scales: dict[str, Tensor] = {}
         self.memory: dict[str, dict[str, Tensor]] = {}

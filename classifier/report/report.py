@@ -30,6 +30,7 @@ from classifier.report.tables import (
     final_accuracy_rows,
     importance_rows,
     markdown,
+    nearest_rate,
     seed_rows,
     sentence,
     show,
@@ -70,16 +71,30 @@ def _sections(
         f"The headline with other seeds of splits ({card.model}, all observables)": seed_rows([headline, *seeds]),
         f"Other splits ({card.model}, all observables)": split_rows([headline, *others]),
         f"The {len(ranked)} clusters of statistics on which the {card.model} relies most, and what it loses without": rankings,
-        "Median final probe accuracy at learning-rate multiplier 1": final_accuracy_rows(networks),
+        f"Median final probe accuracy at {_rate(networks)}": final_accuracy_rows(networks),
         "Networks by status": status_rows(networks),
     }
 
 
-def _document(headline: dict[str, Any], card: Card, sections: dict[str, Rows]) -> str:
+def _rate(networks: pd.DataFrame) -> str:
+    """The learning rates of the table of final accuracies, in words."""
+    found = sorted(nearest_rate(networks)["learning_rate"].unique())
+    if len(found) == 1:
+        return f"learning-rate multiplier {found[0]:g}"
+    return f"the learning-rate multiplier nearest 1 ({', '.join(f'{one:g}' for one in found)})"
+
+
+def _progress(dataset: Dataset, networks: pd.DataFrame) -> str:
+    """How far an unfinished dataset is; empty for one that is done."""
+    planned = dataset.networks()
+    return f"The dataset is not finished: {len(networks)} of {planned} networks. " if len(networks) < planned else ""
+
+
+def _document(headline: dict[str, Any], card: Card, sections: dict[str, Rows], progress: str) -> str:
     """results.md."""
     lines = [
-        f"{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} splits ± half "
-        f"of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
+        f"{progress}{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} "
+        f"splits ± half of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
         f"{sentence(headline)} {headline['design']}".rstrip()
     ]
     after = {0: "accuracy.png", 1: "confusion.png", 4: "importance.png"}
@@ -172,7 +187,7 @@ def report(
     (folder / "seeds.json").write_text(json.dumps(seeds, indent=1) + "\n")
     (folder / "splits.json").write_text(json.dumps(others, indent=1) + "\n")
     sections = _sections(headline, seeds, others, card, ranked, without, networks)
-    (folder / "results.md").write_text(_document(headline, card, sections))
+    (folder / "results.md").write_text(_document(headline, card, sections, _progress(Dataset(dataset), networks)))
     console = Console()
     for title, rows in sections.items():
         show(console, title, rows)

@@ -87,10 +87,17 @@ def seed_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
     return [header, *([f"per {level}", *(interval(one[level]) for one in scores)] for level in ("network", "layer"))]
 
 
+def nearest_rate(networks: pd.DataFrame) -> pd.DataFrame:
+    """Of each architecture and curriculum the networks at the learning-rate multiplier nearest to 1."""
+    distance = networks["learning_rate"].astype(float).map(np.log).abs()
+    keys = [networks["architecture"], networks["curriculum"]]
+    return networks[np.isclose(distance, distance.groupby(keys, observed=True).transform("min"))]
+
+
 def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
-    """Header and a row per architecture and task: each rule's median final probe accuracy at rate × 1, complete networks."""
-    usual = networks[np.isclose(networks["learning_rate"], 1)]
-    keys = ["architecture", "task"]
+    """Header and a row per architecture and curriculum: each rule's median final probe accuracy, complete networks."""
+    keys = ["architecture", "task" if networks["objective"].nunique() == 1 else "curriculum"]
+    usual = nearest_rate(networks)
     table = usual.pivot_table("final_probe_accuracy", keys, "rule", aggfunc="median", observed=True)
     ended = (
         usual[usual["status"] == "complete"].groupby([*keys, "rule"], observed=True)["final_probe_accuracy"].median()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import grid, write
 
 from classifier.examples.trajectories import load
 from classifier.report import plots
-from classifier.report.report import BEGIN, END, PICTURES, copy_into_readme, report
+from classifier.report.report import BEGIN, END, PICTURES, _progress, _rate, copy_into_readme, report
+from classifier.report.tables import final_accuracy_rows
 from classifier.studies import evaluate as evaluation
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 
@@ -55,6 +59,39 @@ def test_the_report_holds_everything_promised(reported: Path) -> None:
         content = (folder / name).read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) < 100_000
+
+
+def table(**columns: list[Any]) -> pd.DataFrame:
+    known = {"objective": "supervised", "status": "complete"}
+    return pd.DataFrame(known | columns)
+
+
+def test_final_accuracies_are_of_the_rate_nearest_1_of_each_architecture() -> None:
+    networks = table(
+        architecture=["mlp2", "mlp2", "knet4", "knet4"],
+        task=["digits"] * 4,
+        curriculum=["digits"] * 4,
+        rule=["sgdm"] * 4,
+        learning_rate=[1.0, 2.0, 12.0, 24.0],
+        final_probe_accuracy=[0.5, 0.6, 0.7, 0.8],
+    )
+    assert final_accuracy_rows(networks) == [
+        ["architecture", "task", "sgdm"],
+        ["knet4", "digits", "0.700"],
+        ["mlp2", "digits", "0.500"],
+    ]
+    assert _rate(networks) == "the learning-rate multiplier nearest 1 (1, 12)"
+    assert _rate(networks[:2]) == "learning-rate multiplier 1"
+
+
+def test_an_unfinished_dataset_says_how_far_it_is(tmp_path: Path) -> None:
+    networks = grid(seeds=1)
+    dataset = Dataset(write(tmp_path / "d", networks))
+    assert _progress(dataset, table(network_id=networks)) == ""
+    assert (
+        _progress(dataset, table(network_id=networks[:5]))
+        == f"The dataset is not finished: 5 of {len(networks)} networks. "
+    )
 
 
 def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Path) -> None:

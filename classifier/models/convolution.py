@@ -29,7 +29,7 @@ class Convolution(ClassifierMixin, BaseEstimator):
 
     A channel is one transform of one statistic. Reads float32 (examples, features) whose columns are centred and scaled;
     what is undefined (NaN) becomes 0, and a channel that has gaps in the training examples gets a second channel that
-    flags them. Columns without a checkpoint (the depth one-hot) go straight to the read-out. Trained with AdamW
+    flags them. Columns without a checkpoint (the depth one-hot, say) go straight to the read-out. Trained with AdamW
     (Loshchilov & Hutter 2019) for a fixed number of epochs on one thread; equal seeds give equal models.
 
     Args:
@@ -124,7 +124,7 @@ class Convolution(ClassifierMixin, BaseEstimator):
         step = np.array([features[place].checkpoint for place in timed], dtype=np.intp)
         trajectories = np.zeros((len(table), channel.max() + 1, step.max() + 1), dtype=np.float32)
         trajectories[:, channel, step] = table[:, timed]
-        return trajectories[:, :, step.min() :], np.delete(table, timed, axis=1)
+        return trajectories[:, :, step.min() :], np.nan_to_num(np.delete(table, timed, axis=1))
 
     def _fill(self, trajectories: NDArray[np.float32]) -> Tensor:
         """(examples, channels with flags, checkpoints): gaps become 0, and the flags stand behind."""

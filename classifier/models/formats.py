@@ -95,6 +95,8 @@ class Skops(Format):
                     f"{path} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
                 )
             return skops.io.loads(content, trusted=self.trusted)
+        except RequestError:
+            raise
         except UntrustedTypesFoundException as error:
             raise RequestError(f"{path} is refused: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:

@@ -82,6 +82,11 @@ def save(location: str | os.PathLike[str], model: Model, importances: Mapping[st
         for file in (*(folder / each.file for each in FORMATS.values()), *folder.glob("importance*.parquet")):
             file.unlink(missing_ok=True)
         written.write(model.classifier, folder / written.file)
+        try:
+            written.read(folder / written.file)
+        except RequestError as error:  # a classifier of a type that no stored model may hold, say
+            (folder / written.file).unlink()
+            raise RequestError(f"this model cannot be kept: {error}") from error
         for method, table in importances.items():
             table.to_parquet(importance_file(folder, method), index=False)
         (folder / "card.json").write_text(json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n")

@@ -1,7 +1,7 @@
 """Measurement conditions: how many units and synapses are recorded, how noisily, and which ones.
 
 The full, noiseless electrode is always there. An electrode's name says everything about it and is read back
-(`Electrode.named`), so a dataset names its electrodes and needs no other record of them. `observables/recording.py` measures
+(`Electrode.named`), so a dataset names its electrodes and needs no other record of them. `observables/recorder.py` measures
 with them. Imports no torch.
 """
 

@@ -38,20 +38,10 @@ class Wires(NamedTuple):
     """
 
     into: Float[Tensor, "k units fan_in"]
-    seen_into: Float[
-        Tensor,
-        (
-            k  # units fan_in
-        ),
-    ]
+    seen_into: Float[Tensor, "k 1 fan_in"]
     bias: Float[Tensor, "k units"]
     out: Float[Tensor, "k units fan_out"]
-    seen_out: Float[
-        Tensor,
-        (
-            k  # units fan_out
-        ),
-    ]
+    seen_out: Float[Tensor, "k 1 fan_out"]
     recorded: Bool[Tensor, "k units"]
 
 

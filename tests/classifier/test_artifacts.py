@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer
 from synthetic import RULES, grid, write
 
@@ -176,6 +177,16 @@ def test_a_card_that_does_not_say_saw_everything(trained: Path, tmp_path: Path) 
     del card["electrode"], card["sampling"]
     (old / "card.json").write_text(json.dumps(card))
     assert load_card(old) == load_card(trained)
+
+
+def test_a_model_that_could_not_be_loaded_again_is_not_kept(traced: Path, tmp_path: Path) -> None:
+    """With so few features its tree is of a type that no stored model may hold."""
+    model = KNeighborsClassifier(algorithm="kd_tree")
+    with pytest.raises(
+        RequestError, match=r"^this model cannot be kept: .* is refused: it holds the type '[^']*', which is not"
+    ):
+        train(traced, tmp_path / "m", model, ["levels"], observables=["change"], sampling="only1", refits=0)
+    assert not (tmp_path / "m" / "classifier.skops").exists()
 
 
 def test_a_card_of_an_unknown_format_is_a_sentence(trained: Path, tmp_path: Path) -> None:

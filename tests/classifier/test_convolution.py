@@ -170,3 +170,13 @@ def test_it_is_trained_stored_and_ranked_like_the_others(traced: Path, tmp_path:
     ranking = importance(tmp_path / "model", "statistic", None)
     assert TRACE in ranking["members"][0].split(", ")
     assert ranking["importance"][0] > 10 * ranking["importance"][1:].abs().max()
+
+
+def test_undefined_columns_without_a_checkpoint_spoil_nothing() -> None:
+    columns = [*COLUMNS, "levels:s0:end"]
+    rng = np.random.default_rng(0)
+    table, y = rng.normal(size=(60, len(columns))).astype(np.float32), np.arange(60) % 2
+    table[:, 0] += 3 * y
+    table[::7, -1] = np.nan
+    model = Convolution(columns, epochs=3).fit(table, y)
+    assert np.isfinite(model.predict_proba(table)).all()

@@ -63,7 +63,8 @@ def test_a_constant_has_no_shape_whatever_its_value() -> None:
 
 def test_infinities_never_leave() -> None:
     extreme = np.array([[0, 1e38, -1e38], [1e-45, 3e38, 0], [np.inf, 1, 2], [NAN, NAN, NAN]], dtype=np.float32)
-    found = TrajectoryFeatures("+".join(TRANSFORMS), ("s",), 3).fit_transform(extreme[:, :, None])
+    networks = np.zeros((4, 1), dtype=np.float32)
+    found = TrajectoryFeatures("+".join(TRANSFORMS), ("s",), 3).fit_transform(np.hstack([extreme, networks]))
     assert not np.isinf(found).any()
 
 
@@ -72,18 +73,17 @@ def test_names_read_back_to_what_the_column_holds(name: str) -> None:
     rng = np.random.default_rng(0)
     names = ("weight_abs_mean", "change_raw")
     values = rng.lognormal(size=(5, 4, 2)).astype(np.float32)
-    transformer = TrajectoryFeatures(name, names, 4)
-    found = transformer.fit_transform(values)
+    transformer, networks = TrajectoryFeatures(name, names, 4), np.array([0, 0, 1, 1, 1])
+    found = transformer.fit_transform(np.hstack([values.reshape(5, 8), networks[:, None]]))
     columns = transformer.get_feature_names_out()
     assert found.shape[1] == len(columns) == len(set(columns))
     for column, text in enumerate(columns):
         feature = Feature.named(text)
         assert feature.name == text
-        assert feature.checkpoint is not None
-        alone = values[:, :, [names.index(feature.statistic)]]
-        expected = TRANSFORMS[feature.transform](alone.astype(np.float64), None)
-        offset = feature.checkpoint - (4 - expected.shape[1])
-        np.testing.assert_array_equal(found[:, column], expected[:, offset, 0].astype(np.float32))
+        transform, alone = TRANSFORMS[feature.transform], values[:, :, [names.index(feature.statistic)]]
+        expected = transform(alone.astype(np.float64), networks)
+        place = list(map(str, transform.columns(4))).index(str(feature.column))
+        np.testing.assert_array_equal(found[:, column], expected[:, place, 0].astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from generator.running.generate import dry_run, generate
 from generator.running.merge import merge
 from generator.running.rerun import rerun
 from generator.running.status import status
-from generator.spec import spec as specs
+from generator.spec import network
 from generator.spec.spec import parse
 
 HEAD = 'name = "x"\ncheckpoints = 3\nprobe = 16\n'
@@ -32,7 +32,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two datasets as the first version made them: other identities, and no word of a version."""
     root = tmp_path_factory.mktemp("old")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(specs, "IDENTITY_VERSION", 1)
+        patch.setattr(network, "IDENTITY_VERSION", 1)
         for name, text in (("digits", DIGITS), ("photos", PHOTOS)):
             generate(parse(text), root / name, workers=0)
             record = json.loads((root / name / "cohorts.json").read_text())

@@ -31,7 +31,7 @@ def test_workers_start_with_one_thread_per_library() -> None:
 CHURN = """
 import resource, torch
 from contextlib import nullcontext
-from generator import process
+from generator.clusters import process
 torch.set_num_threads(1)
 with {setup}:
     x = torch.ones(1 << 18)

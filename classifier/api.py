@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,10 +167,10 @@ def evaluate(
     Raises:
         RequestError: an unknown name, or too few networks for the split.
     """
-    examples = _examples(data)
-    with _on(cluster):
+    source = _source(data) if rules is None else _examples(data).among(rules)
+    with parallel.on(cluster):
         found = evaluating.evaluate(
-            examples if rules is None else examples.among(rules),
+            source,
             models,
             features,
             observables,
@@ -215,7 +214,7 @@ def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame
     Raises:
         RequestError: no such model, or statistics or checkpoints are missing.
     """
-    return naming.predict(model, data if isinstance(data, Examples) else str(data), level)
+    return naming.predict(model, _source(data), level)
 
 
 def importance(model: Place, *, by: str = "statistic", method: str = "permutation", top: int | None = 10) -> Importance:
@@ -243,7 +242,7 @@ def controls(
     cluster: str | None = None,
 ) -> Controls:
     """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …"""
-    with _on(cluster):
+    with parallel.on(cluster):
         return Controls(controlling.controls(_examples(data), model, n_splits=n_splits, seed=seed, target=target))
 
 
@@ -251,7 +250,7 @@ def robustness(
     dataset: Place, *, model: str = "forest", n_splits: int = 5, seed: int = 0, cluster: str | None = None
 ) -> Robustness:
     """Accuracy over units × noise × sessions for each observable; also written into `<dataset>/report/robustness`."""
-    with _on(cluster):
+    with parallel.on(cluster):
         return Robustness(robust.robustness(dataset, model, n_splits, seed))
 
 
@@ -281,7 +280,7 @@ def power(
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
     """
     asked = (units, noise, sessions, noise_mode, observable, layers, rules, target_accuracy, model, seed)
-    with _on(cluster):
+    with parallel.on(cluster):
         return Power(planning.power(dataset, *asked))
 
 
@@ -289,13 +288,14 @@ def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: 
     """Evaluate, train and draw everything a reader wants to know, into `<dataset>/report`; the folder's path."""
     from classifier.report.report import report as write
 
-    with _on(cluster):
+    with parallel.on(cluster):
         return str(write(dataset, permute_labels, seed))
+
+
+def _source(data: Data) -> str | Examples:
+    """What studies take: of a dataset its place, so that examples which exceed the memory may stay on a cluster."""
+    return data if isinstance(data, Examples) else str(data)
 
 
 def _examples(data: Data) -> Examples:
     return data if isinstance(data, Examples) else load(data)
-
-
-def _on(cluster: str | None) -> AbstractContextManager[None]:
-    return parallel.on(cluster)

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from generator.clusters.local import resolved
 from generator.dataset import verify as judge
 from generator.dataset.storage import Dataset
 from generator.running import generate as running
@@ -90,7 +89,7 @@ def rerun(
     Raises:
         RequestError: no such dataset or network, or several networks whose identity begins so.
     """
-    return rerunning.rerun(str(dataset), network_id, out, resolved(device))
+    return rerunning.rerun(str(dataset), network_id, out, device)
 
 
 def merge(out: Place, *datasets: Place | Dataset) -> Dataset:

@@ -25,6 +25,9 @@ from generator.observables.contract import Found, Implant, Places, Reading, Scen
 Passed = Sequence[tuple[WeightLayer, Tensor, Tensor]]  # each layer, what it read and what it wrote
 
 
+_QUIET = torch.empty(0)  # what noise is relative to where no electrode has any
+
+
 class Recorder:
     """The electrodes in one stack of networks.
 
@@ -110,8 +113,6 @@ class Recorder:
 
     def _disturbed(self, signal: Signal, picked: Any, electrode: Electrode, scene: Scene, normal: Any) -> Any:
         """A signal with the electrode's noise."""
-        if electrode.noise_mode == "none":
-            return picked
 
         def poisson(expected: Tensor) -> Tensor:
             key = (electrode.seed, scene.layer.name, scene.checkpoint)
@@ -121,7 +122,7 @@ class Recorder:
         def seeded(purpose: str, *rest: Any) -> Tensor:
             return normal(purpose, electrode.seed, *rest)
 
-        scales = self.scales[f"{scene.layer.name}.{signal.name}"]
+        scales = self.scales.get(f"{scene.layer.name}.{signal.name}", _QUIET)
         return electrode.mode.disturb(signal, picked, electrode.noise, scales, seeded, poisson)
 
     def _implant(self, electrode: Electrode, layer: WeightLayer, x: Tensor, y: Tensor, checkpoint: int) -> Implant:

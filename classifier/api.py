@@ -108,12 +108,13 @@ class Table:
 class Importance(Table):
     """What `importance` found: the most important first."""
 
-    title: str = ""
+    title: str
+    label: str
 
     def plot(self) -> Figure:
         """The groups of statistics, by observable where they are statistics."""
         names = self.table["name"]
-        return plots.importance(self.table, {name: name.partition("_")[0] for name in names}, self.title)
+        return plots.importance(self.table, {name: name.partition("_")[0] for name in names}, self.title, self.label)
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,8 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
         RequestError: an unknown name, or importances that this model lacks.
     """
     found = ranking.importance(model, by, top, method)
-    return Importance(found, f"{method} importance of {cards.load_card(model).model}, by {by}")
+    title = f"{method} importance of {cards.load_card(model).model}, by {by}"
+    return Importance(found, title, f"{ranking.MEANINGS[method]} ({ranking.METHODS[method]})")
 
 
 def controls(

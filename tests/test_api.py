@@ -155,8 +155,10 @@ def test_train_predict_and_importance(place: Path, examples: rs.Examples, tmp_pa
     assert list(called) == ["network_id", "labelled", "called", "score_adam", "score_sgdm"]
     found = rs.importance(tmp_path / "m", by="statistic", top=5)
     assert len(found.table) == 5
-    assert isinstance(found.plot(), Figure)
+    assert found.plot().axes[0].get_xlabel() == "loss of log score when its trajectories are permuted (nats)"
     assert len(found.to_dict()["rows"]) == 5
+    refitted = rs.importance(tmp_path / "m", by="observable", method="refit").plot()
+    assert refitted.axes[0].get_xlabel() == "loss of log score when it is trained again without (nats)"
 
 
 def test_one_s_own_measurements_need_no_rule(examples: rs.Examples, tmp_path: Path) -> None:

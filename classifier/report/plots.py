@@ -154,12 +154,16 @@ def accuracy(models: Mapping[str, Mapping[str, Any]], chance: float, level: str 
     return figure
 
 
-def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -> Figure:
+PERMUTED = "loss of log score when its trajectories are permuted (nats)"
+
+
+def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str, label: str = PERMUTED) -> Figure:
     """The clusters of statistics that matter most, with the s.e.m. over permutations.
 
     Args:
         table: rows of `importance.importance`, by statistic.
         observable: the observable of each statistic.
+        label: what the importance is, and its unit.
     """
     figure = Figure(figsize=(7.5, 0.34 * len(table) + 1.1), layout="constrained")
     axes = figure.subplots()
@@ -172,7 +176,7 @@ def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -
             axes.barh(
                 place[inside],
                 rows["importance"],
-                xerr=rows.get("sem"),
+                xerr=rows["sem"].astype(float).fillna(0) if "sem" in rows else None,
                 color=PALETTE[number],
                 label=OBSERVABLE_NAMES.get(kind, kind),
                 error_kw={"linewidth": 1},
@@ -180,7 +184,7 @@ def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str) -
     pairs = zip(table["name"], table["size"], strict=True)
     names = [f"{name} (+ {size - 1} alike)" if size > 1 else name for name, size in pairs]
     axes.set_yticks(place, names)
-    axes.set_xlabel("loss of log score when its trajectories are permuted (nats)", fontsize=9)
+    axes.set_xlabel(label, fontsize=9)
     axes.set_title(title, fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     style(figure)

@@ -15,6 +15,12 @@ from generator.errors import RequestError, unknown
 GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
 # of importance, and the unit of each: what the model relies on, what it cannot do without, and what its trees say of themselves
 METHODS = {"permutation": "nats", "refit": "nats", "impurity": "share", "shap": "log odds"}
+MEANINGS = {
+    "permutation": "loss of log score when its trajectories are permuted",
+    "refit": "loss of log score when it is trained again without",
+    "impurity": "of the decrease of impurity",
+    "shap": "Shapley value, mean over examples and classes",
+}
 
 
 def importance(

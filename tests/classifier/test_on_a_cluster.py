@@ -37,7 +37,7 @@ def cluster() -> Iterator[str]:
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trace in so much noise that about every other network is named; some networks diverged."""
     folder = tmp_path_factory.mktemp("noisy") / "dataset"
-    return write(folder, grid(seeds=4), statuses=STATUSES, measure={"units4_relative0.5": 2.0})
+    return write(folder, grid(seeds=16), statuses=STATUSES, measure={"units4_relative0.5": 2.0})
 
 
 def test_every_model_scores_the_same_on_a_cluster(traced: Path, cluster: str) -> None:

@@ -20,6 +20,8 @@ from classifier.models import card as cards
 from classifier.models import parallel
 from classifier.models.estimators import FEATURES, MODELS, Learner
 from classifier.power import power as planning
+from classifier.power.design import Planned
+from classifier.power.simulated import Question
 from classifier.report import plots, robustness_plots
 from classifier.report import robustness as robust
 from classifier.studies import controls as controlling
@@ -27,6 +29,7 @@ from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
 from classifier.studies import predict as naming
 from classifier.studies import train as training
+from classifier.studies.study import Study
 from generator.dataset.storage import Dataset
 
 Place = str | os.PathLike[str]
@@ -168,20 +171,9 @@ def evaluate(
     Raises:
         RequestError: an unknown name, or too few networks for the split.
     """
-    source = _source(data) if rules is None else _examples(data).among(rules)
+    study = Study(target, rules, features=features, split=split, n_splits=n_splits, seed=seed)
     with parallel.on(cluster):
-        found = evaluating.evaluate(
-            source,
-            models,
-            features,
-            observables,
-            split,
-            target,
-            permute_labels,
-            n_splits,
-            seed,
-        )
-    return Evaluation(found)
+        return Evaluation(evaluating.evaluate(_source(data), models, study, observables, permute_labels))
 
 
 def train(
@@ -201,8 +193,8 @@ def train(
     Returns:
         Its card. Raises RequestError as `evaluate` does, or if `out` cannot be written.
     """
-    how = {"observables": observables, "refits": refits}
-    return training.train(_examples(data), out, model, features, split, target, seed, **how)  # type: ignore[arg-type]
+    study = Study(target, features=features, split=split, seed=seed)
+    return training.train(_examples(data), out, model, study, observables, refits)
 
 
 def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame:
@@ -245,7 +237,7 @@ def controls(
 ) -> Controls:
     """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …"""
     with parallel.on(cluster):
-        return Controls(controlling.controls(_examples(data), model, n_splits=n_splits, seed=seed, target=target))
+        return Controls(controlling.controls(_source(data), model, Study(target, n_splits=n_splits, seed=seed)))
 
 
 def robustness(
@@ -253,7 +245,7 @@ def robustness(
 ) -> Robustness:
     """Accuracy over units × noise × sessions for each observable; also written into `<dataset>/report/robustness`."""
     with parallel.on(cluster):
-        return Robustness(robust.robustness(dataset, model, n_splits, seed))
+        return Robustness(robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed)))
 
 
 def power(
@@ -281,9 +273,9 @@ def power(
     Raises:
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
     """
-    asked = (units, noise, sessions, noise_mode, observable, layers, rules, target_accuracy, model, seed)
+    question = Question(noise_mode, observable, layers, rules, model, seed)
     with parallel.on(cluster):
-        return Power(planning.power(dataset, *asked))
+        return Power(planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy))
 
 
 def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,6 +56,13 @@ def _list(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _features(text: str | None) -> Sequence[str]:
+    """The feature sets to choose among, or the usual ones."""
+    from classifier.models.estimators import FEATURES
+
+    return FEATURES if text is None else _list(text)
+
+
 def _on(cluster: str | None) -> AbstractContextManager[None]:
     """Compute there."""
     from classifier.models.parallel import on
@@ -93,25 +101,14 @@ def evaluate(
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
     _check_writable(json_file)
-    from classifier.examples.trajectories import load
-    from classifier.models.estimators import FEATURES
     from classifier.report.tables import print_evaluation
-    from classifier.studies import evaluate as evaluation
+    from classifier.studies.evaluate import evaluate as named
+    from classifier.studies.study import Study
 
+    only = None if rules is None else _list(rules)
+    study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
     with _on(cluster):
-        found = evaluation.evaluate(
-            dataset if rules is None else load(dataset, electrode).among(_list(rules)),
-            _list(models),
-            FEATURES if features is None else _list(features),
-            _list(observables),
-            split,
-            target,
-            permute_labels,
-            n_splits,
-            seed,
-            electrode,
-            sampling,
-        )
+        found = named(dataset, _list(models), study, _list(observables), permute_labels)
     print_evaluation(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
@@ -134,11 +131,11 @@ def train(
 ) -> None:
     """Train a model on the training part of one split, score and rank it on the test part, and store it."""
     from classifier.examples.splits import news
-    from classifier.models.estimators import FEATURES
-    from classifier.studies.train import train as study
+    from classifier.studies.study import Study
+    from classifier.studies.train import train as fit
 
-    chosen = FEATURES if features is None else _list(features)
-    card = study(dataset, out, model, chosen, split, target, seed, electrode, sampling, _list(observables), refits)
+    study = Study(target, None, electrode, sampling, _features(features), split, seed=seed)
+    card = fit(dataset, out, model, study, _list(observables), refits)
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
     typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
@@ -214,12 +211,13 @@ def robustness(
 ) -> None:
     """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
     _check_writable(json_file)
-    from classifier.report import robustness as study
+    from classifier.report import robustness as robust
+    from classifier.studies.study import Study
 
     with _on(cluster):
-        table = study.robustness(dataset, model, n_splits, seed)
+        table = robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed))
     if json_file is not None:
-        _write(json_file, json.dumps(study.as_json(table), indent=1) + "\n")
+        _write(json_file, json.dumps(robust.as_json(table), indent=1) + "\n")
 
 
 def controls(
@@ -234,10 +232,11 @@ def controls(
     """The controls of the headline: curves and identity alone, matched performance, permuted labels, untrained networks, …"""
     _check_writable(json_file)
     from classifier.report.tables import print_controls
-    from classifier.studies import controls as study
+    from classifier.studies.controls import controls as control
+    from classifier.studies.study import Study
 
     with _on(cluster):
-        found = study.controls(dataset, model, n_splits=n_splits, seed=seed, target=target)
+        found = control(dataset, model, Study(target, n_splits=n_splits, seed=seed))
     print_controls(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
@@ -281,17 +280,17 @@ def power(
     """How well a planned recording would name the rule, and what would reach a target accuracy."""
     _check_writable(json_file)
     from classifier.power import power as planning
+    from classifier.power.design import Planned
+    from classifier.power.simulated import Question
     from classifier.report.tables import print_power, print_validation
 
-    chosen = None if rules is None else _list(rules)
+    question = Question(noise_mode, observable, layers, None if rules is None else _list(rules), model, seed)
     with _on(cluster):
         if validate:
-            found = planning.power_validation(dataset, noise_mode, observable, layers, chosen, model, seed)
+            found = planning.power_validation(dataset, question)
             print_validation(found)
         else:
-            found = planning.power(
-                dataset, units, noise, sessions, noise_mode, observable, layers, chosen, target_accuracy, model, seed
-            )
+            found = planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy)
             print_power(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")

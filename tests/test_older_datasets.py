@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from classifier.api import evaluate
 from classifier.examples.trajectories import load
-from classifier.studies.evaluate import evaluate
 from generator.dataset.storage import Dataset
 from generator.dataset.verify import problems
 from generator.observables import statistics
@@ -34,7 +34,13 @@ def test_it_verifies_and_loads(old: Path) -> None:
 
 
 def test_it_is_evaluated(old: Path) -> None:
-    found = evaluate(load(old), ["forest"], ["levels"], n_splits=2)
+    found = evaluate(
+        load(old),
+        models=["forest"],
+        features=["levels"],
+        observables=["all", "weight", "activation", "change"],
+        n_splits=2,
+    )
     assert found["networks"] == 8
     assert found["models"]["forest"].keys() == {"all", "weight", "activation", "change", "accuracy"}
 

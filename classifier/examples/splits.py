@@ -27,6 +27,7 @@ from generator.errors import RequestError, unknown
 
 TESTED = 4  # one unit in so many is tested
 FEWEST_UNITS = 4  # that hold a class: one to test, and three to choose settings on
+INNER_FOLDS = 2  # of a training part, to choose settings on
 TRIES = 100  # to draw parts that hold every class
 MOST_NAMED = 6  # classes in a sentence
 
@@ -162,11 +163,10 @@ def inner_folds(
     classes: NDArray[np.str_],
     train: Rows,
     split: str,
-    n_folds: int,
     seed: int,
     target: str = "rule",
-) -> list[tuple[Rows, Rows]]:
-    """Folds of a training part, (fit, score) row numbers each, which keep apart what the split keeps apart.
+) -> list[Fold]:
+    """Folds of a training part, to fit and to score on, which keep apart what the split keeps apart.
 
     Under a held-out property the folds hold out values of it, if every class is left to train on in each; else scenarios.
     Under `strict` they hold out model seeds, too, if there is more than one.
@@ -177,28 +177,31 @@ def inner_folds(
     rng = np.random.default_rng([seed, len(train)])
     everyone, inside = np.zeros(len(train), dtype=str), identity.iloc[train]
 
-    def parts(folds: NDArray[np.intp]) -> list[tuple[Rows, Rows]]:
-        return [(train[folds != k], train[folds == k]) for k in range(n_folds)]
+    def parts(folds: NDArray[np.intp]) -> list[Fold]:
+        return [Fold(f"{k}", train[folds != k], train[folds == k]) for k in range(INNER_FOLDS)]
 
-    def complete(found: Sequence[tuple[Rows, Rows]]) -> bool:
-        return all(len(held) and set(classes[fit]) == set(classes[train]) for fit, held in found)
+    def complete(found: Sequence[Fold]) -> bool:
+        return all(len(fold.test) and set(classes[fold.train]) == set(classes[train]) for fold in found)
 
     if split in PROPERTIES:
-        found = parts(_deal(pd.factorize(text(inside[split]))[0], everyone, n_folds, rng))
+        found = parts(_deal(pd.factorize(text(inside[split]))[0], everyone, INNER_FOLDS, rng))
         if complete(found):
             return found
     unit = units(identity, split, target)[train]
     for _ in range(TRIES):
-        folds = _deal(unit, classes[train], n_folds, rng)
+        folds = _deal(unit, classes[train], INNER_FOLDS, rng)
         if complete(parts(folds)):
             break
     else:
         raise RequestError(
-            f"too few {_named(split)}s per class to choose settings on {n_folds} folds of a training part"
+            f"too few {_named(split)}s per class to choose settings on {INNER_FOLDS} folds of a training part"
         )
     if split == "strict" and inside["model_seed"].nunique() > 1:
-        seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, n_folds, rng)
-        sides = [(train[(folds != k) & (seeds != k)], train[(folds == k) & (seeds == k)]) for k in range(n_folds)]
+        seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, INNER_FOLDS, rng)
+        sides = [
+            Fold(f"{k}", train[(folds != k) & (seeds != k)], train[(folds == k) & (seeds == k)])
+            for k in range(INNER_FOLDS)
+        ]
         if complete(sides):
             return sides
     return parts(folds)
@@ -224,8 +227,11 @@ def permute(
     return new[row_of]
 
 
-def ratio(parts: Sequence[Fold], unit: NDArray[np.intp]) -> float:
-    """Tested units per trained one, on average over the splits."""
+def overlap(identity: pd.DataFrame, parts: Sequence[Fold], split: str, target: str) -> float | None:
+    """Tested units per trained one, on average over the splits: how much these share. None for held-out values."""
+    if split not in RANDOM:
+        return None
+    unit = units(identity, split, target)
     return float(np.mean([len(np.unique(unit[part.test])) / len(np.unique(unit[part.train])) for part in parts]))
 
 

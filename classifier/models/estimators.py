@@ -183,35 +183,43 @@ def nested(grid: Sequence[Parameters]) -> tuple[list[Parameters], list[Parameter
     return with_usual, [point for point in grid if but_for_count(point) != usual]
 
 
-def build(model: Learner, parameters: Parameters, columns: Sequence[str], seed: int = 0, quick: bool = False) -> Any:
-    """An unfitted classifier for tables with these columns. `quick`: fewer epochs of the convolution, enough to compare with.
+@dataclass(frozen=True)
+class Recipe:
+    """A classifier that is still to be trained.
 
-    A copy of a classifier that is given, which keeps its own seed. If it takes no undefined values it reads tables as the
-    linear models do: heavy tails tamed, the undefined imputed and flagged.
+    Attributes:
+        model: a name in `MODELS`, or a classifier, of which copies are trained. A copy keeps its own seed.
+        seed: of its random draws.
+        quick: with fewer epochs of the convolution, enough to compare settings.
     """
-    if isinstance(model, str):
-        return MODELS[model].build(columns, seed, quick, **parameters)
-    return clone(model) if get_tags(model).input_tags.allow_nan else _linear(clone(model))
 
+    model: Learner
+    seed: int = 0
+    quick: bool = False
 
-def fit_all(
-    model: Learner,
-    grid: Sequence[Parameters],
-    columns: Sequence[str],
-    table: NDArray[np.float32],
-    codes: ArrayLike,
-    seed: int = 0,
-    quick: bool = False,
-) -> list[Any]:
-    """One fitted classifier for each point of a grid. Forests that differ only in how many trees they have share them.
+    def build(self, parameters: Parameters, columns: Sequence[str]) -> Any:
+        """An unfitted classifier for tables with these columns.
 
-    A forest of n trees is the first n of a larger one's, since trees are drawn one after the other.
-    """
-    fitted: dict[str, Any] = {}
-    for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
-        if (key := but_for_count(parameters)) not in fitted:
-            fitted[key] = build(model, parameters, columns, seed, quick).fit(table, codes)
-    return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
+        A classifier that was given and takes no undefined values reads tables as the linear models do: heavy tails tamed, the
+        undefined imputed and flagged.
+        """
+        if isinstance(self.model, str):
+            return MODELS[self.model].build(columns, self.seed, self.quick, **parameters)
+        copied = clone(self.model)
+        return copied if get_tags(self.model).input_tags.allow_nan else _linear(copied)
+
+    def fit(
+        self, grid: Sequence[Parameters], columns: Sequence[str], table: NDArray[np.float32], codes: ArrayLike
+    ) -> list[Any]:
+        """One fitted classifier for each point of a grid. Forests that differ only in how many trees they have share them.
+
+        A forest of n trees is the first n of a larger one's, since trees are drawn one after the other.
+        """
+        fitted: dict[str, Any] = {}
+        for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
+            if (key := but_for_count(parameters)) not in fitted:
+                fitted[key] = self.build(parameters, columns).fit(table, codes)
+        return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
 
 
 def but_for_count(parameters: Parameters) -> str:

@@ -15,7 +15,7 @@ from classifier.examples import features as feature_names
 from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, Examples
-from classifier.models.estimators import Learner, Setting, fit_all, log_scores
+from classifier.models.estimators import Recipe, Setting, log_scores
 
 CURVE = "accuracy"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
 CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
@@ -76,14 +76,12 @@ class Problem:
         names = self.names[features, observable == CURVE]
         return list(names if observable in (CURVE, "all") else names[self.places[features][observable]])
 
-    def fit(
-        self, model: Learner, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
-    ) -> list[Any]:
+    def fit(self, recipe: Recipe, settings: Sequence[Setting], observable: str, train: Rows) -> list[Any]:
         """A classifier per setting, trained on the rows `train`. The settings have the same features."""
         features = settings[0].features
         table, columns = self.table(features, observable), self.columns(features, observable)
         points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
-        return fit_all(model, points, columns, known, self.codes[train], seed, quick)
+        return recipe.fit(points, columns, known, self.codes[train])
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes) what a classifier says of some rows."""

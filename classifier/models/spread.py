@@ -18,7 +18,7 @@ from classifier.examples import sampling as samplings
 from classifier.examples.features import whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import Examples, load, survey
-from classifier.models.estimators import Learner, Setting, build, log_scores
+from classifier.models.estimators import Recipe, Setting, log_scores
 from classifier.models.parallel import client as current
 from classifier.models.problem import CURVE, Problem, described, feature_table, numbered
 from generator.errors import RequestError
@@ -74,12 +74,10 @@ class Spread(Problem):
         starts = tuple(np.concatenate([[0], np.cumsum(sizes)]).tolist())
         return cls(examples, target, classes, codes, {}, names, places, tuple(blocks), starts)
 
-    def fit(
-        self, model: Learner, settings: Sequence[Setting], observable: str, train: Rows, seed: int, quick: bool = False
-    ) -> list[Any]:
+    def fit(self, recipe: Recipe, settings: Sequence[Setting], observable: str, train: Rows) -> list[Any]:
         """A classifier per setting, trained on the rows `train` where they are. The settings have the same features."""
         columns = self.columns(settings[0].features, observable)
-        fitted = [build(model, setting.parameters, columns, seed, quick) for setting in settings]
+        fitted = [recipe.build(setting.parameters, columns) for setting in settings]
         for one in fitted:
             one.load_model(self._boosted(one.get_params(), settings[0].features, observable, train))
         return fitted

@@ -6,6 +6,7 @@ layer with fewer units than are asked for gives all), less noise, and the logari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +32,24 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Planned:
-    """A planned recording: units of each layer (None: all), noise as electrodes count it (0: none), and sessions.
+    """A planned recording.
 
-    Of spikes that is their mean number per stimulus: the more the better.
+    Attributes:
+        units: recorded in each layer, or all that it has if it has fewer; None for all.
+        noise: as the dataset's electrodes of the noise mode count it; 0 for none. Of spikes it is their mean number per stimulus:
+            the more the better.
+        sessions: checkpoints recorded; None for all.
     """
 
-    units: int | None
-    noise: float
-    sessions: int
+    units: int | None = None
+    noise: float = 0.0
+    sessions: int | None = None
+
+    def check(self) -> None:
+        """Raises RequestError for what no recording can have."""
+        for name, value, least in (("units", self.units, 1), ("noise", self.noise, 0), ("sessions", self.sessions, 1)):
+            if value is not None and not least <= value < math.inf:
+                raise RequestError(f"{name} must be at least {least}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,10 @@ class Design:
         parts = np.broadcast_arrays(self.mean_units(units), MODES[self.noise_mode].severity(noise), sessions)
         return coordinates(*(np.atleast_1d(part) for part in parts))
 
+    def point(self, asked: Planned) -> Points:
+        """(1, 3) coordinates of a planned recording."""
+        return self.place(asked.units or np.nan, asked.noise, asked.sessions or self.sessions[-1])
+
     @property
     def simulated(self) -> Points:
         """(electrodes × sessions, 3) coordinates."""
@@ -112,7 +127,7 @@ class Design:
 
     def check(self, asked: Planned) -> None:
         """Raises RequestError if the recording lies outside what was simulated."""
-        point, simulated = self.place(asked.units or np.nan, asked.noise, asked.sessions), self.simulated
+        point, simulated = self.point(asked), self.simulated
         low, high = simulated.min(axis=0) - 1e-9, simulated.max(axis=0) + 1e-9
         ranges = ", ".join(f"{axis} {_listed(values)}" for axis, values in self.ranges().items())
         for axis, outside in zip(AXES, ((point < low) | (point > high))[0], strict=True):

@@ -7,10 +7,9 @@ What lies outside the simulated conditions is refused, and `validate` says how f
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -31,25 +30,15 @@ STEPS = 201  # of noise, in the search for as much as a target allows
 
 def power(
     dataset: str | os.PathLike[str],
-    units: int | None = None,
-    noise: float = 0.0,
-    sessions: int | None = None,
-    noise_mode: str | None = None,
-    observable: str = "all",
-    layers: int | None = None,
-    rules: Sequence[str] | None = None,
+    planned: Planned = Planned(),
+    question: Question = Question(),
     target_accuracy: float | None = None,
-    model: str = "forest",
-    seed: int = 0,
 ) -> dict[str, Any]:
     """The accuracy per network that a planned recording would have, and what would reach a target.
 
     Args:
-        units: recorded in each layer, or all that it has if it has fewer; None for all.
-        noise: as the dataset's electrodes of that noise mode count it; 0 for none.
-        sessions: checkpoints recorded; None for all.
-        noise_mode: relative, absolute or poisson; by default relative, where the dataset has it or noise is asked for.
-        observable, layers, rules, model, seed: as `Question` says.
+        planned: the recording.
+        question: what is to be told apart, and with what.
         target_accuracy: balanced accuracy to be reached.
 
     Returns:
@@ -66,30 +55,21 @@ def power(
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
     """
     published = Dataset(dataset)
-    question, design = ask(published, noise, noise_mode, observable, layers, rules, model, seed)
-    recording = Planned(units, noise, design.sessions[-1] if sessions is None else sessions)
-    for name, value, least in (("units", units, 1), ("noise", noise, 0), ("sessions", sessions, 1)):
-        if value is not None and not least <= value < math.inf:
-            raise RequestError(f"{name} must be at least {least}, not {value}")
+    question, design = ask(published, question, planned.noise)
+    planned.check()
     if target_accuracy is not None and not 0 < target_accuracy <= 1:
         raise RequestError(f"the target accuracy must be above 0 and at most 1, not {target_accuracy}")
-    design.check(recording)
-    return answer(simulated(dataset, question, design), question, design, recording, target_accuracy)
+    planned = replace(planned, sessions=design.sessions[-1] if planned.sessions is None else planned.sessions)
+    design.check(planned)
+    return answer(simulated(published, question, design), question, design, planned, target_accuracy)
 
 
-def power_validation(
-    dataset: str | os.PathLike[str],
-    noise_mode: str | None = None,
-    observable: str = "all",
-    layers: int | None = None,
-    rules: Sequence[str] | None = None,
-    model: str = "forest",
-    seed: int = 0,
-) -> dict[str, Any]:
+def power_validation(dataset: str | os.PathLike[str], question: Question = Question()) -> dict[str, Any]:
     """How far the answers of `power` on this dataset can be trusted: what `validate` returns. Raises RequestError alike."""
-    question, design = ask(Dataset(dataset), 0.0, noise_mode, observable, layers, rules, model, seed)
-    table = simulated(dataset, question, design)
-    return validate(table.assign(units=design.mean_units(table["asked_units"])), question.noise_mode)
+    published = Dataset(dataset)
+    question, design = ask(published, question)
+    table = simulated(published, question, design)
+    return validate(table.assign(units=design.mean_units(table["asked_units"])), design.noise_mode)
 
 
 def answer(
@@ -97,9 +77,9 @@ def answer(
 ) -> dict[str, Any]:
     """What `power` returns, from the simulated conditions."""
     table = table.assign(units=design.mean_units(table["asked_units"]))
-    known = place(table, question.noise_mode)
+    known = place(table, design.noise_mode)
     found = surface.fit(known, table["network_mean"])
-    point = design.place(asked.units or np.nan, asked.noise, asked.sessions)
+    point = design.point(asked)
     expected, low, high = found(point)[0].tolist()
     shares = confusion(found.distances(point, known), table["confusion"], expected)
     return {
@@ -149,7 +129,8 @@ def confusion(distances: Points, counts: Iterable[Any], accuracy: float) -> Poin
 
 def way(found: surface.Surface, design: Design, asked: Planned, axis: str, target: float) -> dict[str, Any]:
     """The least of one axis that reaches the target while the others stay as asked, as `power` returns it."""
-    values = {"units": asked.units or np.nan, "noise": asked.noise, "sessions": asked.sessions}
+    values: dict[str, Any] = {"units": asked.units or np.nan, "noise": asked.noise}
+    values["sessions"] = asked.sessions or design.sessions[-1]
     candidates = _candidates(design, axis)  # from the worst to the best
     points = design.place(**(values | {axis: candidates}))
     inside = surrounded(points, design.simulated)

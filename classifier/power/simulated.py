@@ -1,31 +1,23 @@
-"""The simulated accuracies that answer a question: of all conditions that bear on it, computed once and kept.
-
-They lie in `<dataset>/report/power/`, in a file named by all that they depend on.
-"""
+"""The simulated accuracies that answer a question: of all conditions that bear on it, measured once and kept (`store`)."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow.compute as pc
-from rich.console import Console
 
-from classifier.models.estimators import FEATURES, grid
+from classifier.examples.sampling import ALL
+from classifier.models.estimators import grid
 from classifier.power.design import Design
+from classifier.studies.conditions import N_SPLITS, Condition, accuracies
+from classifier.studies.store import Store
+from classifier.studies.study import Study
 from generator.dataset.electrodes import Electrode
-from generator.dataset.schema import DatasetError, header
+from generator.dataset.schema import header
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
-
-N_SPLITS = 5
-CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,16 +25,17 @@ class Question:
     """What the classifiers of all conditions have in common.
 
     Attributes:
-        noise_mode: of the electrodes, beside those without noise.
+        noise_mode: of the electrodes, beside those without noise: relative, absolute or poisson. None: relative, where the
+            dataset has it or noise is asked for.
         observable: "all" or one observable.
         layers: how many layers of a network are recorded; None for all.
         rules: those to tell apart; None for all.
     """
 
-    noise_mode: str = "relative"
+    noise_mode: str | None = None
     observable: str = "all"
     layers: int | None = None
-    rules: tuple[str, ...] | None = None
+    rules: Sequence[str] | None = None
     model: str = "forest"
     seed: int = 0
 
@@ -68,70 +61,35 @@ class Question:
             )
 
 
-def ask(
-    dataset: Dataset,
-    noise: float = 0.0,
-    noise_mode: str | None = None,
-    observable: str = "all",
-    layers: int | None = None,
-    rules: Sequence[str] | None = None,
-    model: str = "forest",
-    seed: int = 0,
-) -> tuple[Question, Design]:
-    """A question that the dataset can answer, and the conditions that bear on it. Raises RequestError as `power` does."""
+def ask(dataset: Dataset, question: Question = Question(), noise: float = 0.0) -> tuple[Question, Design]:
+    """A question that the dataset can answer, its noise mode chosen, and the conditions that bear on it.
+
+    Args:
+        noise: of the planned recording.
+
+    Raises:
+        RequestError: as `power` does.
+    """
     dataset.cohorts()  # says so if this is no dataset
-    if noise_mode is None:
+    mode = question.noise_mode
+    if mode is None:
         names = (dataset.settings() or {}).get("electrodes", ())
         has_relative = any(Electrode.named(name).noise_mode == "relative" for name in names)
-        noise_mode = "relative" if noise or has_relative else "none"
-    chosen = None if rules is None else tuple(sorted(set(rules)))
-    question = Question(noise_mode, observable, layers, chosen, model, seed)
+        mode = "relative" if noise or has_relative else "none"
+    rules = None if question.rules is None else tuple(sorted(set(question.rules)))
+    question = replace(question, noise_mode=mode, rules=rules)
     question.check(dataset)
-    return question, Design.of(dataset, noise_mode)
+    return question, Design.of(dataset, mode)
 
 
-def simulated(location: str | os.PathLike[str], question: Question, design: Design) -> pd.DataFrame:
-    """The accuracies of all conditions of the design, from the dataset's cache or, the first time, from classifiers.
-
-    A dataset that cannot be written to is left without a cache.
-    """
-    dataset = Dataset(location)
-    depends = {
-        "version": [CACHE_VERSION, FEATURES[0], N_SPLITS],
-        "question": asdict(question),
-        "electrodes": design.electrodes,
-        "sessions": design.sessions,
-        "cohorts": sorted(dataset.complete()),
-    }
-    key = hashlib.blake2b(json.dumps(depends, sort_keys=True).encode(), digest_size=8).hexdigest()
-    name = f"report/power/{key}.parquet"
-    if dataset.exists(name):
-        with suppress(OSError, ValueError):  # a damaged file is written anew; pyarrow's ArrowInvalid is a ValueError
-            return pd.read_parquet(io.BytesIO(dataset.read(name)))
-    table = _fit(location, question, design)
-    content = io.BytesIO()
-    table.to_parquet(content, index=False)
-    try:
-        dataset.publish(name, content.getvalue())
-    except DatasetError as error:
-        Console(stderr=True).print(f"not kept for the next question: {error}", highlight=False, soft_wrap=True)
-    return table
-
-
-def _fit(location: str | os.PathLike[str], question: Question, design: Design) -> pd.DataFrame:
-    from classifier.studies.conditions import Condition, accuracies
-
+def simulated(dataset: Dataset, question: Question, design: Design) -> pd.DataFrame:
+    """The accuracies of all conditions of the design: those that any study measured before, and those that are measured now."""
+    study = Study(rules=question.rules, n_splits=N_SPLITS, seed=question.seed)
     conditions = [
-        Condition(electrode, f"sessions{count}", question.observable, question.layers)
+        Condition(
+            electrode, ALL if count == design.sessions[-1] else f"sessions{count}", question.observable, question.layers
+        )
         for electrode in design.electrodes
         for count in design.sessions
     ]
-    return accuracies(
-        location,
-        conditions,
-        rules=question.rules,
-        model=question.model,
-        features=FEATURES[0],
-        n_splits=N_SPLITS,
-        seed=question.seed,
-    )
+    return accuracies(str(dataset), conditions, question.model, study, store=Store(dataset, question.model, study))

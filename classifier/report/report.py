@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from rich.console import Console
 from classifier.examples import splits as splitting
 from classifier.examples.trajectories import Examples, load
 from classifier.models.card import Card
-from classifier.models.estimators import FEATURES
 from classifier.report import plots
 from classifier.report.tables import (
     Rows,
@@ -39,6 +39,7 @@ from classifier.report.tables import (
 )
 from classifier.studies.evaluate import evaluate
 from classifier.studies.importance import importance
+from classifier.studies.study import Study
 from classifier.studies.train import train
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -147,19 +148,19 @@ def report(
     examples = load(dataset)
     networks = Dataset(dataset).read_kind("networks").to_pandas()
     folder = Path(dataset) / "report"
-    headline = evaluate(examples, tuple(models), FEATURES, permute_labels=permute_labels, n_splits=N_SPLITS, seed=seed)
+    study = Study(n_splits=N_SPLITS, seed=seed)
+    headline = evaluate(examples, tuple(models), study, permute_labels=permute_labels)
     model = headline["selected"]["model"]
-    seeds = [
-        evaluate(examples, [model], FEATURES, ["all"], n_splits=N_SPLITS, seed=seed + more) for more in range(1, SEEDS)
-    ]
+    seeds = [evaluate(examples, [model], replace(study, seed=seed + more), ["all"]) for more in range(1, SEEDS)]
     others = []
     for split in OTHER_SPLITS:
         if split in splitting.RANDOM or examples.identity[split].nunique() > 1:
             try:
-                others.append(evaluate(examples, [model], FEATURES, ["all"], split, n_splits=OTHER_N_SPLITS, seed=seed))
+                there = replace(study, split=split, n_splits=OTHER_N_SPLITS)
+                others.append(evaluate(examples, [model], there, ["all"]))
             except RequestError as error:  # a split that this dataset is too small or too uneven for
                 Console(stderr=True).print(f"left out: {error}", highlight=False)
-    card = train(examples, folder / "model", model, FEATURES, seed=seed)
+    card = train(examples, folder / "model", model, study)
     ranking = importance(folder / "model", "statistic", None)
     ranked, without = ranking.head(TOP), importance(folder / "model", "statistic", None, "refit")
 

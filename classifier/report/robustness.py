@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from classifier.examples.sampling import ALL
-from classifier.models.estimators import grid
 from classifier.report import plots, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
 from classifier.report.tables import Rows, show
 from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
+from classifier.studies.store import Store
+from classifier.studies.study import Study
 from generator.dataset import electrodes
 from generator.dataset.schema import header
 from generator.dataset.storage import Dataset
@@ -109,7 +110,7 @@ def as_json(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def robustness(
-    dataset: str | os.PathLike[str], model: str = "forest", n_splits: int = N_SPLITS, seed: int = 0
+    dataset: str | os.PathLike[str], model: str = "forest", study: Study = Study(n_splits=N_SPLITS)
 ) -> pd.DataFrame:
     """Accuracy over units × noise × sessions × observable, in `<dataset>/report/robustness/`; prints the main tables.
 
@@ -118,7 +119,8 @@ def robustness(
 
     Args:
         dataset: a local dataset directory.
-        model: a name in `models.MODELS`, with its usual hyperparameters.
+        model: a name in `estimators.MODELS`, with its usual hyperparameters.
+        study: what is named, and on which split; conditions say how it is measured.
 
     Returns:
         The table of `conditions.accuracies`.
@@ -126,14 +128,14 @@ def robustness(
     Raises:
         RequestError: no dataset there, or too few networks.
     """
-    grid(model)
+    study.check([model])
     asked = conditions(dataset)
     folder, console = Path(dataset) / "report" / "robustness", Console()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"cannot write to {folder}: {error.strerror or error}") from error
-    table = accuracies(dataset, asked, transfer="both", model=model, n_splits=n_splits, seed=seed)
+    table = accuracies(dataset, asked, model, study, transfer="both", store=Store(Dataset(dataset), model, study))
     table.to_parquet(folder / FILES[0], index=False)
     (folder / FILES[1]).write_text(json.dumps(as_json(table), indent=1) + "\n")
     shown = tidy(table)

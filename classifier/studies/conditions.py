@@ -9,8 +9,8 @@ Features and hyperparameters are fixed: nothing is chosen, so nothing is chosen 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 
 from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
-from classifier.examples.features import split_name, suited
 from classifier.examples.scenarios import Sharing
 from classifier.examples.splits import Fold
 from classifier.examples.trajectories import Examples, load
-from classifier.models.estimators import FEATURES, Setting, grid
+from classifier.models.estimators import Recipe, Setting
 from classifier.models.parallel import parallel
 from classifier.models.problem import CURVE, Problem
 from classifier.studies.evaluate import Score, score, summarize
+from classifier.studies.store import Found, Store
+from classifier.studies.study import Study
 from generator.dataset import electrodes
+from generator.dataset.electrodes import Electrode
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 from generator.keys import stream
@@ -63,38 +65,60 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Study:
-    """What all conditions share, and what was found so far.
+class _Place:
+    """One observable in one fold of what an electrode measured.
+
+    Attributes:
+        turn: (test rows,) whose turn it is to vote.
+        full: the full electrode's classifier, where it is another electrode that measured.
+        needed: whether the classifier that is fitted here is needed for other electrodes.
+        asked: of this observable.
+    """
+
+    electrode: str
+    observable: str
+    fold: Fold
+    turn: NDArray[np.intp]
+    full: Any
+    needed: bool
+    asked: tuple[_Asked, ...]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all conditions share.
 
     Attributes:
         who: network and layer of each example that an electrode has; `kept`: the numbers of those that are studied.
-        design: how classes share scenarios, in words, where not all do.
         ratio: tested units per trained one, in the splits.
         turn: (examples,) whose turn it is to vote (`turns`).
-        full: the full electrode's classifiers by sampling, observable and split: what transfer needs.
-        scores: by asked condition and split.
-        units: recorded per layer, geometric mean over examples, by electrode.
-        sessions: by sampling.
+        full: the full electrode's classifiers by sampling, observable and fold: what transfer needs.
     """
 
     model: str
-    features: str
-    seed: int
+    study: Study
     kept: NDArray[np.intp]
     who: pd.DataFrame
-    target: str
-    design: str
-    labels: list[str]
-    parts: list[Fold]
-    ratio: float
+    folds: list[Fold]
+    ratio: float | None
     turn: NDArray[np.intp]
     full: dict[tuple[str, str, int], Any] = field(default_factory=dict)
-    scores: dict[tuple[_Asked, int], Score] = field(default_factory=dict)
-    units: dict[str, float] = field(default_factory=dict)
-    sessions: dict[str, int] = field(default_factory=dict)
 
-    def measure(self, electrode: str, examples: Examples, asked: Sequence[_Asked]) -> None:
-        """Score what is asked of one electrode, of which these are the examples; sampling by sampling, to save memory.
+    @classmethod
+    def of(cls, model: str, study: Study, examples: Examples) -> _Bench:
+        """From the examples of any electrode. Raises RequestError for rules that they lack, or too few networks."""
+        kept = np.arange(len(examples))
+        if study.rules is not None:
+            examples.among(study.rules)  # says so if that is not possible
+            kept = np.flatnonzero(examples.identity["rule"].isin(list(study.rules)))
+        identity = examples.identity.iloc[kept].reset_index(drop=True)
+        folds = study.folds(identity)
+        ratio = splitting.overlap(identity, folds, study.split, study.target)
+        turn = turns(identity["network_id"], study.seed)
+        return cls(model, study, kept, examples.identity[["network_id", "layer"]], folds, ratio, turn)
+
+    def measure(self, electrode: str, examples: Examples, asked: Sequence[_Asked]) -> dict[_Asked, Found]:
+        """What is found under each condition of one electrode, from its examples; sampling by sampling, to save memory.
 
         What is asked of another electrode, with a classifier of the full one, needs that classifier to be fitted here.
         """
@@ -102,129 +126,99 @@ class _Study:
             raise RequestError(
                 f"electrode {electrode!r} measured other networks or layers than the electrodes before it"
             )
-        examples = examples.rows(self.kept)
-        self.units[electrode] = float(np.exp(np.log(examples.identity["units"]).mean()))
+        examples, found = examples.rows(self.kept), dict[_Asked, Found]()
         for sampling in dict.fromkeys(one.condition.sampling for one in asked):
             sampled = samplings.apply(examples, sampling)
-            self.sessions[sampling] = sampled.checkpoints
-            setting = Setting(suited(self.features, sampled.checkpoints), grid(self.model)[0])
-            problem = Problem.of(sampled, self.target, [setting.features])
+            setting = self.study.setting(self.model, sampled)
+            problem = Problem.of(sampled, self.study.target, [setting.features])
             here = [one for one in asked if one.condition.sampling == sampling]
-            transferred = electrode == FULL and any(one.condition.electrode != FULL for one in here)
-            places = [
-                (observable, number)
-                for observable in dict.fromkeys(one.condition.observable for one in here)
-                for number in range(len(self.parts))
-            ]
-            calls = []
-            for observable, number in places:
-                of = [one for one in here if one.condition.observable == observable]
-                full = self.full.get((sampling, observable, number))
-                turn = self.turn[self.parts[number].test]
-                calls.append(
-                    (
-                        self.model,
-                        self.seed,
-                        setting,
-                        electrode,
-                        observable,
-                        self.parts[number],
-                        turn,
-                        full,
-                        transferred,
-                        of,
+            needed = electrode == FULL and any(one.condition.electrode != FULL for one in here)
+            places = {}
+            for observable in dict.fromkeys(one.condition.observable for one in here):
+                of = tuple(one for one in here if one.condition.observable == observable)
+                for number, fold in enumerate(self.folds):
+                    key = (sampling, observable, number)
+                    places[key] = _Place(
+                        electrode, observable, fold, self.turn[fold.test], self.full.get(key), needed, of
                     )
-                )
-            found = parallel(_observe, problem, calls, f"{electrode}, {sampling}")
-            for (observable, number), (own, scores) in zip(places, found, strict=True):
-                self.scores.update({(one, number): score for one, score in scores.items()})
-                if own is not None:
-                    self.full[sampling, observable, number] = own
-
-    def row(self, asked: _Asked) -> dict[str, Any]:
-        """What was found under one condition."""
-        condition = asked.condition
-        electrode = electrodes.Electrode.named(condition.electrode)
-        scores = [self.scores[asked, number] for number in range(len(self.parts))]
-        summary = summarize(scores, self.ratio)
-        return {
-            "electrode": condition.electrode,
-            "units": self.units[condition.electrode],
-            "asked_units": np.nan if electrode.units is None else float(electrode.units),
-            "noise": electrode.noise,
-            "noise_mode": electrode.noise_mode,
-            "sampling": condition.sampling,
-            "sessions": self.sessions[condition.sampling],
-            "observable": condition.observable,
-            "layers": condition.layers,
-            "trained": asked.trained,
-            **{f"{level}_{key}": value for level, found in summary.items() for key, value in found.items()},
-            "confusion": np.sum([one.confusion for one in scores], axis=0).tolist(),
-        }
+            calls = [(self.study.recipe(self.model), setting, place) for place in places.values()]
+            scores: dict[_Asked, list[Score]] = {}
+            observed = parallel(_observe, problem, calls, f"{electrode}, {sampling}")
+            for key, (classifier, by_asked) in zip(places, observed, strict=True):
+                for one, found_there in by_asked.items():
+                    scores.setdefault(one, []).append(found_there)
+                if classifier is not None:
+                    self.full[key] = classifier
+            found |= {one: described(problem, each, self.ratio) for one, each in scores.items()}
+        return found
 
 
-def _observe(
-    problem: Problem,
-    model: str,
-    seed: int,
-    setting: Setting,
-    electrode: str,
-    observable: str,
-    part: Fold,
-    turn: NDArray[np.intp],
-    full: Any,
-    transferred: bool,
-    asked: Sequence[_Asked],
-) -> tuple[Any, dict[_Asked, Score]]:
-    """Fit and score one observable in one split of what an electrode measured.
+def described(problem: Problem, scores: Sequence[Score], ratio: float | None) -> Found:
+    """What was found under one condition, as a store keeps it.
 
     Args:
-        turn: (test rows,) whose turn it is to vote.
-        full: the full electrode's classifier, where it is another electrode that measured.
-        transferred: whether the classifier that is fitted here is needed for other electrodes.
-        asked: of this observable.
+        scores: a score per fold.
+        ratio: as `intervals.corrected` takes it.
 
     Returns:
-        The classifier, if it is needed, and the scores of what is asked of this electrode.
+        {units (recorded per layer, geometric mean over examples), sessions, networks, labels, design (how classes share
+        scenarios, where not all do), layer_mean, layer_sem, layer_reach, layer_low, layer_high, the same per network, confusion}.
     """
-    classifiers = {FULL: full}
-    if electrode == FULL or any(one.trained == SAME for one in asked):
-        classifiers[SAME] = problem.fit(model, [setting], observable, part.train, seed)[0]
-        if electrode == FULL:
+    identity = problem.examples.identity
+    summary = summarize(scores, ratio)
+    return {
+        "units": float(np.exp(np.log(identity["units"]).mean())) if "units" in identity else None,
+        "sessions": problem.examples.checkpoints,
+        "networks": int(identity["network_id"].nunique()),
+        "labels": list(problem.labels),
+        "design": Sharing.of(identity, problem.target).sentence,
+        **{f"{level}_{key}": value for level, one in summary.items() for key, value in one.items()},
+        "confusion": np.sum([one.confusion for one in scores], axis=0).tolist(),
+    }
+
+
+def _observe(problem: Problem, recipe: Recipe, setting: Setting, place: _Place) -> tuple[Any, dict[_Asked, Score]]:
+    """Fit and score one observable in one fold: the classifier, if it is needed, and what is asked of this electrode."""
+    fold, observable = place.fold, place.observable
+    classifiers = {FULL: place.full}
+    if place.electrode == FULL or any(one.trained == SAME for one in place.asked):
+        classifiers[SAME] = problem.fit(recipe, [setting], observable, fold.train)[0]
+        if place.electrode == FULL:
             classifiers[FULL] = classifiers[SAME]
-    here = [one for one in asked if one.condition.electrode == electrode]
+    here = [one for one in place.asked if one.condition.electrode == place.electrode]
     scores = {
-        trained: problem.log_scores(classifiers[trained], setting.features, observable, part.test)
+        trained: problem.log_scores(classifiers[trained], setting.features, observable, fold.test)
         for trained in dict.fromkeys(one.trained for one in here)
     }
     found = {}
     for one in here:
-        votes = turn < (one.condition.layers or np.inf)
-        found[one] = score(problem, part.test[votes], scores[one.trained][votes])
-    return classifiers[FULL] if transferred else None, found
+        votes = place.turn < (one.condition.layers or np.inf)
+        found[one] = score(problem, fold.test[votes], scores[one.trained][votes])
+    return classifiers[FULL] if place.needed else None, found
+
+
+def asked_of(study: Study, condition: Condition, trained: str = SAME) -> dict[str, Any]:
+    """What a store calls a score: of what, and on which split."""
+    rules = None if study.rules is None else sorted(set(study.rules))
+    return {**asdict(condition), "trained": trained, "target": study.target, "rules": rules, "split": study.split}
 
 
 def accuracies(
     dataset: str | os.PathLike[str],
     conditions: Iterable[Condition],
-    rules: Sequence[str] | None = None,
-    transfer: bool | Literal["both"] = False,
     model: str = "forest",
-    features: str = FEATURES[0],
-    n_splits: int = N_SPLITS,
-    seed: int = 0,
-    target: str = "rule",
+    study: Study = Study(n_splits=N_SPLITS),
+    transfer: bool | Literal["both"] = False,
+    store: Store | None = None,
 ) -> pd.DataFrame:
-    """Balanced accuracy under each condition, over the same scenario splits.
+    """Balanced accuracy under each condition, over the same splits.
 
     Args:
-        dataset: a dataset's path. Each of its electrodes is read once.
-        rules: only networks with these rules; by default all.
+        dataset: a dataset's path. Each of its electrodes is read once, and only if something of it is not in the store.
+        model: a name in `estimators.MODELS`, with its usual hyperparameters.
+        study: what is named, and on which split; conditions say how it is measured.
         transfer: train on the full electrode instead of the condition's own; "both": the one, and then the other.
-        model: a name in `models.MODELS`, with its usual hyperparameters.
-        features: transforms joined by "+"; of a single checkpoint the levels are taken instead.
-        seed: of splits, classifiers and the layers that vote.
-        target: the property to name.
+        store: of this model and study: what it has is not measured again, and it keeps the rest, electrode by electrode.
 
     Returns:
         A row per condition, in order (with "both", a second time for "full"): electrode, units (recorded per layer,
@@ -238,33 +232,54 @@ def accuracies(
             networks for the splits.
     """
     conditions = list(dict.fromkeys(conditions))
-    _check(conditions, known_electrodes(dataset), str(dataset), n_splits)
-    split_name(features)
-    grid(model)
+    _check(conditions, known_electrodes(dataset), str(dataset))
+    study.check([model])
+    store = store or Store(None, model, study)
     trainings = (SAME, FULL) if transfer == "both" else (FULL,) if transfer else (SAME,)
-    asked = [_Asked(condition, trained) for trained in trainings for condition in conditions]
-    order = dict.fromkeys([FULL] * (FULL in trainings) + [condition.electrode for condition in conditions])
-    examples = load(dataset, next(iter(order)))
-    _check_measured(conditions, examples)
-    study = _study(examples, rules, model, features, n_splits, seed, target)
-    for place, electrode in enumerate(order):
-        if place:
-            examples = load(dataset, electrode)
-        needed = [one for one in asked if electrode in (one.condition.electrode, one.trained)]
-        study.measure(electrode, examples, needed)
-    labels = study.labels
-    table = pd.DataFrame([study.row(one) for one in asked]).astype({"layers": "Int64"})
+    asked = {
+        _Asked(condition, trained): asked_of(study, condition, trained)
+        for trained in trainings
+        for condition in conditions
+    }
+    missing = [one for one, about in asked.items() if store.get(about) is None]
+    order = [FULL] * any(one.trained == FULL for one in missing) + [one.condition.electrode for one in missing]
+    bench = None
+    for electrode in dict.fromkeys(order):
+        examples = load(dataset, electrode)
+        if bench is None:
+            _check_measured(conditions, examples)
+            bench = _Bench.of(model, study, examples)
+        needed = [one for one in missing if electrode in (one.condition.electrode, one.trained)]
+        found = bench.measure(electrode, examples, needed)
+        store.keep([(asked[one], each) for one, each in found.items()])
+    return _table({one: store.get(about) or {} for one, about in asked.items()}, model, study)
+
+
+def _table(found: Mapping[_Asked, Found], model: str, study: Study) -> pd.DataFrame:
+    """A row per condition and training."""
+    rows, common = [], Found()
+    for one, each in found.items():
+        condition = one.condition
+        electrode = Electrode.named(condition.electrode)
+        common = {name: each[name] for name in ("labels", "networks", "design")}
+        about = {
+            "electrode": condition.electrode,
+            "units": each["units"],
+            "asked_units": np.nan if electrode.units is None else float(electrode.units),
+            "noise": electrode.noise,
+            "noise_mode": electrode.noise_mode,
+            "sampling": condition.sampling,
+            "sessions": each["sessions"],
+            "observable": condition.observable,
+            "layers": condition.layers,
+            "trained": one.trained,
+        }
+        rows.append(about | {name: value for name, value in each.items() if name not in {*about, *common}})
+    table = pd.DataFrame(rows).astype({"layers": "Int64"})
     errors = [f"{level}_{name}" for level in ("layer", "network") for name in ("sem", "reach", "low", "high")]
     table[errors] = table[errors].astype(float)  # None, of a single split, is NaN
-    table.attrs = {
-        **{
-            "labels": labels,
-            "chance": 1 / len(labels),
-            "networks": int(study.who["network_id"].iloc[study.kept].nunique()),
-        },
-        **{"target": target, "model": model, "features": features, "n_splits": n_splits, "seed": seed},
-        "design": study.design,
-    }
+    settings = {"target": study.target, "model": model, "features": study.features[0], "n_splits": study.n_splits}
+    table.attrs.update(common, chance=1 / len(common["labels"]), **settings, seed=study.seed)
     return table
 
 
@@ -284,10 +299,10 @@ def turns(network_ids: pd.Series, seed: int) -> NDArray[np.intp]:
     return turn
 
 
-def _check(conditions: Sequence[Condition], known: Sequence[str], where: str, n_splits: int) -> None:
+def _check(conditions: Sequence[Condition], known: Sequence[str], where: str) -> None:
     """Raises RequestError for what is wrong before any data is read."""
-    if not conditions or n_splits < 1:
-        raise RequestError("name at least one condition and one split")
+    if not conditions:
+        raise RequestError("name at least one condition")
     for condition in conditions:
         if condition.electrode not in known:
             raise unknown("electrode", condition.electrode, known, where)
@@ -303,20 +318,3 @@ def _check_measured(conditions: Sequence[Condition], examples: Examples) -> None
         samplings.possible(condition.sampling, examples.checkpoints)
         if condition.observable not in known:
             raise unknown("observable", condition.observable, known)
-
-
-def _study(
-    examples: Examples, rules: Sequence[str] | None, model: str, features: str, n_splits: int, seed: int, target: str
-) -> _Study:
-    """What all conditions share, from the examples of any electrode."""
-    kept = np.arange(len(examples))
-    if rules is not None:
-        examples.among(rules)  # says so if that is not possible
-        kept = np.flatnonzero(examples.identity["rule"].isin(list(rules)))
-    identity = examples.identity.iloc[kept].reset_index(drop=True)
-    classes = splitting.labels(identity, target)
-    parts = splitting.make(identity, classes, "scenario", n_splits, seed, target)
-    ratio = splitting.ratio(parts, splitting.units(identity, "scenario", target))
-    who, labels = examples.identity[["network_id", "layer"]], [str(label) for label in np.unique(classes)]
-    design, turn = Sharing.of(identity, target).sentence, turns(identity["network_id"], seed)
-    return _Study(model, features, seed, kept, who, target, design, labels, parts, ratio, turn)

@@ -11,25 +11,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
-from classifier.examples.features import split_name, suited
 from classifier.examples.scenarios import SEEDS, Sharing, columns, text
 from classifier.examples.splits import Fold
-from classifier.examples.trajectories import CURVES, DEPTHS, Examples, Parts, load
-from classifier.models.estimators import FEATURES, Setting, grid
+from classifier.examples.trajectories import CURVES, DEPTHS, Examples, Parts
+from classifier.models.estimators import FEATURES, Recipe
 from classifier.models.parallel import parallel
 from classifier.models.problem import CURVE, Problem
-from classifier.studies.evaluate import choose, fit_and_score, permuted_scores, ratio
-from classifier.studies.intervals import corrected, independent
+from classifier.studies.conditions import Condition, asked_of, described
+from classifier.studies.evaluate import Score, choose, fit_and_score, permuted_scores
+from classifier.studies.intervals import independent
+from classifier.studies.store import Found, Store
+from classifier.studies.study import Study
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
-N_SPLITS = 10
 CALIPER = 0.02
 PERMUTATIONS = 10
 STRATUM = ["architecture", "task", "objective"]  # within which networks are matched
@@ -37,63 +39,76 @@ OTHER_TARGETS = ("batch_size", "learning_rate", "architecture", "task")
 CURVES_ALONE = "loss and accuracy curves alone"
 HONEST = ("scenario", "strict", "architecture", "curriculum")  # splits that must be at chance where nothing was learned
 BIASED = ("network", "paper")  # splits that are shown not to be
+BEFORE = "only0"  # the sampling of networks before learning
+
+Asked: TypeAlias = dict[str, Any]
+Row: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What all controls share."""
+    """What all controls share: a model, a study whose settings are not chosen, and what was measured of them before."""
 
     model: str
-    features: str
-    n_splits: int
-    seed: int
-    target: str
+    study: Study
+    store: Store
 
-    def setting(self, examples: Examples) -> Setting:
-        return Setting(suited(self.features, examples.checkpoints), grid(self.model)[0])
+    def on(self, split: str) -> _Fixed:
+        """The same on another split."""
+        return replace(self, study=replace(self.study, split=split))
 
     def problem(self, examples: Examples) -> Problem:
-        return Problem.of(examples, self.target, [self.setting(examples).features])
+        return Problem.of(examples, self.study.target, [self.study.setting(self.model, examples).features])
 
-    def parts(self, problem: Problem, split: str = "scenario") -> list[Fold]:
-        identity = problem.examples.identity
-        return splitting.make(identity, problem.classes, split, self.n_splits, self.seed, problem.target)
+    def folds(self, problem: Problem) -> list[Fold]:
+        return self.study.folds(problem.examples.identity, problem.classes)
 
-    def row(
-        self,
-        control: str,
-        meaning: str,
-        problem: Problem,
-        parts: Sequence[Fold],
-        observable: str = "all",
-        split: str = "scenario",
-    ) -> dict[str, Any]:
-        """Train and test in every split."""
-        setting = self.setting(problem.examples)
-        calls = [(self.model, setting, observable, part.train, part.test, self.seed) for part in parts]
-        scores = parallel(fit_and_score, problem, calls, control)
-        found = corrected([one.network for one in scores], ratio(problem, split, parts))
-        return _row(control, meaning, problem, found, split)
+    def row(self, name: str, meaning: str, problem: Problem, folds: Sequence[Fold], asked: Asked) -> Row:
+        """Train and test in every fold.
 
-    def best(self, control: str, meaning: str, examples: Examples, parts: Sequence[Fold]) -> dict[str, Any]:
+        Args:
+            asked: what a store calls it.
+        """
+        setting, recipe = self.study.setting(self.model, problem.examples), self.study.recipe(self.model)
+        calls = [(recipe, setting, "all", fold) for fold in folds]
+        return self._row(name, meaning, problem, asked, lambda: self._found(problem, folds, fit_and_score, calls, name))
+
+    def best(self, name: str, meaning: str, examples: Examples, folds: Sequence[Fold], asked: Asked) -> Row:
         """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
-        features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in (self.features, *FEATURES)))
-        problem = Problem.of(examples, self.target, features)
-        scores = parallel(_best, problem, [(self.model, part, self.seed) for part in parts], control)
-        return _row(control, meaning, problem, corrected(scores, ratio(problem, "scenario", parts)))
+        chosen = replace(self.study, features=(self.study.features[0], *FEATURES))
+        problem = Problem.of(examples, self.study.target, chosen.suited(examples))
+        calls = [(self.study.recipe(self.model), fold) for fold in folds]
+        asked = {**asked, "observable": CURVE, "settings": "chosen"}
+        return self._row(name, meaning, problem, asked, lambda: self._found(problem, folds, _best, calls, name))
+
+    def permuted(self, name: str, meaning: str, problem: Problem, count: int) -> Row:
+        """With labels exchanged within scenarios: the mean and its s.e.m. over permutations."""
+        setting, recipe = self.study.setting(self.model, problem.examples), self.study.recipe(self.model)
+
+        def measure() -> Found:
+            found = independent(permuted_scores(problem, recipe, setting, self.study.split, count))
+            return {f"network_{key}": value for key, value in found.items()}
+
+        return self._row(name, meaning, problem, {**asked_of(self.study, Condition()), "permuted": count}, measure)
+
+    def _found(
+        self, problem: Problem, folds: Sequence[Fold], function: Callable[..., Score], calls: Sequence[Any], name: str
+    ) -> Found:
+        scores = parallel(function, problem, calls, name)
+        shared = splitting.overlap(problem.examples.identity, folds, self.study.split, problem.target)
+        return described(problem, scores, shared)
+
+    def _row(self, name: str, meaning: str, problem: Problem, asked: Asked, measure: Callable[[], Found]) -> Row:
+        found = self.store.once(asked, measure)
+        about = {"control": name, "split": self.study.split}
+        scores = {key.removeprefix("network_"): found[key] for key in found if key.startswith("network_")}
+        networks = len(np.unique(problem.networks))
+        return {**about, **scores, "chance": 1 / len(problem.labels), "networks": networks, "meaning": meaning}
 
 
-def _best(problem: Problem, model: str, part: Fold, seed: int) -> float:
-    setting, _ = choose(problem, model, "scenario", part.train, seed, CURVE)
-    return fit_and_score(problem, model, setting, CURVE, part.train, part.test, seed).network
-
-
-def _row(
-    control: str, meaning: str, problem: Problem, found: dict[str, float | None], split: str = "scenario"
-) -> dict[str, Any]:
-    networks = len(np.unique(problem.networks))
-    about = {"control": control, "split": split, **found, "chance": 1 / len(problem.labels)}
-    return {**about, "networks": networks, "meaning": meaning}
+def _best(problem: Problem, recipe: Recipe, fold: Fold) -> Score:
+    setting, _ = choose(problem, recipe, "scenario", fold.train, CURVE)
+    return fit_and_score(problem, recipe, setting, CURVE, fold)
 
 
 def matched(networks: pd.DataFrame, caliper: float = CALIPER) -> list[str]:
@@ -129,29 +144,27 @@ def _final_accuracies(examples: Examples, target: str) -> pd.DataFrame:
     return known.drop_duplicates("network_id")
 
 
-def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[dict[str, Any]]:
+def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[Row]:
     """All observables and curves alone on matched networks. Raises RequestError if too few are left."""
-    ids = matched(_final_accuracies(examples, fixed.target), caliper)
+    target = fixed.study.target
+    ids = matched(_final_accuracies(examples, target), caliper)
     total = examples.identity["network_id"].nunique()
     if not ids:
-        raise RequestError(f"no networks of every {fixed.target} end within {caliper:g} of the same accuracy")
+        raise RequestError(f"no networks of every {target} end within {caliper:g} of the same accuracy")
     try:
         inside = examples.rows(examples.identity["network_id"].isin(ids).to_numpy())
         problem = fixed.problem(inside)
-        parts = fixed.parts(problem)
+        folds = fixed.folds(problem)
     except RequestError as error:
         raise RequestError(f"{len(ids)} of {total} networks match within {caliper:g}: {error}") from error
     what = f"{len(ids)} of {total} networks, final accuracies within {caliper:g}"
-    alone = f"matched performance, {CURVES_ALONE}"
+    asked = {**asked_of(fixed.study, Condition()), "matched": caliper}
+    name, blind = "matched performance", fixed.problem(identity(inside, target))
+    curves = "what the course of learning still gives away"
     return [
-        fixed.row("matched performance", f"{what}: above the curves, more than performance", problem, parts),
-        fixed.best(alone, "what the course of learning still gives away", inside, parts),
-        fixed.row(
-            "matched performance, identity alone",
-            "what matching gives away",
-            fixed.problem(identity(inside, fixed.target)),
-            parts,
-        ),
+        fixed.row(name, f"{what}: above the curves, more than performance", problem, folds, asked),
+        fixed.best(f"{name}, {CURVES_ALONE}", curves, inside, folds, asked),
+        fixed.row(f"{name}, identity alone", "what matching gives away", blind, folds, {**asked, "of": "identity"}),
     ]
 
 
@@ -178,21 +191,22 @@ def _null(sharing: Sharing) -> str:
     return f"must be chance, but for what {sharing.missing} networks give away that are missing"
 
 
-def _null_rows(fixed: _Fixed, examples: Examples, null: str, skipped: list[str]) -> list[dict[str, Any]]:
+def _null_rows(fixed: _Fixed, examples: Examples, null: str, skipped: list[str]) -> list[Row]:
     """Networks before learning, and identity alone, on every split; what a dataset does not allow becomes a sentence."""
-    nulls: list[tuple[str, Callable[[], Examples]]] = [
-        ("before learning", lambda: samplings.apply(examples, "only0")),
-        ("identity alone", lambda: identity(examples, fixed.target)),
+    before = samplings.apply(examples, BEFORE)
+    nulls: list[tuple[str, Examples, Condition, Asked]] = [
+        ("before learning", before, Condition(sampling=BEFORE), {}),
+        ("identity alone", identity(examples, fixed.study.target), Condition(), {"of": "identity"}),
     ]
     found = []
-    for name, blind in nulls:
-        problem = fixed.problem(blind())
+    for name, blind, condition, more in nulls:
+        problem = fixed.problem(blind)
         for split in (*HONEST, *BIASED):
-            how = f"{split} split" if split in splitting.RANDOM else f"held-out {split}"
+            there, how = fixed.on(split), f"{split} split" if split in splitting.RANDOM else f"held-out {split}"
             meaning = f"the split {splitting.RANDOM[split].caution}" if split in BIASED else null
             try:
-                parts = fixed.parts(problem, split)
-                found.append(fixed.row(f"{name}, {how}", meaning, problem, parts, split=split))
+                asked = {**asked_of(there.study, condition), **more}
+                found.append(there.row(f"{name}, {how}", meaning, problem, there.folds(problem), asked))
             except RequestError as error:
                 skipped.append(f"{name}, {how}: {error}")
     return found
@@ -212,20 +226,17 @@ def _at_depth(problem: Problem, parts: Sequence[Fold], depth: str) -> list[Fold]
 def controls(
     dataset: str | os.PathLike[str] | Examples,
     model: str = "forest",
-    features: str = FEATURES[0],
-    n_splits: int = N_SPLITS,
+    study: Study = Study(),
     permutations: int = PERMUTATIONS,
     caliper: float = CALIPER,
-    seed: int = 0,
-    target: str = "rule",
 ) -> dict[str, Any]:
     """Accuracy per network of the headline and of everything that it should be compared with.
 
     Args:
-        dataset: a dataset's path, or its examples.
+        dataset: a dataset's path, which keeps what was measured for the next time, or its examples.
+        study: what is named. Its first features are taken; controls have splits of their own.
         permutations: of the labels, within scenarios.
         caliper: of final probe accuracy, within sets of matched networks.
-        target: the property to name.
 
     Returns:
         {model, features, n_splits, seed, target, design (how classes share scenarios, where not all do),
@@ -236,39 +247,41 @@ def controls(
     Raises:
         RequestError: an unknown name, or too few networks for the headline.
     """
-    split_name(features)
-    grid(model)
-    if n_splits < 1 or permutations < 1 or caliper < 0:
-        raise RequestError("controls need at least one split and one permutation, and a caliper that is not negative")
-    examples = dataset if isinstance(dataset, Examples) else load(dataset)
-    fixed, skipped = _Fixed(model, features, n_splits, seed, target), []
-    problem = fixed.problem(examples)
-    parts = fixed.parts(problem)
+    study.check([model])
+    if permutations < 1 or caliper < 0:
+        raise RequestError("controls need at least one permutation, and a caliper that is not negative")
+    study, target = replace(study, split="scenario", sampling=samplings.ALL, features=study.features[:1]), study.target
+    examples = study.examples(dataset)
+    fixed = _Fixed(model, study, Store(None if isinstance(dataset, Examples) else Dataset(dataset), model, study))
+    problem, skipped = fixed.problem(examples), list[str]()
+    folds, asked = fixed.folds(problem), asked_of(study, Condition(examples.electrode))
     sharing = Sharing.of(examples.identity, target)
     rows = [
-        fixed.row("headline", f"{target}, from all observables", problem, parts),
-        fixed.best(CURVES_ALONE, "what performance alone gives away", examples, parts),
+        fixed.row("headline", f"{target}, from all observables", problem, folds, asked),
+        fixed.best(CURVES_ALONE, "what performance alone gives away", examples, folds, asked),
     ]
     try:
         rows += _matched_rows(fixed, examples, caliper)
     except RequestError as error:
         skipped.append(f"matched performance: {error}")
-    shuffled = permuted_scores(problem, "scenario", model, fixed.setting(examples), permutations, seed)
-    rows.append(_row("permuted labels", _null(sharing), problem, independent(shuffled)))
+    rows.append(fixed.permuted("permuted labels", _null(sharing), problem, permutations))
     rows += _null_rows(fixed, examples, _null(sharing), skipped)
     for depth in DEPTHS:
+        name, there = f"{depth} layers only", {**asked, "depth": depth}
         try:
-            there = _at_depth(problem, parts, depth)
-            rows.append(fixed.row(f"{depth} layers only", f"{target}, from a third of the depth", problem, there))
-        except RequestError as error:
-            skipped.append(f"{depth} layers only: {error}")
-    for other in OTHER_TARGETS if target == "rule" else ():
-        name = f"{other.replace('_', ' ')} instead of rule"
-        try:
-            instead = problem.retargeted(other)
-            rows.append(fixed.row(name, "what else the observables tell", instead, fixed.parts(instead)))
+            inside = _at_depth(problem, folds, depth)
+            rows.append(fixed.row(name, f"{target}, from a third of the depth", problem, inside, there))
         except RequestError as error:
             skipped.append(f"{name}: {error}")
-    about = {"model": model, "features": features, "n_splits": n_splits, "seed": seed}
+    for other in OTHER_TARGETS if target == "rule" else ():
+        name, instead = f"{other.replace('_', ' ')} instead of rule", replace(study, target=other)
+        try:
+            named = problem.retargeted(other)
+            of_it = replace(fixed, study=instead)
+            asked = asked_of(instead, Condition(examples.electrode))
+            rows.append(of_it.row(name, "what else the observables tell", named, of_it.folds(named), asked))
+        except RequestError as error:
+            skipped.append(f"{name}: {error}")
+    about = {"model": model, "features": study.features[0], "n_splits": study.n_splits, "seed": study.seed}
     about |= {"target": target, "design": sharing.sentence}
     return {**about, "controls": rows, "skipped": skipped}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from classifier.examples import splits as splitting
-from classifier.examples.features import split_name, suited
-from classifier.examples.sampling import ALL, measured
 from classifier.examples.scenarios import Sharing
 from classifier.examples.splits import Fold, Rows
 from classifier.examples.trajectories import Examples
-from classifier.models.estimators import FEATURES, MODELS, Learner, Setting, but_for_count, grid, name_of, nested, vote
+from classifier.models.estimators import MODELS, Learner, Recipe, Setting, but_for_count, grid, name_of, nested, vote
 from classifier.models.parallel import in_turn, parallel
 from classifier.models.problem import CURVE, Problem
 from classifier.studies.intervals import corrected, independent
+from classifier.studies.study import Study
 from generator.errors import RequestError, unknown
 
-INNER_FOLDS = 2
 SPREAD = "xgboost"  # the model that learns from examples spread over workers
 
 
@@ -61,38 +59,21 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
     )
 
 
-def fit_and_score(
-    problem: Problem,
-    model: Learner,
-    setting: Setting,
-    observable: str,
-    train: Rows,
-    test: Rows,
-    seed: int,
-) -> Score:
-    """Train one classifier on the rows `train` and score it on the rows `test`."""
-    return fit_and_score_all(problem, model, [setting], observable, train, test, seed)[0]
+def fit_and_score(problem: Problem, recipe: Recipe, setting: Setting, observable: str, fold: Fold) -> Score:
+    """Train one classifier on the training part of a fold and score it on the test part."""
+    return fit_and_score_all(problem, recipe, [setting], observable, fold)[0]
 
 
 def fit_and_score_all(
-    problem: Problem,
-    model: Learner,
-    settings: Sequence[Setting],
-    observable: str,
-    train: Rows,
-    test: Rows,
-    seed: int,
-    quick: bool = False,
+    problem: Problem, recipe: Recipe, settings: Sequence[Setting], observable: str, fold: Fold
 ) -> list[Score]:
     """The same for several settings with the same features, which share what they can of the training."""
     features = settings[0].features
-    fitted = problem.fit(model, settings, observable, train, seed, quick)
-    return [score(problem, test, problem.log_scores(one, features, observable, test)) for one in fitted]
+    fitted = problem.fit(recipe, settings, observable, fold.train)
+    return [score(problem, fold.test, problem.log_scores(one, features, observable, fold.test)) for one in fitted]
 
 
-def choose(
-    problem: Problem, model: Learner, split: str, train: Rows, seed: int, observable: str = "all"
-) -> tuple[Setting, float]:
+def choose(problem: Problem, recipe: Recipe, split: str, train: Rows, observable: str = "all") -> tuple[Setting, float]:
     """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
 
     First the features (and the number of trees) with the model's usual hyperparameters, then the others with these
@@ -100,11 +81,12 @@ def choose(
     read; the folds keep the split's units together.
     """
     identity = problem.examples.identity
-    folds = splitting.inner_folds(identity, problem.classes, train, split, INNER_FOLDS, seed, problem.target)
-    usual, others = nested(grid(model))
+    folds = splitting.inner_folds(identity, problem.classes, train, split, recipe.seed, problem.target)
+    usual, others = nested(grid(recipe.model))
+    quick = replace(recipe, quick=True)
 
     def inner(settings: Sequence[Setting]) -> list[tuple[Setting, float]]:
-        found = [fit_and_score_all(problem, model, settings, observable, *fold, seed, quick=True) for fold in folds]
+        found = [fit_and_score_all(problem, quick, settings, observable, fold) for fold in folds]
         scores = [float(np.mean([(one.layer + one.network) / 2 for one in each])) for each in zip(*found, strict=True)]
         return list(zip(settings, scores, strict=True))
 
@@ -130,35 +112,21 @@ class Outcome:
 
 
 def run(
-    problem: Problem,
-    split: str,
-    parts: Sequence[Fold],
-    models: Sequence[Learner],
-    observables: Sequence[str],
-    seed: int,
-    title: str,
+    problem: Problem, split: str, folds: Sequence[Fold], recipes: Sequence[Recipe], observables: Sequence[str]
 ) -> list[Outcome]:
-    """Every model on every split: choose inside the training part, then train and test for each set of observables."""
+    """Every model on every fold: choose inside the training part, then train and test for each set of observables."""
+    calls = [(recipe, fold, split, observables) for fold in folds for recipe in recipes]
+    return (in_turn if problem.elsewhere else parallel)(_one, problem, calls, f"{split} split")
 
-    calls = [(model, part, split, observables, seed) for part in parts for model in models]
-    return (in_turn if problem.elsewhere else parallel)(_one, problem, calls, title)
 
-
-def _one(
-    problem: Problem,
-    model: Learner,
-    part: Fold,
-    split: str,
-    observables: Sequence[str],
-    seed: int,
-) -> Outcome:
-    """One model on one split."""
-    chosen = {name: choose(problem, model, split, part.train, seed, name) for name in ("all", CURVE)}
+def _one(problem: Problem, recipe: Recipe, fold: Fold, split: str, observables: Sequence[str]) -> Outcome:
+    """One model on one fold."""
+    chosen = {name: choose(problem, recipe, split, fold.train, name) for name in ("all", CURVE)}
     scores = {}
     for name in observables:
         setting, _ = chosen.get(name, chosen["all"])
-        scores[name] = fit_and_score(problem, model, setting, name, part.train, part.test, seed)
-    return Outcome(name_of(model), part.name, *chosen["all"], scores)
+        scores[name] = fit_and_score(problem, recipe, setting, name, fold)
+    return Outcome(name_of(recipe.model), fold.name, *chosen["all"], scores)
 
 
 Summary = dict[str, dict[str, float | None]]
@@ -167,13 +135,6 @@ Summary = dict[str, dict[str, float | None]]
 def summarize(scores: Sequence[Score], ratio: float | None) -> Summary:
     """Per layer and per network {mean, sem, reach, low, high} over splits; `ratio` as `intervals.corrected` takes it."""
     return {level: corrected([getattr(one, level) for one in scores], ratio) for level in ("layer", "network")}
-
-
-def ratio(problem: Problem, split: str, parts: Sequence[Fold]) -> float | None:
-    """Tested units per trained one; None for held-out values."""
-    if split not in splitting.RANDOM:
-        return None
-    return splitting.ratio(parts, splitting.units(problem.examples.identity, split, problem.target))
 
 
 def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
@@ -192,54 +153,40 @@ def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
     return model, Setting(alike[0].features, dict(parameters))
 
 
-def permuted_scores(
-    problem: Problem, split: str, model: Learner, setting: Setting, count: int, seed: int
-) -> list[float]:
+def permuted_scores(problem: Problem, recipe: Recipe, setting: Setting, split: str, count: int) -> list[float]:
     """Scores per network after the classes were exchanged within scenarios, once per permutation.
 
     Each permutation gets a random split of its own, balanced over the permuted classes; where a property is held out, a split
     of scenarios.
     """
-    calls = [(split, model, setting, number, seed) for number in range(count)]
+    calls = [(recipe, setting, split, number) for number in range(count)]
     return (in_turn if problem.elsewhere else parallel)(_permuted, problem, calls, "permuted labels")
 
 
-def _permuted(problem: Problem, split: str, model: Learner, setting: Setting, number: int, seed: int) -> float:
+def _permuted(problem: Problem, recipe: Recipe, setting: Setting, split: str, number: int) -> float:
     """One of them."""
-    identity = problem.examples.identity
+    identity, seed = problem.examples.identity, recipe.seed
     how = split if split in splitting.RANDOM else "scenario"
     classes = splitting.permute(identity, problem.classes, problem.target, np.random.default_rng([seed, 1, number]))
-    part = splitting.make(identity, classes, how, 1, seed + 1 + number, problem.target)[0]
-    relabelled = problem.relabelled(classes)
-    return fit_and_score(relabelled, model, setting, "all", part.train, part.test, seed).network
+    fold = splitting.make(identity, classes, how, 1, seed + 1 + number, problem.target)[0]
+    return fit_and_score(problem.relabelled(classes), recipe, setting, "all", fold).network
 
 
 def evaluate(
     dataset: str | os.PathLike[str] | Examples,
     models: Sequence[Learner] = tuple(MODELS),
-    features: Sequence[str] = FEATURES,
+    study: Study = Study(),
     observables: Sequence[str] = ("all", "weight", "activation", "change"),
-    split: str = "scenario",
-    target: str = "rule",
     permute_labels: int = 0,
-    n_splits: int = 10,
-    seed: int = 0,
-    electrode: str = "full",
-    sampling: str = ALL,
 ) -> dict[str, Any]:
-    """How well each model names `target` in networks it has not seen, from each set of observables.
+    """How well each model names the study's target in networks it has not seen, from each set of observables.
 
     Args:
         dataset: a dataset's path, or its examples.
         models: names in `estimators.MODELS`, or classifiers with scikit-learn's fit and predict.
-        features: feature sets to choose among, transforms joined by "+".
+        study: what is named, and on which split.
         observables: "all" and observables of the dataset; the loss and accuracy curves alone are always added.
-        split: scenario, strict, network, paper (rows), or a property of the networks to hold out, one value at a time.
-        target: the property to name: rule, pathway, update, …
         permute_labels: how many times to repeat with permuted labels, with the selected model and settings.
-        n_splits: random splits; held-out properties have one per value.
-        electrode: what is measured with; examples stay as they were measured.
-        sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
 
     Returns:
         The report as it is written to JSON. Scores are balanced accuracies over splits, with a 95 % interval, mean ± reach, which
@@ -257,39 +204,38 @@ def evaluate(
     Raises:
         RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or too little memory.
     """
-    check(models, features)
-    learners = _by_name(models)
-    blocks, examples = _found(dataset, models, electrode, sampling)
-    features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
+    study.check(models)
+    learners, split = _by_name(models), study.split
+    blocks, examples = _found(dataset, models, study)
     known = ["all", *examples.observables()]
     for name in observables:
         if name not in known:
             raise unknown("observable", name, known)
-    if not observables or permute_labels < 0 or n_splits < 1:
-        raise RequestError("evaluate needs at least one observable and one split, and permutations cannot be negative")
-    classes = splitting.labels(examples.identity, target)
-    parts = splitting.make(examples.identity, classes, split, n_splits, seed, target)
+    if not observables or permute_labels < 0:
+        raise RequestError("evaluate needs at least one observable, and permutations cannot be negative")
+    folds = study.folds(examples.identity)
     if blocks:
         from classifier.models.spread import Spread
 
-        problem: Problem = Spread.over(blocks, examples, target, features)
+        problem: Problem = Spread.over(blocks, examples, study.target, study.suited(examples))
     else:
-        problem = Problem.of(examples, target, features)
+        problem = Problem.of(examples, study.target, study.suited(examples))
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
-    outcomes = run(problem, split, parts, list(learners.values()), scored, seed, f"{split} split")
+    recipes = {name: study.recipe(learner) for name, learner in learners.items()}
+    outcomes = run(problem, split, folds, list(recipes.values()), scored)
     model, setting = select(outcomes)
     shown = [*dict.fromkeys(observables), CURVE]
     of = {name: [one for one in outcomes if one.model == name] for name in learners}
-    permuted = permuted_scores(problem, split, learners[model], setting, permute_labels, seed) if permute_labels else []
-    overlap = ratio(problem, split, parts)
+    permuted = permuted_scores(problem, recipes[model], setting, split, permute_labels) if permute_labels else []
+    overlap = splitting.overlap(examples.identity, folds, split, study.target)
     return {
         "split": split,
-        "seed": seed,
+        "seed": study.seed,
         "caution": splitting.RANDOM[split].caution if split in splitting.RANDOM else "",
-        "target": target,
-        "design": Sharing.of(examples.identity, target).sentence,
+        "target": study.target,
+        "design": Sharing.of(examples.identity, study.target).sentence,
         "electrode": examples.electrode,
-        "sampling": sampling,
+        "sampling": study.sampling,
         "chance": 1 / len(problem.labels),
         "selected": {"model": model, "features": setting.features, "parameters": dict(setting.parameters)},
         "models": {
@@ -299,7 +245,7 @@ def evaluate(
         "chosen": {name: dict(Counter(one.setting.features for one in of[name])) for name in learners},
         "folds": {
             one.split: {"layer": one.scores["all"].layer, "network": one.scores["all"].network, "lacks": lacks}
-            for one, lacks in zip(of[model], _lacking(problem, parts), strict=True)
+            for one, lacks in zip(of[model], _lacking(problem, folds), strict=True)
         },
         "confusion": {
             "labels": list(problem.labels),
@@ -319,19 +265,19 @@ def _lacking(problem: Problem, parts: Sequence[Fold]) -> list[list[str]]:
 
 
 def _found(
-    dataset: str | os.PathLike[str] | Examples, models: Sequence[Learner], electrode: str, sampling: str
+    dataset: str | os.PathLike[str] | Examples, models: Sequence[Learner], study: Study
 ) -> tuple[list[Any], Examples]:
     """The examples; or, where they exceed this machine's memory, blocks of them on workers, and what else is known of them."""
     from classifier.models import spread
 
-    if isinstance(dataset, Examples) or not spread.needed(dataset):
-        return [], measured(dataset, electrode, sampling)
+    if isinstance(dataset, Examples) or study.rules is not None or not spread.needed(dataset):
+        return [], study.examples(dataset)
     if others := [model for model in models if model != SPREAD]:
         raise RequestError(
             f"the examples exceed this machine's memory; spread over workers {SPREAD} learns from them, "
             f"but not {', '.join(map(name_of, others))}: say --models {SPREAD}"
         )
-    return spread.place(dataset, electrode, sampling)
+    return spread.place(dataset, study.electrode, study.sampling)
 
 
 def _by_name(models: Sequence[Learner]) -> dict[str, Learner]:
@@ -341,13 +287,3 @@ def _by_name(models: Sequence[Learner]) -> dict[str, Learner]:
         if (known := found.setdefault(name_of(model), model)) is not model and not isinstance(known, str):
             raise RequestError(f"two classifiers are called {name_of(model)}: evaluate them one after the other")
     return found
-
-
-def check(models: Sequence[Learner], features: Sequence[str]) -> None:
-    """Raises RequestError if a model or a feature transform is unknown, or if there are none."""
-    if not models or not features:
-        raise RequestError("name at least one model and one feature set")
-    for model in models:
-        grid(model)
-    for name in features:
-        split_name(name)

@@ -9,6 +9,7 @@ moves the scores: all is done with a few seeds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from classifier.examples.features import Feature
 from classifier.examples.scenarios import scenarios
 from classifier.examples.splits import Fold
-from classifier.models.estimators import Setting, fit_all, log_scores
+from classifier.models.estimators import Recipe, Setting, log_scores
 from classifier.models.parallel import parallel
 from classifier.models.problem import Problem
 from classifier.studies.evaluate import balanced_accuracy
@@ -28,7 +29,7 @@ REPEATS = 4
 
 
 def measure(
-    problem: Problem, model: str, setting: Setting, part: Fold, permutation: pd.DataFrame, top: int, seed: int
+    problem: Problem, recipe: Recipe, setting: Setting, part: Fold, permutation: pd.DataFrame, top: int
 ) -> pd.DataFrame:
     """The loss without each group, on the test part.
 
@@ -45,7 +46,8 @@ def measure(
     groups = pd.concat([clusters, permutation[permutation["by"] == "observable"]])
     groups = groups[groups["size"] < len(problem.examples.statistics)]
     left_out = [(), *(tuple(members.split(", ")) for members in groups["members"])]
-    calls = [(model, setting, part, without, seed + more) for without in left_out for more in range(REPEATS)]
+    repeats = [replace(recipe, seed=recipe.seed + more) for more in range(REPEATS)]
+    calls = [(one, setting, part, without) for without in left_out for one in repeats]
     found = parallel(_scores, problem, calls, "trained again without")
     by_group = [found[start : start + REPEATS] for start in range(0, len(found), REPEATS)]
     of_truth = [np.mean([scores for scores, _ in each], axis=0) for each in by_group]  # (test rows,)
@@ -60,13 +62,13 @@ def measure(
 
 
 def _scores(
-    problem: Problem, model: str, setting: Setting, part: Fold, without: Sequence[str], seed: int
+    problem: Problem, recipe: Recipe, setting: Setting, part: Fold, without: Sequence[str]
 ) -> tuple[NDArray[np.float64], float]:
     """(test rows,) log score of the truth, and balanced accuracy, of a classifier without the features of these statistics."""
     names = problem.columns(setting.features, "all")
     kept = [place for place, name in enumerate(names) if Feature.named(name).statistic not in without]
     table = problem.table(setting.features, "all")[:, kept]
     known, columns = np.asfortranarray(table[part.train]), [names[place] for place in kept]
-    classifier = fit_all(model, [setting.parameters], columns, known, problem.codes[part.train], seed)[0]
+    classifier = recipe.fit([setting.parameters], columns, known, problem.codes[part.train])[0]
     scores, truth = log_scores(classifier, table[part.test]), problem.codes[part.test]
     return scores[np.arange(len(truth)), truth], balanced_accuracy(truth, scores.argmax(axis=1))

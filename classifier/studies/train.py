@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from classifier.examples import splits as splitting
-from classifier.examples.features import suited
-from classifier.examples.sampling import ALL, measured
 from classifier.examples.scenarios import Sharing
 from classifier.examples.trajectories import Examples
 from classifier.models.card import Card
-from classifier.models.estimators import FEATURES
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
 from classifier.models.stored import Model, digest, save, versions
 from classifier.studies import attribution, refit
-from classifier.studies.evaluate import check, choose, score
+from classifier.studies.evaluate import choose, score
 from classifier.studies.permutation import clusters, measure
+from classifier.studies.study import Study
 from generator.errors import RequestError
 
 REFITS = 10
@@ -28,12 +26,7 @@ def train(
     dataset: str | os.PathLike[str] | Examples,
     out: str | os.PathLike[str],
     model: str = "forest",
-    features: Sequence[str] = FEATURES,
-    split: str = "scenario",
-    target: str = "rule",
-    seed: int = 0,
-    electrode: str = "full",
-    sampling: str = ALL,
+    study: Study = Study(),
     observables: Sequence[str] = ("all",),
     refits: int = REFITS,
 ) -> Card:
@@ -46,18 +39,14 @@ def train(
         dataset: a dataset's path, or its examples.
         out: directory to write the model to.
         model: a name in `models.MODELS`.
-        features: feature sets to choose among, inside the training part.
-        split: as in `evaluate`; the first of the splits is used.
-        target: the property to name.
-        electrode: what is measured with; examples stay as they were measured.
-        sampling: the checkpoints that are seen, by a name in `sampling`; of a single one the features are its levels.
+        study: what is named; features are chosen inside the training part, and the first of its splits is used.
         observables: those whose statistics the model reads.
         refits: clusters of statistics without which it is trained again, the highest ranked first; and so for every observable.
 
     Raises:
         RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or `out` cannot be written.
     """
-    check([model], features)
+    study.check([model])
     if (
         Path(out).exists()
         and not (Path(out) / "card.json").is_file()
@@ -67,40 +56,38 @@ def train(
     place = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RequestError(f"cannot write the model to {out}: {place} is not a directory that may be written to")
-    examples = measured(dataset, electrode, sampling).of(observables)
-    features = list(dict.fromkeys(suited(name, examples.checkpoints) for name in features))
-    classes = splitting.labels(examples.identity, target)
-    part = splitting.make(examples.identity, classes, split, 1, seed, target)[0]
-    problem = Problem.of(examples, target, features)
-    setting, _ = choose(problem, model, split, part.train, seed)
-    classifier = problem.fit(model, [setting], "all", part.train, seed)[0]
+    examples, recipe = study.examples(dataset).of(observables), study.recipe(model)
+    fold = replace(study, n_splits=1).folds(examples.identity)[0]
+    problem = Problem.of(examples, study.target, study.suited(examples))
+    setting, _ = choose(problem, recipe, study.split, fold.train)
+    classifier = problem.fit(recipe, [setting], "all", fold.train)[0]
 
-    training, test = examples.rows(part.train), examples.rows(part.test)
+    training, test = examples.rows(fold.train), examples.rows(fold.test)
     card = Card(
         model=model,
         features=setting.features,
         parameters=dict(setting.parameters),
-        target=target,
+        target=study.target,
         labels=list(problem.labels),
         statistics=list(examples.statistics),
         checkpoints=examples.checkpoints,
-        split=split,
-        training_data=digest(training, classes[part.train]),
+        split=study.split,
+        training_data=digest(training, problem.classes[fold.train]),
         networks=int(training.identity["network_id"].nunique()),
         scores={},
         versions=versions(),
         format=format_of(classifier),
         electrode=examples.electrode,
-        sampling=sampling,
-        design=Sharing.of(examples.identity, target).sentence,
+        sampling=study.sampling,
+        design=Sharing.of(examples.identity, study.target).sentence,
     )
     fitted = Model(card, classifier)
-    found = score(problem, part.test, fitted.log_scores(test))
+    found = score(problem, fold.test, fitted.log_scores(test))
     card.scores.update(layer=found.layer, network=found.network, chance=1 / len(problem.labels))
     correlated = clusters(training)
-    permutation = measure(fitted, test, problem.codes[part.test], correlated, seed=seed)
+    permutation = measure(fitted, test, problem.codes[fold.test], correlated, seed=study.seed)
     importances = {"permutation": permutation, **attribution.measure(fitted, test, correlated)}
     if refits:
-        importances["refit"] = refit.measure(problem, model, setting, part, permutation, refits, seed)
+        importances["refit"] = refit.measure(problem, recipe, setting, fold, permutation, refits)
     save(out, fitted, importances)
     return card

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from asked import train
 from synthetic import grid, later, write
-
-from classifier.studies.train import train
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from synthetic import RULES
 
+from classifier.examples.trajectories import Examples
 from generator.dataset.electrodes import Electrode
 
 CHANCE = 0.25
@@ -97,29 +97,31 @@ def finished(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return found
 
 
-@dataclass(frozen=True)
-class Condition:
-    """As `conditions.Condition`."""
-
-    electrode: str = "full"
-    sampling: str = "all"
-    observable: str = "all"
-    layers: int | None = None
-
-
 class Conditions:
-    """In the place of the module `classifier.studies.conditions`: knows the accuracies, and counts how often it was asked."""
-
-    Condition = Condition
+    """In the place of classifiers: knows the accuracies, and counts how many conditions were measured."""
 
     def __init__(self, truth: Truth) -> None:
         self.truth, self.asked = truth, 0
 
-    def accuracies(self, dataset: Any, conditions: Sequence[Condition], **settings: Any) -> pd.DataFrame:
-        self.asked += 1
-        rows = []
-        for condition in conditions:
-            electrode, sessions = Electrode.named(condition.electrode), int(condition.sampling.removeprefix("sessions"))
-            severity = electrode.noise**-0.5 if electrode.noise_mode == "poisson" else electrode.noise
-            rows.append(row(electrode, sessions, self.truth(electrode.units or LARGEST, severity, sessions), 0.01))
-        return finished(rows)
+    def measure(self, electrode: str, examples: Examples, asked: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+        """As a bench of `conditions` does."""
+        asked = [one for one in asked if one.condition.electrode == electrode]
+        self.asked += len(asked)
+        recorded, found = Electrode.named(electrode), {}
+        severity = recorded.noise**-0.5 if recorded.noise_mode == "poisson" else recorded.noise
+        for one in asked:
+            sampling = one.condition.sampling
+            sessions = examples.checkpoints if sampling == "all" else int(sampling.removeprefix("sessions"))
+            known = row(recorded, sessions, self.truth(recorded.units or LARGEST, severity, sessions), 0.01)
+            errors = {f"{level}_{name}": 0.01 for level in ("layer", "network") for name in ("reach", "low", "high")}
+            scores = {name: known[name] for name in ("layer_mean", "layer_sem", "network_mean", "network_sem")}
+            counts = np.array(known["confusion"]).round().astype(int).tolist()
+            about = {
+                "units": known["units"],
+                "sessions": sessions,
+                "networks": 96,
+                "labels": sorted(RULES),
+                "design": "",
+            }
+            found[one] = {**about, **errors, **scores, "confusion": counts}
+        return found

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from asked import train
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer
 from synthetic import RULES, grid, write
@@ -20,13 +21,12 @@ from classifier.examples.sampling import apply
 from classifier.examples.trajectories import load
 from classifier.models import stored as artifacts
 from classifier.models.card import load_card
-from classifier.models.estimators import MODELS, build
+from classifier.models.estimators import MODELS, Recipe
 from classifier.models.estimators import grid as model_grid
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
 from classifier.models.stored import Model
 from classifier.studies.predict import predict
-from classifier.studies.train import train
 from generator.errors import RequestError
 from generator.observables import statistics
 
@@ -41,7 +41,7 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
     examples = load(traced)
     problem = Problem.of(examples, "rule", ["relative+shape"])
     for parameters in model_grid(model):
-        classifier = build(model, parameters, problem.columns("relative+shape", "all"))
+        classifier = Recipe(model).build(parameters, problem.columns("relative+shape", "all"))
         classifier.fit(problem.table("relative+shape", "all"), problem.codes)
         card = replace(load_card(trained), model=model, parameters=dict(parameters), format=format_of(classifier))
         fitted = Model(card, classifier)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asked import train
 from numpy.typing import NDArray
 from synthetic import CHECKPOINTS, TRACE
 
 from classifier.examples.trajectories import load as load_examples
-from classifier.models.estimators import build
+from classifier.models.estimators import Recipe
 from classifier.models.stored import Model, load, save
 from classifier.studies import attribution
 from classifier.studies.importance import METHODS, importance
-from classifier.studies.train import train
 
 GROUPINGS = ("statistic", "observable", "function", "checkpoint")
 
@@ -38,7 +38,7 @@ def test_contributions_sum_to_the_margin(classes: int) -> None:
     table, y = rng.normal(size=(160, 12)).astype(np.float32), np.arange(160) % classes
     table[:, 3] += y
     table[rng.random(160) < 0.2, 5] = np.nan
-    classifier = build("xgboost", {"max_depth": 4}, []).fit(table, y)
+    classifier = Recipe("xgboost").build({"max_depth": 4}, []).fit(table, y)
     found = attribution.contributions(classifier, table)
     margins = 1 if classes == 2 else classes
     assert found.shape == (160, margins, 12 + 1)
@@ -66,7 +66,9 @@ def test_shapley_values_are_those_of_their_definition() -> None:
     table = rng.normal(size=(200, 3)).astype(np.float32)
     y = ((table[:, 0] > 0) ^ (table[:, 1] > 0.3)).astype(int)
     table[::9, 2] = np.nan
-    classifier = build("xgboost", {"max_depth": 3}, []).set_params(n_estimators=3, colsample_bylevel=1).fit(table, y)
+    classifier = (
+        Recipe("xgboost").build({"max_depth": 3}, []).set_params(n_estimators=3, colsample_bylevel=1).fit(table, y)
+    )
     trees = [json.loads(tree) for tree in classifier.get_booster().get_dump(with_stats=True, dump_format="json")]
     found = attribution.shap(classifier, table[:10])[:, 0]
     for row, values in zip(table[:10], found, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asked import accuracies
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import balanced_accuracy_score
 from synthetic import grid, write
@@ -16,7 +17,7 @@ from classifier.examples import splits
 from classifier.examples.features import TrajectoryFeatures
 from classifier.examples.trajectories import load
 from classifier.studies import conditions
-from classifier.studies.conditions import Condition, accuracies, turns
+from classifier.studies.conditions import Condition, turns
 from generator.errors import RequestError
 
 DEAF, LATER, GOOD = "units4_relative0.5", "units2", "fraction0.5"

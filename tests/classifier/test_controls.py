@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asked import controls
 from synthetic import NAMES, RULES, TRACE, grid, noise_with_trace, write
 
-from classifier.studies.controls import CURVES_ALONE, STRATUM, controls, matched
+from classifier.studies.controls import CURVES_ALONE, STRATUM, matched
 from generator.errors import RequestError
 
 OPTIONS: dict[str, Any] = {"features": "shape", "n_splits": 2, "permutations": 4}

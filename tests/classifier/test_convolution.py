@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asked import train
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import clone
@@ -17,11 +18,10 @@ from synthetic import RULES, TRACE
 from classifier.examples.features import Feature
 from classifier.examples.trajectories import load
 from classifier.models.convolution import Convolution
-from classifier.models.estimators import Setting
+from classifier.models.estimators import Recipe, Setting
 from classifier.models.problem import Problem
 from classifier.studies.evaluate import permuted_scores
 from classifier.studies.importance import importance
-from classifier.studies.train import train
 
 CHANNELS, CHECKPOINTS = 4, 7
 DEPTHS = [Feature("depth", "early", None).name, Feature("depth", "deep", None).name]
@@ -158,7 +158,7 @@ def test_a_table_of_another_kind_is_refused(columns: list[str], width: int, mess
 def test_permuted_labels_give_chance(traced: Path) -> None:
     examples = load(traced)
     problem = Problem.of(examples, "rule", ["shape"])
-    found = permuted_scores(problem, "scenario", "conv", Setting("shape", {"weight_decay": 1.0}), 20, 0)
+    found = permuted_scores(problem, Recipe("conv"), Setting("shape", {"weight_decay": 1.0}), "scenario", 20)
     sem = np.std(found, ddof=1) / np.sqrt(20)
     assert sem < 0.05
     assert abs(np.mean(found) - 1 / len(RULES)) < 2 * sem

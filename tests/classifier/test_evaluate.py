@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import evaluate
 from synthetic import RULES, grid, write
 
+from classifier.examples.splits import INNER_FOLDS, Fold
 from classifier.examples.trajectories import load
-from classifier.models.estimators import MODELS
+from classifier.models.estimators import MODELS, Recipe
 from classifier.studies import evaluate as evaluation
-from classifier.studies.evaluate import balanced_accuracy, evaluate
+from classifier.studies.evaluate import balanced_accuracy
 from generator.errors import RequestError
 
 
@@ -72,18 +74,16 @@ def test_selection_reads_no_test_score(traced: Path, monkeypatch: pytest.MonkeyP
     seen: list[set[int]] = []
     original = evaluation.fit_and_score_all
 
-    def spy(
-        problem: Any, model: str, settings: Any, observable: str, fit: Any, held: Any, *rest: Any, **more: Any
-    ) -> Any:
-        seen.append({*fit, *held})
-        return original(problem, model, settings, observable, fit, held, *rest, **more)
+    def spy(problem: Any, recipe: Recipe, settings: Any, observable: str, fold: Fold) -> Any:
+        seen.append({*fold.train, *fold.test})
+        return original(problem, recipe, settings, observable, fold)
 
     classes = evaluation.splitting.labels(examples.identity, "rule")
     part = evaluation.splitting.make(examples.identity, classes, "scenario", 1)[0]
     problem = evaluation.Problem.of(examples, "rule", ["relative", "shape"])
     monkeypatch.setattr(evaluation, "fit_and_score_all", spy)
-    evaluation.choose(problem, "forest", "scenario", part.train, 0)
-    assert len(seen) == evaluation.INNER_FOLDS * (2 + 1)  # the usual forest on each feature set, then the other kind
+    evaluation.choose(problem, Recipe("forest"), "scenario", part.train)
+    assert len(seen) == INNER_FOLDS * (2 + 1)  # the usual forest on each feature set, then the other kind
     assert all(rows == set(part.train) for rows in seen)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import evaluate, train
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
@@ -15,9 +16,7 @@ from classifier.examples.features import TRANSFORMS, Feature, TrajectoryFeatures
 from classifier.examples.trajectories import Examples, Parts, load
 from classifier.models import problem
 from classifier.models.estimators import FEATURES
-from classifier.studies.evaluate import evaluate
 from classifier.studies.predict import predict
-from classifier.studies.train import train
 from generator.errors import RequestError
 
 NAN, LN2 = np.nan, np.log(2)

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 
 from classifier.examples.features import Feature
 from classifier.models import estimators as models
-from classifier.models.estimators import HeavyTails, RowSpaceSVC, build, fit_all, grid, log_scores, nested, vote
+from classifier.models.estimators import HeavyTails, Recipe, RowSpaceSVC, grid, log_scores, nested, vote
 from generator.errors import RequestError
 
 NAMES = [Feature("levels", f"s{statistic}", str(checkpoint)).name for checkpoint in range(3) for statistic in range(14)]
@@ -45,7 +45,7 @@ def test_every_model_learns_with_undefined_values(model: str, classes: int) -> N
     table[rng.random(size=160) < 0.2, 1] = np.nan
     table[:, 41] = np.nan
     for parameters in grid(model):
-        classifier = build(model, parameters, NAMES).fit(table[:80], y[:80])
+        classifier = Recipe(model).build(parameters, NAMES).fit(table[:80], y[:80])
         scores = log_scores(classifier, table[80:])
         assert scores.shape == (80, classes)
         assert np.isfinite(scores).all()
@@ -58,7 +58,7 @@ def test_models_that_impute_see_that_a_value_is_undefined(model: str) -> None:
     y = np.arange(80) % 2
     table = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
     table[y == 1, 1] = np.nan  # the gap itself is the only trace
-    classifier = build(model, {"weight_decay": 0.0} if model == "conv" else {"C": 1.0}, NAMES[:3]).fit(table, y)
+    classifier = Recipe(model).build({"weight_decay": 0.0} if model == "conv" else {"C": 1.0}, NAMES[:3]).fit(table, y)
     assert (log_scores(classifier, table).argmax(axis=1) == y).all()
 
 
@@ -82,9 +82,9 @@ def test_forests_that_share_their_trees_are_the_forests_trained_alone() -> None:
     usual, others = nested(points)
     assert [point["n_estimators"] for point in usual] == [60, 30]
     assert sorted(map(str, [*usual, *others])) == sorted(map(str, points))
-    shared = fit_all("forest", points, NAMES[:12], table[:80], y[:80], seed=4)
+    shared = Recipe("forest", 4).fit(points, NAMES[:12], table[:80], y[:80])
     for parameters, forest in zip(points, shared, strict=True):
-        alone = build("forest", parameters, NAMES[:12], seed=4).fit(table[:80], y[:80])
+        alone = Recipe("forest", 4).build(parameters, NAMES[:12]).fit(table[:80], y[:80])
         assert len(forest.estimators_) == forest.n_estimators == parameters["n_estimators"]
         np.testing.assert_array_equal(log_scores(forest, table[80:]), log_scores(alone, table[80:]))
     assert shared[1].estimators_[0] is shared[0].estimators_[0]

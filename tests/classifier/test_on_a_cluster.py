@@ -11,14 +11,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from asked import accuracies, evaluate, train
 from distributed import LocalCluster
 from synthetic import grid, write
 
 from classifier.models import spread
 from classifier.models.parallel import client, on, parallel
-from classifier.studies.conditions import Condition, accuracies
-from classifier.studies.evaluate import evaluate
-from classifier.studies.train import train
+from classifier.studies.conditions import Condition
 from generator.errors import RequestError
 
 STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}

@@ -1,15 +1,16 @@
-"""The planner against surfaces that are known, its validation against errors that are known, and its cache."""
+"""The planner against surfaces that are known, its validation against errors that are known, and what it measures once."""
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from asked import power
 from surfaces import (
     CHANCE,
     LARGEST,
@@ -29,15 +30,21 @@ from synthetic import RULES, grid, write
 from typer.testing import CliRunner
 
 from classifier.cli import register
+from classifier.examples.trajectories import load
 from classifier.power import surface
 from classifier.power.design import Design, Planned
-from classifier.power.power import answer, confusion, power, power_validation, validate
+from classifier.power.power import answer, confusion, power_validation, validate
 from classifier.power.simulated import Question
+from classifier.studies import conditions as studies
+from classifier.studies.conditions import Condition
+from classifier.studies.store import Store
+from classifier.studies.study import Study
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError
 
+QUESTION = Question("relative")
 DESIGN = Design(
     "relative",
     tuple(
@@ -72,11 +79,12 @@ def small(units: float, noise: float, sessions: float) -> float:
 
 @pytest.fixture
 def conditions(layered: Path, monkeypatch: pytest.MonkeyPatch) -> Conditions:
-    """In the place of classifiers: accuracies that are known. Nothing is in the cache."""
-    for file in (layered / "report" / "power").glob("*"):
+    """In the place of classifiers: accuracies that are known. Nothing is in the store."""
+    for file in (layered / "report" / "conditions").glob("*"):
         file.unlink()
     stand_in = Conditions(small)
-    monkeypatch.setitem(sys.modules, "classifier.studies.conditions", stand_in)
+    monkeypatch.setattr(studies._Bench, "measure", lambda self, *asked: stand_in.measure(*asked))
+    monkeypatch.setattr(studies, "load", lambda dataset, electrode: load(dataset))  # which has rows of no other
     return stand_in
 
 
@@ -120,7 +128,7 @@ def test_simulated_conditions_are_answered_as_they_were_simulated() -> None:
     errors, inside = [], []
     for _, row in simulated.sample(8, random_state=0).iterrows():
         units = None if np.isnan(row["asked_units"]) else int(row["asked_units"])
-        found = answer(simulated, Question(), DESIGN, Planned(units, row["noise"], row["sessions"]))["accuracy"]
+        found = answer(simulated, QUESTION, DESIGN, Planned(units, row["noise"], row["sessions"]))["accuracy"]
         errors.append(abs(found["expected"] - row["network_mean"]))
         inside.append(found["low"] <= row["network_mean"] <= found["high"])
     assert np.mean(errors) < 0.015
@@ -130,7 +138,7 @@ def test_simulated_conditions_are_answered_as_they_were_simulated() -> None:
 def asked(
     units: int | None = 100, noise: float = 0.5, sessions: int = 8, target: float | None = None
 ) -> dict[str, Any]:
-    return answer(table(smooth), Question(), DESIGN, Planned(units, noise, sessions), target)
+    return answer(table(smooth), QUESTION, DESIGN, Planned(units, noise, sessions), target)
 
 
 def test_between_simulated_conditions_the_truth_is_found() -> None:
@@ -232,42 +240,67 @@ def test_more_spikes_are_better(layered: Path, conditions: Conditions) -> None:
     assert found["expected"] > 4
 
 
-def test_the_second_question_is_answered_from_the_cache(layered: Path, conditions: Conditions) -> None:
+RELATIVE = 9 * 5  # electrodes without noise or with relative noise × numbers of sessions
+
+
+def test_what_was_measured_is_not_measured_again(layered: Path, conditions: Conditions) -> None:
     first = power(layered, units=3, sessions=4, target_accuracy=0.7)
     assert power(layered, units=3, sessions=4, target_accuracy=0.7) == first
     power(layered, noise=0.3)
-    assert conditions.asked == 1
+    assert conditions.asked == RELATIVE
     power(layered, rules=["adam", "sgdm"])
     power(layered, rules=["sgdm", "adam"])
-    assert conditions.asked == 2
+    assert conditions.asked == 2 * RELATIVE
     power(layered, observable="activation")
     power(layered, layers=1)
     power(layered, seed=1)
-    power(layered, noise_mode="poisson")
-    assert conditions.asked == 6
+    assert conditions.asked == 5 * RELATIVE
+    power(layered, noise_mode="poisson")  # three electrodes of spikes; those without noise are known
+    assert conditions.asked == 5 * RELATIVE + 3 * 5
 
 
-def test_a_damaged_cache_is_written_anew(layered: Path, conditions: Conditions) -> None:
+def test_power_knows_what_robustness_measured(layered: Path, conditions: Conditions) -> None:
+    study = Study(n_splits=studies.N_SPLITS)
+    store = Store(Dataset(layered), "forest", study)
+    known = [Condition(electrode, sampling) for electrode in ("full", "units2") for sampling in ("all", "sessions3")]
+    studies.accuracies(layered, known, study=study, transfer="both", store=store)
+    assert conditions.asked == 2 * len(known)
     power(layered)
-    (file,) = (layered / "report" / "power").iterdir()
-    file.write_bytes(b"no table")
-    power(layered)
-    power(layered)
-    assert conditions.asked == 2
+    assert conditions.asked == len(known) + RELATIVE
 
 
-def test_a_dataset_that_grew_is_simulated_anew(tmp_path: Path, conditions: Conditions) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "no JSON",
+        lambda text: text.replace('"network_mean": ', '"network_mean": "x", "y": '),
+        lambda text: text.replace('"confusion": [[', '"confusion": [[["a"], '),
+        lambda text: text.replace('"labels": ["', '"labels": ["other", "'),
+        lambda text: '{"rows": [1, {"found": {}}, {"asked": []}]}',
+        lambda text: "[]",
+    ],
+)
+def test_a_damaged_store_is_measured_anew(layered: Path, conditions: Conditions, damage: Callable[[str], str]) -> None:
+    first = power(layered)
+    (file,) = (layered / "report" / "conditions").iterdir()
+    file.write_text(damage(file.read_text()))
+    assert power(layered) == first
+    assert power(layered) == first
+    assert conditions.asked == 2 * RELATIVE
+
+
+def test_a_dataset_that_grew_is_measured_anew(tmp_path: Path, conditions: Conditions) -> None:
     location = write(tmp_path / "d", grid(seeds=1))
     power(location)
-    more = Dataset(location)
+    before, more = conditions.asked, Dataset(location)
     for kind in ("observables", "networks"):
         more.publish(f"{kind}/c.parquet", more.read(f"{kind}/b.parquet"))
     more.record_cohorts(more.settings() or {}, [*more.cohorts(), Cohort("c", ("x",))])
     power(location)
-    assert conditions.asked == 2
+    assert conditions.asked == 2 * before > 0
 
 
-def test_without_a_place_for_the_cache_there_is_an_answer(
+def test_without_a_place_for_the_store_there_is_an_answer(
     layered: Path, conditions: Conditions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(self: Dataset, name: str, content: bytes) -> None:
@@ -275,7 +308,7 @@ def test_without_a_place_for_the_cache_there_is_an_answer(
 
     monkeypatch.setattr(Dataset, "publish", refuse)
     assert 0 < power(layered)["accuracy"]["expected"] < 1
-    assert "not kept for the next question: cannot write report/power/" in capsys.readouterr().err
+    assert "not kept for the next question: cannot write report/conditions/" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asked import train
 from synthetic import NAMES, TRACE, grid, noise_with_trace, write
 
 from classifier.studies.importance import importance
-from classifier.studies.train import train
 
 COPY = "activation_raw_mean"  # says what TRACE says, on another scale
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from asked import robustness
 from synthetic import grid, write
 
 from classifier.report import robustness as study
 from classifier.report import robustness_plots as pictures
-from classifier.report.robustness import PICTURES, noise_rows, robustness, tidy
+from classifier.report.robustness import PICTURES, noise_rows, tidy
 from generator.dataset import electrodes
 
 UNITS, LEVELS, CHANCE = (10, 100, None), (0.0, 0.5, 2.0), 0.25

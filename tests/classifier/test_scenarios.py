@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asked import controls, evaluate
 from scipy.stats import norm
 from synthetic import CHECKPOINTS, NAMES, RULES, grid, write
 from typer.testing import CliRunner
@@ -18,8 +19,7 @@ import rulescope
 from classifier.examples import splits
 from classifier.examples.scenarios import PROPERTIES, SEEDS, Sharing, columns, scenarios
 from classifier.examples.trajectories import load
-from classifier.studies.controls import BIASED, HONEST, controls, identity
-from classifier.studies.evaluate import evaluate
+from classifier.studies.controls import BIASED, HONEST, identity
 from generator.errors import RequestError
 from generator.running import rows as tables
 from generator.spec.network import NetworkSpec

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import evaluate
 from split_oracle import scenario_accuracy, untrained_accuracy
 
 from classifier.examples.scenarios import SEEDS, Sharing, columns
 from classifier.examples.trajectories import load
-from classifier.studies.evaluate import evaluate
 from classifier.studies.intervals import corrected
 from generator.running.generate import generate
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from asked import evaluate
 from synthetic import RULES, grid, write
 
 from classifier.examples import splits
 from classifier.examples.scenarios import Sharing, scenarios
 from classifier.examples.trajectories import Examples, load
-from classifier.studies.evaluate import evaluate
 from generator.errors import RequestError
 
 RANDOM = ["scenario", "strict", "network", "paper"]
@@ -34,6 +34,13 @@ def apart(identity: pd.DataFrame, split: str) -> list[np.ndarray]:
     return [network, *(kept[split] if split in kept else [identity[split].to_numpy()])]
 
 
+def inner(
+    identity: pd.DataFrame, classes: np.ndarray, train: np.ndarray, split: str, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit and to score on, of each inner fold."""
+    return [(fold.train, fold.test) for fold in splits.inner_folds(identity, classes, train, split, seed)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "split", ["scenario", "strict", "network", "architecture", "task", "learning_rate", "batch_size"]
@@ -46,12 +53,12 @@ def test_no_unit_on_both_sides(uneven: Examples, split: str, seed: int) -> None:
             assert not set(values[part.train]) & set(values[part.test])
         assert set(classes[part.train]) == set(RULES)
         assert set(classes[part.test]) == set(RULES) or split in splits.PROPERTIES
-        inner = "scenario" if split in splits.PROPERTIES else split
-        for fit, held in splits.inner_folds(identity, classes, part.train, split, 2, seed):
+        held_apart = "scenario" if split in splits.PROPERTIES else split
+        for fit, held in inner(identity, classes, part.train, split, seed):
             if split != "strict":
                 assert set(fit) | set(held) == set(part.train)
             assert set(fit) | set(held) <= set(part.train)
-            for values in apart(identity, inner):
+            for values in apart(identity, held_apart):
                 assert not set(values[fit]) & set(values[held])
             assert set(classes[fit]) == set(RULES)
 
@@ -69,7 +76,7 @@ def test_inner_folds_hold_out_values_too_where_the_training_part_has_several(tra
     identity = load(traced).identity
     classes = splits.labels(identity, "rule")
     for part in splits.make(identity, classes, "learning_rate"):
-        for fit, held in splits.inner_folds(identity, classes, part.train, "learning_rate", 2, 0):
+        for fit, held in inner(identity, classes, part.train, "learning_rate", 0):
             values = [set(identity["learning_rate"].iloc[rows]) for rows in (fit, held, part.test)]
             assert [len(one) for one in values] == [1, 1, 1]
             assert len(set.union(*values)) == 3
@@ -81,7 +88,7 @@ def test_strict_folds_hold_out_model_seeds_where_the_training_part_has_several(u
     for part in splits.make(identity, classes, "strict", 3):
         sides = [set(identity["model_seed"].iloc[rows]) for rows in (part.train, part.test)]
         assert [len(side) for side in sides] == [2, 1]
-        for fit, held in splits.inner_folds(identity, classes, part.train, "strict", 2, 0):
+        for fit, held in inner(identity, classes, part.train, "strict", 0):
             assert len(set(identity["model_seed"].iloc[fit])) == len(set(identity["model_seed"].iloc[held])) == 1
 
 

@@ -1,0 +1,82 @@
+"""What a study of a dataset asks: which networks, measured how, are to be named, and on which split. All studies share it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from classifier.examples import splits as splitting
+from classifier.examples.features import split_name, suited
+from classifier.examples.sampling import ALL, measured
+from classifier.examples.splits import Fold
+from classifier.examples.trajectories import Examples
+from classifier.models.estimators import FEATURES, Learner, Recipe, Setting, grid
+from generator.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which networks, measured how, are to be named, and on which split.
+
+    Attributes:
+        target: the property to name: rule, pathway, update, …
+        rules: only networks with these; None: all.
+        electrode: what is measured with. Examples that are given stay as they were measured.
+        sampling: the checkpoints that are seen, by a name in `sampling`.
+        features: feature sets to choose among, transforms joined by "+". Studies that choose nothing take the first. Of a
+            single checkpoint the levels are taken instead.
+        split: scenario, strict, network, paper (rows), or a property of the networks to hold out, one value at a time.
+        n_splits: random splits; held-out properties have one per value.
+        seed: of splits and classifiers.
+    """
+
+    target: str = "rule"
+    rules: Sequence[str] | None = None
+    electrode: str = "full"
+    sampling: str = ALL
+    features: Sequence[str] = FEATURES
+    split: str = "scenario"
+    n_splits: int = 10
+    seed: int = 0
+
+    def check(self, models: Sequence[Learner]) -> None:
+        """Raises RequestError if one of these models or feature sets is unknown, or if there are none, or no split."""
+        if not models or not self.features:
+            raise RequestError("name at least one model and one feature set")
+        if self.n_splits < 1:
+            raise RequestError(f"a study needs at least one split, not {self.n_splits}")
+        for model in models:
+            grid(model)
+        for name in self.features:
+            split_name(name)
+
+    def examples(self, dataset: str | os.PathLike[str] | Examples) -> Examples:
+        """The examples studied. Raises RequestError as `sampling.measured` does, or if there are not two of the rules."""
+        found = measured(dataset, self.electrode, self.sampling)
+        return found if self.rules is None else found.among(self.rules)
+
+    def suited(self, examples: Examples) -> list[str]:
+        """The feature sets, each once, that so many checkpoints allow."""
+        return list(dict.fromkeys(suited(name, examples.checkpoints) for name in self.features))
+
+    def setting(self, model: str, examples: Examples) -> Setting:
+        """The first feature set with a model's usual hyperparameters: of studies that choose nothing."""
+        return Setting(self.suited(examples)[0], grid(model)[0])
+
+    def recipe(self, model: Learner) -> Recipe:
+        """A classifier to be trained, with this study's seed."""
+        return Recipe(model, self.seed)
+
+    def folds(self, identity: pd.DataFrame, classes: NDArray[np.str_] | None = None) -> list[Fold]:
+        """Its splits of these examples. Raises RequestError as `splits.make` does.
+
+        Args:
+            classes: (examples,) if they are not the target's own.
+        """
+        known = splitting.labels(identity, self.target) if classes is None else classes
+        return splitting.make(identity, known, self.split, self.n_splits, self.seed, self.target)

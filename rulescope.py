@@ -64,8 +64,8 @@ _NAMES = {
     "classifier.examples.trajectories": ("Examples",),
     "classifier.examples.splits": ("Split",),
 }  # fmt: skip
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-__all__ = sorted([*_HOME, "__version__"])
+_HOME = {name: module for module, found in _NAMES.items() for name in found}
+__all__ = sorted([*_HOME, "names", "__version__"])
 
 
 def __getattr__(name: str) -> Any:
@@ -78,6 +78,51 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def names(kind: str | None = None) -> Any:
+    """What can be named, and what it means.
+
+    Args:
+        kind: rules, architectures, tasks, objectives, observables, noise, features, samplings, splits, models or importances;
+            None for all.
+
+    Returns:
+        A pandas table, a row per name: kind, name, meaning.
+
+    Raises:
+        RequestError: an unknown kind.
+
+    Example:
+        >>> names("features").set_index("name").loc["difference", "meaning"]
+        'x_t − x_{t−1}, from the second checkpoint on'
+    """
+    import pandas as pd
+
+    import classifier.names
+    import generator.names
+
+    kinds = {**generator.names.KINDS, **classifier.names.KINDS}
+    if kind is not None and kind not in kinds:
+        raise unknown("kind of names", kind, kinds)
+    chosen = kinds if kind is None else {kind: kinds[kind]}
+    rows = [(kind, name, text) for kind, found in chosen.items() for name, text in found().items()]
+    return pd.DataFrame(rows, columns=["kind", "name", "meaning"])
+
+
+@app.command("names", rich_help_panel="Look up", epilog="Example: rulescope names features")
+def _names(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="rules, observables, features, models, …; by default all")
+    ] = None,
+) -> None:
+    """What specs and options can name: rules, architectures, tasks, observables, feature sets, models, …, and their meaning."""
+    from rich.console import Console
+
+    from classifier.report.tables import show
+
+    for title, rows in names(kind).groupby("kind", sort=False):
+        show(Console(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
 
 
 def main() -> None:

@@ -16,9 +16,17 @@ DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="directory o
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory of a trained model")]
 Features = Annotated[
     str | None,
-    typer.Option(help='feature sets to choose among, comma-separated; transforms joined by "+", e.g. relative+shape'),
+    typer.Option(
+        help='feature sets to choose among, comma-separated; transforms joined by "+", e.g. relative+shape '
+        "(`rulescope names features`)"
+    ),
 ]
-Split = Annotated[str, typer.Option(help="scenario, strict, network, paper, or a property of the networks to hold out")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="scenario, strict, network, paper, or a property of the networks to hold out (`rulescope names splits`)"
+    ),
+]
 Target = Annotated[str, typer.Option(help="the property to name: rule, pathway, update, …")]
 Seed = Annotated[int, typer.Option(min=0, help="seed of splits and classifiers")]
 Electrode = Annotated[
@@ -85,7 +93,9 @@ def _check_writable(path: Path | None) -> None:
 
 def evaluate(
     dataset: DatasetPath,
-    models: Annotated[str, typer.Option(help="comma-separated")] = "svm,logistic,forest,xgboost,conv",
+    models: Annotated[
+        str, typer.Option(help="comma-separated (`rulescope names models`)")
+    ] = "svm,logistic,forest,xgboost,conv",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     split: Split = "scenario",

@@ -19,6 +19,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import rulescope as rs
+from classifier.examples.features import TRANSFORMS
+from classifier.models.estimators import MODELS
+from generator.dataset.noise import MODES
+from generator.observables import OBSERVABLES, SETS
+from generator.rules import ALIASES
 
 SPEC = {
     "name": "small",
@@ -231,3 +236,21 @@ def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     here = tmp_path / "script.py"
     assert found.stdout.splitlines() == [f"once {here}", f"{{'complete': 48}} {here}"]
+
+
+def test_every_name_that_can_be_given_has_a_meaning() -> None:
+    """A new rule, observable, feature or model is listed of itself; its docstring, or its line, says what it is."""
+    found = rs.names()
+    assert list(found.columns) == ["kind", "name", "meaning"]
+    assert (found["meaning"].str.len() >= len("No noise")).all()
+    assert not found.duplicated(["kind", "name"]).any()
+    named = {kind: set(rows["name"]) for kind, rows in found.groupby("kind")}
+    assert set(TRANSFORMS) == named["features"]
+    assert set(MODELS) == named["models"]
+    assert set(MODES) == named["noise"]
+    assert {*OBSERVABLES, *SETS} == named["observables"]
+    assert {*ALIASES, "pathway+update"} == named["rules"]
+    meanings = rs.names("features").set_index("name")["meaning"]
+    assert meanings["difference"] == "x_t − x_{t−1}, from the second checkpoint on"
+    with pytest.raises(rs.RequestError, match="unknown kind of names 'feature'; did you mean 'features'"):
+        rs.names("feature")

@@ -102,7 +102,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "train",
         "predict",
     ]
-    order += ["importance", "robustness", "power"]
+    order += ["importance", "robustness", "power", "names"]
     assert listed == order
     for name in order:
         found = " ".join(command(name, "--help").stdout.split())

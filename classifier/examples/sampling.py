@@ -25,7 +25,14 @@ from classifier.examples.trajectories import Examples, load
 from generator.errors import RequestError
 from generator.keys import stream
 
-KINDS = ("sessions", "every", "first", "last", "only", "jittered")
+KINDS = {  # each followed by a number N
+    "sessions": "N checkpoints, evenly from the first to the last; of one, the last",
+    "every": "every N-th checkpoint, from the first on",
+    "first": "the first N checkpoints",
+    "last": "the last N checkpoints",
+    "only": "checkpoint N alone, from 0",
+    "jittered": "N checkpoints around evenly spread ones, others for every network",
+}
 ALL = "all"
 _NAME = re.compile(rf"(?P<kind>{'|'.join(KINDS)})(?P<number>\d+)(?:_seed(?P<seed>\d+))?")
 

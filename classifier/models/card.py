@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from generator.dataset.storage import Folder
 from generator.errors import RequestError
 
 # Raised when older models can no longer be loaded. 3: their classes have moved to other modules, and cards name the format.
@@ -52,12 +52,12 @@ class Card:
 
 
 def load_card(location: str | os.PathLike[str]) -> Card:
-    """A model's card. Raises RequestError if this is not a model directory of a known version."""
-    path = Path(location) / "card.json"
-    if not path.is_file():
+    """A model's card, from a path or a filesystem URI. Raises RequestError if this is not a model of a known version."""
+    folder, path = Folder(location), f"{location}/card.json"
+    if not folder.exists("card.json"):
         raise RequestError(f"{location} is not a model (it has no card.json); `rulescope train` makes one")
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text())
+        found: Mapping[str, Any] = json.loads(folder.read("card.json"))
         if found["model_version"] != MODEL_VERSION:
             raise RequestError(
                 f"{path} has model version {found['model_version']}; this Rulescope reads version {MODEL_VERSION}: "
@@ -68,6 +68,6 @@ def load_card(location: str | os.PathLike[str]) -> Card:
         raise RequestError(f"{path} is damaged: {error!r}") from error
 
 
-def importance_file(model: str | os.PathLike[str], method: str) -> Path:
-    """Where a model keeps the importances of one method."""
-    return Path(model) / f"importance_{method}.parquet"
+def importance_file(method: str) -> str:
+    """The file, in a model's folder, of the importances of one method."""
+    return f"importance_{method}.parquet"

@@ -132,6 +132,7 @@ def _conv(columns: Sequence[str], seed: int, quick: bool, weight_decay: float) -
 
 @dataclass(frozen=True)
 class _Model:
+    meaning: str
     build: Callable[..., Any]
     grid: Sequence[Parameters]
 
@@ -139,9 +140,12 @@ class _Model:
 Learner: TypeAlias = str | BaseEstimator  # a name in `MODELS`, or any classifier of scikit-learn's kind
 
 MODELS: dict[str, _Model] = {
-    "svm": _Model(_svm, [{"C": 0.03}, {"C": 3e-3}, {"C": 0.3}, {"C": 5e6}]),  # the last is the paper's largest
-    "logistic": _Model(_logistic, [{"C": 0.1}, {"C": 0.01}, {"C": 1.0}]),
+    "svm": _Model(
+        "linear support vector machine", _svm, [{"C": 0.03}, {"C": 3e-3}, {"C": 0.3}, {"C": 5e6}]
+    ),  # the last is the paper's largest
+    "logistic": _Model("logistic regression", _logistic, [{"C": 0.1}, {"C": 0.01}, {"C": 1.0}]),
     "forest": _Model(
+        "random forest, or extremely randomised trees",
         _forest,
         [
             {"trees": trees, "max_features": share, "n_estimators": count}
@@ -149,8 +153,12 @@ MODELS: dict[str, _Model] = {
             for count in (60, 30)
         ],
     ),
-    "xgboost": _Model(_xgboost, [{"max_depth": 4}]),
-    "conv": _Model(_conv, [{"weight_decay": 0.1}, {"weight_decay": 1.0}, {"weight_decay": 0.01}]),
+    "xgboost": _Model("gradient-boosted trees", _xgboost, [{"max_depth": 4}]),
+    "conv": _Model(
+        "one convolution over the checkpoints",
+        _conv,
+        [{"weight_decay": 0.1}, {"weight_decay": 1.0}, {"weight_decay": 0.01}],
+    ),
 }
 
 

@@ -6,6 +6,7 @@ A new format is a class and a line in `FORMATS`; the first that suits a classifi
 from __future__ import annotations
 
 import io
+import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -24,12 +25,12 @@ class Format(ABC):
         """Whether it can hold this classifier."""
 
     @abstractmethod
-    def write(self, classifier: Any, path: Path) -> None:
-        """Write it. Raises OSError."""
+    def dump(self, classifier: Any) -> bytes:
+        """What its file holds."""
 
     @abstractmethod
-    def read(self, path: Path) -> Any:
-        """Read it back. Raises RequestError if the file is damaged, or holds what it must not."""
+    def load(self, content: bytes, where: str) -> Any:
+        """Read it back. Raises RequestError, naming the file, if it is damaged, or holds what it must not."""
 
 
 class XGBoost(Format):
@@ -41,20 +42,23 @@ class XGBoost(Format):
         """XGBoost's classifiers."""
         return type(classifier).__module__.partition(".")[0] == "xgboost"
 
-    def write(self, classifier: Any, path: Path) -> None:
+    def dump(self, classifier: Any) -> bytes:
         """With its classes."""
-        classifier.save_model(path)
+        with tempfile.TemporaryDirectory() as folder:  # XGBoost writes them into files alone
+            path = Path(folder) / self.file
+            classifier.save_model(path)
+            return path.read_bytes()
 
-    def read(self, path: Path) -> Any:
+    def load(self, content: bytes, where: str) -> Any:
         """On one thread."""
         from xgboost import XGBClassifier
         from xgboost.core import XGBoostError
 
         classifier = XGBClassifier(n_jobs=1)
         try:
-            classifier.load_model(path)
+            classifier.load_model(bytearray(content))
         except XGBoostError as error:
-            raise RequestError(f"{path} is damaged: {str(error).splitlines()[-1]}") from error
+            raise RequestError(f"{where} is damaged: {str(error).splitlines()[-1]}") from error
         return classifier
 
 
@@ -74,33 +78,32 @@ class Skops(Format):
         """Anything; what it may not hold is refused when read."""
         return True
 
-    def write(self, classifier: Any, path: Path) -> None:
+    def dump(self, classifier: Any) -> bytes:
         """Compressed."""
         import skops.io
 
-        skops.io.dump(classifier, path, compression=zipfile.ZIP_DEFLATED)
+        return bytes(skops.io.dumps(classifier, compression=zipfile.ZIP_DEFLATED))
 
-    def read(self, path: Path) -> Any:
+    def load(self, content: bytes, where: str) -> Any:
         """After a look at the types that it names."""
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
-        content = path.read_bytes()
         if not zipfile.is_zipfile(io.BytesIO(content)):
-            raise RequestError(f"{path} is damaged: it is not a skops file")
+            raise RequestError(f"{where} is damaged: it is not a skops file")
         try:
             foreign = [name for name in skops.io.get_untrusted_types(data=content) if name not in self.trusted]
             if foreign:
                 raise RequestError(
-                    f"{path} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
+                    f"{where} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
                 )
             return skops.io.loads(content, trusted=self.trusted)
         except RequestError:
             raise
         except UntrustedTypesFoundException as error:
-            raise RequestError(f"{path} is refused: {error}") from error
+            raise RequestError(f"{where} is refused: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-            raise RequestError(f"{path} is damaged: {error!r}") from error
+            raise RequestError(f"{where} is damaged: {error!r}") from error
 
 
 FORMATS: dict[str, Format] = {"xgboost": XGBoost(), "skops": Skops()}

@@ -7,14 +7,15 @@ it, in the format that the card names (`formats.py`).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from classifier.examples.trajectories import Examples
 from classifier.models.card import Card, importance_file, load_card
 from classifier.models.estimators import log_scores
 from classifier.models.formats import FORMATS
+from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost", "torch", "skops")
@@ -70,40 +72,62 @@ def digest(examples: Examples, classes: NDArray[np.str_]) -> str:
     return found.hexdigest()
 
 
-def save(location: str | os.PathLike[str], model: Model, importances: Mapping[str, pd.DataFrame]) -> Path:
-    """Write a model directory with importances by method; a model that is there already is replaced.
+def check_place(location: str | os.PathLike[str]) -> None:
+    """Raises RequestError if a model cannot be written there, or if there is something else."""
+    folder = Folder(location)
+    if not folder.exists("card.json") and folder.occupied():
+        raise RequestError(f"{os.fspath(location)} exists and is not a model: name a new directory")
+    try:
+        folder.check_writable()
+    except RequestError as error:
+        raise RequestError(f"cannot write the model to {os.fspath(location)}: {error}") from error
+
+
+def save(location: str | os.PathLike[str], model: Model, importances: Mapping[str, pd.DataFrame]) -> None:
+    """Write a model with importances by method, at a path or a filesystem URI; a model that is there already is replaced.
 
     Raises:
-        RequestError: it cannot be written.
+        RequestError: it cannot be written, or the classifier is of a type that no stored model may hold.
     """
-    folder, written = Path(location), FORMATS[model.card.format]
+    folder, written = Folder(location), FORMATS[model.card.format]
+    files = {written.file: written.dump(model.classifier)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in (*(folder / each.file for each in FORMATS.values()), *folder.glob("importance*.parquet")):
-            file.unlink(missing_ok=True)
-        written.write(model.classifier, folder / written.file)
-        try:
-            written.read(folder / written.file)
-        except RequestError as error:  # a classifier of a type that no stored model may hold, say
-            (folder / written.file).unlink()
-            raise RequestError(f"this model cannot be kept: {error}") from error
-        for method, table in importances.items():
-            table.to_parquet(importance_file(folder, method), index=False)
-        (folder / "card.json").write_text(json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise RequestError(f"cannot write the model to {folder}: {error.strerror or error}") from error
-    return folder
+        written.load(files[written.file], written.file)
+    except RequestError as error:
+        raise RequestError(f"this model cannot be kept: {error}") from error
+    files |= {importance_file(method): _parquet(table) for method, table in importances.items()}
+    try:
+        ours = {each.file for each in FORMATS.values()}
+        for info in folder.files(""):
+            if info.base_name in ours or fnmatch(info.base_name, importance_file("*")):
+                folder.remove(info.base_name)
+        for name, content in files.items():
+            folder.publish(name, content)
+        folder.publish("card.json", (json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n").encode())
+    except (OSError, RequestError) as error:
+        raise RequestError(f"cannot write the model to {os.fspath(location)}: {error}") from error
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    content = io.BytesIO()
+    table.to_parquet(content, index=False)
+    return content.getvalue()
 
 
 def load(location: str | os.PathLike[str]) -> Model:
-    """A stored model. Raises RequestError if it is damaged or holds a type outside the allow-list."""
-    card = load_card(location)
+    """A stored model, at a path or a filesystem URI.
+
+    Raises:
+        RequestError: it is damaged or holds a type outside the allow-list.
+    """
+    card, folder = load_card(location), Folder(location)
     if card.format not in FORMATS:
         raise unknown("format of a model", card.format, FORMATS, str(location))
-    path = Path(location) / FORMATS[card.format].file
-    if not path.is_file():
-        raise RequestError(f"{path} is missing; `rulescope train` writes it")
-    classifier = FORMATS[card.format].read(path)
+    written = FORMATS[card.format]
+    where = f"{os.fspath(location)}/{written.file}"
+    if not folder.exists(written.file):
+        raise RequestError(f"{where} is missing; `rulescope train` writes it")
+    classifier = written.load(folder.read(written.file), where)
     if len(getattr(classifier, "classes_", ())) != len(card.labels):
-        raise RequestError(f"{path} is damaged: it does not name the {len(card.labels)} classes of its card")
+        raise RequestError(f"{where} is damaged: it does not name the {len(card.labels)} classes of its card")
     return Model(card, classifier)

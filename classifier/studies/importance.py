@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import pandas as pd
 
 from classifier.models.card import importance_file, load_card
+from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
 GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
@@ -44,16 +46,16 @@ def importance(
         raise RequestError(f"top must be at least 1, not {top}")
     if method not in METHODS:
         raise unknown("importance method", method, METHODS)
-    card, path = load_card(model), importance_file(model, method)
-    if not path.is_file():
-        found = [one for one in METHODS if importance_file(model, one).is_file()]
+    card, folder, path = load_card(model), Folder(model), importance_file(method)
+    if not folder.exists(path):
+        found = [one for one in METHODS if folder.exists(importance_file(one))]
         raise RequestError(f"{model} ({card.model}) has no {method} importances; it has: {', '.join(found) or 'none'}")
     try:
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(io.BytesIO(folder.read(path)))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise RequestError(f"{path} is not a readable Parquet file: {error}") from error
+        raise RequestError(f"{model}/{path} is not a readable Parquet file: {error}") from error
     if "by" not in table or "importance" not in table:
-        raise RequestError(f"{path} is not a table of importances; `rulescope train` writes it")
+        raise RequestError(f"{model}/{path} is not a table of importances; `rulescope train` writes it")
     if by not in set(table["by"]):
         raise unknown(f"grouping of {method} importances", by, set(table["by"]))
     return table[table["by"] == by].head(top if top is not None else len(table)).reset_index(drop=True)

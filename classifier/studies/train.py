@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from classifier.examples.scenarios import Sharing
 from classifier.examples.trajectories import Examples
 from classifier.models.card import Card
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
-from classifier.models.stored import Model, digest, save, versions
+from classifier.models.stored import Model, check_place, digest, save, versions
 from classifier.studies import attribution, refit
 from classifier.studies.evaluate import choose, score
 from classifier.studies.permutation import clusters, measure
 from classifier.studies.study import Study
-from generator.errors import RequestError
 
 REFITS = 10
 
@@ -37,7 +35,7 @@ def train(
 
     Args:
         dataset: a dataset's path, or its examples.
-        out: directory to write the model to.
+        out: where to write the model: a directory, or a filesystem URI.
         model: a name in `models.MODELS`.
         study: what is named; features are chosen inside the training part, and the first of its splits is used.
         observables: those whose statistics the model reads.
@@ -47,15 +45,7 @@ def train(
         RequestError: an unknown name, too few networks for the split, more sessions than checkpoints, or `out` cannot be written.
     """
     study.check([model])
-    if (
-        Path(out).exists()
-        and not (Path(out) / "card.json").is_file()
-        and (Path(out).is_file() or any(Path(out).iterdir()))
-    ):
-        raise RequestError(f"{out} exists and is not a model: name a new directory")
-    place = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise RequestError(f"cannot write the model to {out}: {place} is not a directory that may be written to")
+    check_place(out)
     examples, recipe = study.examples(dataset).of(observables), study.recipe(model)
     fold = replace(study, n_splits=1).folds(examples.identity)[0]
     problem = Problem.of(examples, study.target, study.suited(examples))

@@ -12,7 +12,7 @@ WIDTH = 128
 
 
 class MLP(Network):
-    """`depth` weight layers: hidden ones with the nonlinearity, and linear logits."""
+    """Fully connected layers, `depth` of them: hidden ones with the nonlinearity, and linear logits."""
 
     def __init__(self, shape: InputShape, form: Form, draw: Draw, depth: int) -> None:
         super().__init__(shape, form, draw)

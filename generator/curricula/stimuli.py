@@ -62,6 +62,7 @@ class TaskInfo:
         sides: side lengths in pixels at which it can be had, the native one first; empty if at any.
         open: `open(pixels)` gives the training and the test part, as they are.
         missing: one sentence that says how to get the data, or "" if it is there. Quick; asked before anything starts.
+        meaning: what is to be learned, in a line.
     """
 
     channels: int
@@ -71,6 +72,7 @@ class TaskInfo:
     sides: tuple[int, ...]
     open: Callable[[int], tuple[Part, Part]]
     missing: Callable[[], str] = lambda: ""
+    meaning: str = ""
 
 
 def in_memory(load: Callable[[int], Arrays]) -> Callable[[int], tuple[Part, Part]]:

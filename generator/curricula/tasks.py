@@ -13,9 +13,25 @@ from generator.errors import RequestError, unknown
 from generator.keys import stream
 
 TASKS: dict[str, TaskInfo] = {
-    "digits": TaskInfo(1, 10, 1400, 397, (8, 16, 32), in_memory(digits.load)),
-    "photos": TaskInfo(3, 8, 1400, 512, (16, 8, 32), in_memory(photos.load)),
-    "words": TaskInfo(1, 8, 1400, 512, (32, 16), in_memory(words.load)),
+    "digits": TaskInfo(1, 10, 1400, 397, (8, 16, 32), in_memory(digits.load), meaning="handwritten digits, grey"),
+    "photos": TaskInfo(
+        3,
+        8,
+        1400,
+        512,
+        (16, 8, 32),
+        in_memory(photos.load),
+        meaning="which of eight photographs a colour patch comes from",
+    ),
+    "words": TaskInfo(
+        1,
+        8,
+        1400,
+        512,
+        (32, 16),
+        in_memory(words.load),
+        meaning="which word a synthetic voice says in noise, on cochleagrams",
+    ),
 }
 SOURCES = ("hub:", "folder:")  # what names of other data begin with; see hub.py
 SMALL = 1 << 30  # bytes up to which a training part is held in memory, and on the device

@@ -70,7 +70,7 @@ class NoiseMode(ABC):
 
 
 class Quiet(NoiseMode):
-    """None."""
+    """No noise."""
 
     name = "none"
     levels: ClassVar[Mapping[str, str]] = {}

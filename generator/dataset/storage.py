@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,8 +41,10 @@ class Cohort:
     network_ids: tuple[str, ...]
 
 
-class Dataset:
-    """A dataset at a path or a filesystem URI. Opening it creates nothing."""
+class Folder:
+    """Files at a path or a filesystem URI: of a dataset, or of a model. Opening it creates nothing."""
+
+    what: ClassVar[str] = "a folder"
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
         text = os.fspath(location)
@@ -50,7 +52,7 @@ class Dataset:
             try:
                 self.fs, root = pafs.FileSystem.from_uri(text)
             except (ValueError, OSError) as error:
-                raise DatasetError(f"{text} is no place for a dataset: {error}") from error
+                raise DatasetError(f"{text} is no place for {self.what}: {error}") from error
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
         self.root = PurePosixPath(root)
@@ -126,6 +128,30 @@ class Dataset:
         with suppress(FileNotFoundError):
             self.fs.delete_file(self._path(name))
 
+    def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
+        """The files in a folder of this one; none if there is no such folder."""
+        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
+        return [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+
+    def occupied(self) -> bool:
+        """Whether something is there: files or folders in it, or a file in its place."""
+        if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
+            return True
+        return bool(self.fs.get_file_info(pafs.FileSelector(str(self.root), allow_not_found=True)))
+
+    def check_writable(self) -> None:
+        """Raise DatasetError if nothing can be written here; of another machine's storage only writing tells."""
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            place = next(str(one) for one in (self.root, *self.root.parents) if os.path.exists(one))
+            if not os.path.isdir(place) or not os.access(place, os.W_OK):
+                raise DatasetError(f"{place} is not a directory that may be written to")
+
+
+class Dataset(Folder):
+    """A dataset at a path or a filesystem URI. Opening it creates nothing."""
+
+    what = "a dataset"
+
     def check_vacant(self) -> None:
         """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
         if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
@@ -144,11 +170,6 @@ class Dataset:
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.fs.delete_file(info.path)
-
-    def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
-        """The files in a folder of the dataset; none if there is no such folder."""
-        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
-        return [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
 
     # -- what belongs to the dataset -----------------------------------------------------------------------------------
     def settings(self) -> dict[str, Any] | None:

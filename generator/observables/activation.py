@@ -15,7 +15,10 @@ from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, 
 
 
 class Activation(Observable):
-    """The statistics of a tensor, of the outputs. A plain mean: a stimulus that leaves one undefined makes it undefined."""
+    """The outputs of the layer's units, averaged over the probe stimuli.
+
+    A plain mean: a stimulus that leaves one undefined makes it undefined.
+    """
 
     name = "activation"
     statistics = of_tensors(

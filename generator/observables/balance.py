@@ -99,7 +99,10 @@ def _channels(places: Places, like: Tensor) -> Float[Tensor, "k channels"]:
 
 
 class Balance(Observable):
-    """Signed mean, and mean and median of the absolute value, over the recorded units that have moved."""
+    """How far hidden units drift from the law that gradient flow obeys.
+
+    Signed mean, and mean and median of the absolute value, over the recorded units that have moved.
+    """
 
     name = "balance"
     statistics = (

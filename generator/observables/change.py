@@ -20,7 +20,7 @@ MEANING = "of (1/n_out) Σ_i Σ_j ∂y_i/∂x_j (forward weights), averaged over
 
 
 class ActivityChange(Observable):
-    """Its value, its square and its absolute value, averaged over the stimuli."""
+    """How much a layer's output changes with its input, averaged over the probe stimuli."""
 
     name = "change"
     statistics = tuple(

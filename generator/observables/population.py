@@ -34,7 +34,7 @@ FLOPS_PER_SECOND = 50e9
 
 
 class Population(Observable):
-    """Undefined where nothing varies."""
+    """What the recorded units do together, over the probe stimuli. Undefined where nothing varies."""
 
     name = "population"
     statistics = tuple(

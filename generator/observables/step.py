@@ -30,7 +30,10 @@ SECONDS_PER_ELEMENT = 14e-9
 
 
 class Step(Observable):
-    """Undefined at the first checkpoint (the cosine at the first two), and where other units are met each time."""
+    """How far synapses and units moved since the previous checkpoint.
+
+    Undefined at the first checkpoint (the cosine at the first two), and where other units are met each time.
+    """
 
     name = "step"
     statistics = tuple(

@@ -15,7 +15,7 @@ from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, 
 
 
 class Weight(Observable):
-    """The statistics of a tensor, of the weights."""
+    """The layer's weights, without the bias."""
 
     name = "weight"
     statistics = of_tensors(name, "over all elements of the layer's weight tensor (no bias)")

@@ -12,7 +12,10 @@ from generator.rules.contract import Update, per_network, tuned
 
 
 class Adam(Update):
-    """m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g²,  w ← w − η m̂ / (√v̂ + ε), with hats dividing by 1 − βᵗ."""
+    """Adam: w ← w − η m̂ / (√v̂ + ε).
+
+    m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g², with hats dividing by 1 − βᵗ.
+    """
 
     defaults: ClassVar[dict[str, float]] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"beta1": (0, 1), "beta2": (0, 1)}

@@ -10,7 +10,7 @@ from generator.rules.contract import Lesson, Pace, Pathway
 
 
 class Backpropagation(Pathway):
-    """δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
+    """Backpropagation: δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
 
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward and one backward pass."""

@@ -12,7 +12,9 @@ from generator.rules.contract import Lesson, Pace, Pathway
 
 
 class DirectFeedbackAlignment(Pathway):
-    """The error at the tensor that weight layer l + 1 reads is B_l e, with e the error at the network's output.
+    """Direct feedback alignment: the tensor that weight layer l + 1 reads has the error B_l e.
+
+    e is the error at the network's output.
 
     Within a block (pooling, normalisation, nonlinearity, the weights themselves) differentiation is exact. B_l is drawn with
     standard deviation 1/√units, the law of the output layer's own weights; it is (k, units, outputs). [ours]

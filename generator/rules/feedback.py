@@ -8,7 +8,10 @@ from generator.rules.backprop import Backpropagation
 
 
 class FeedbackAlignment(Backpropagation):
-    """M = B, drawn like W on a stream of its own. The first layer has none: no error leaves it."""
+    """Feedback alignment: M = B, fixed and random.
+
+    It is drawn like W, on a stream of its own. The first layer has none: no error leaves it.
+    """
 
     def __init__(self, network: Network, draw: Draw) -> None:
         super().__init__(network, draw)

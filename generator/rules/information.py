@@ -15,7 +15,7 @@ from generator.rules.feedback import FeedbackAlignment
 
 
 class InformationAlignment(FeedbackAlignment):
-    """M = B, and B descends α·amp + β·null + γ·decay by Adam at its own rate.
+    """Information alignment: M = B, and B descends α·amp + β·null + γ·decay by Adam at its own rate.
 
     Adam because the loss's curvature, 2β W Σ Wᵀ, grows by orders of magnitude as a network learns: a plain rate that
     aligns early diverges later. [ours]

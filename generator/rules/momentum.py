@@ -12,7 +12,7 @@ from generator.rules.contract import Update, per_network, tuned
 
 
 class Momentum(Update):
-    """v ← μ v + g,  w ← w − η v."""
+    """Heavy-ball momentum: v ← μ v + g,  w ← w − η v."""
 
     defaults: ClassVar[dict[str, float]] = {"momentum": 0.9}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"momentum": (0, 1)}

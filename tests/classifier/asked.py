@@ -36,7 +36,7 @@ def evaluate(data: Data, *given: Any, **options: Any) -> dict[str, Any]:
     return evaluating.evaluate(data, study=_part(Study, options), **options)
 
 
-def train(data: Data, out: Path, *given: Any, **options: Any) -> Card:
+def train(data: Data, out: str | Path, *given: Any, **options: Any) -> Card:
     """`given`: model, features."""
     options |= dict(zip(("model", "features"), given, strict=False))
     return training.train(data, out, study=_part(Study, options), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from classifier.models.estimators import grid as model_grid
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
 from classifier.models.stored import Model
+from classifier.studies import train as training
+from classifier.studies.importance import importance
 from classifier.studies.predict import predict
 from generator.errors import RequestError
 from generator.observables import statistics
@@ -96,8 +99,6 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
     ],
 )
 def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    from classifier.studies.importance import importance
-
     model = shutil.copytree(trained, tmp_path / "model")
     (model / name).write_bytes(content)
     with pytest.raises(RequestError, match=message):
@@ -203,6 +204,25 @@ def test_train_does_not_write_into_a_foreign_directory(traced: Path, tmp_path: P
         train(traced, tmp_path)
     with pytest.raises(RequestError, match="is not a model: name a new directory"):
         train(traced, tmp_path / "thesis.txt")
+
+
+def test_a_place_that_cannot_be_written_to_is_said_before_training(
+    traced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda place, mode: str(place) != str(tmp_path))  # root may write anywhere
+    monkeypatch.setattr(training, "choose", None)
+    with pytest.raises(RequestError, match=f"cannot write the model to .*: {tmp_path} is not a directory that may be"):
+        train(traced, tmp_path / "new" / "model")
+
+
+def test_a_model_lies_at_a_uri_and_leaves_nothing_of_another_behind(traced: Path, tmp_path: Path) -> None:
+    where = f"file://{tmp_path}/model"
+    train(traced, where, "forest", ["shape"])
+    train(traced, where, "xgboost", ["shape"], refits=0)
+    kept = {"card.json", "classifier.json", "importance_permutation.parquet", "importance_shap.parquet"}
+    assert {file.name for file in (tmp_path / "model").iterdir()} == kept
+    assert (predict(where, traced)["called"] == predict(where, traced)["labelled"]).all()
+    assert importance(where, by="observable", method="shap")["name"].iloc[0] == "weight"
 
 
 def test_predict_refuses_unknown_levels(trained: Path, traced: Path) -> None:

@@ -1,0 +1,48 @@
+"""Every name that a study takes, with its meaning, read off the registries (`rulescope names`)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+
+def _features() -> dict[str, str]:
+    from classifier.examples.features import TRANSFORMS
+
+    return {
+        name: str(inspect.getdoc(one.make)).partition("\n")[0].removesuffix(".") for name, one in TRANSFORMS.items()
+    }
+
+
+def _samplings() -> dict[str, str]:
+    from classifier.examples.sampling import ALL, KINDS
+
+    return {ALL: "every checkpoint"} | {f"{kind}N": meaning for kind, meaning in KINDS.items()}
+
+
+def _splits() -> dict[str, str]:
+    from classifier.examples.splits import RANDOM
+
+    kinds = {name: f"tests on {kind.news}{kind.caution and f'; {kind.caution}'}" for name, kind in RANDOM.items()}
+    return kinds | {"architecture, task, …": "tests on a value that it has not seen, one value after the other"}
+
+
+def _models() -> dict[str, str]:
+    from classifier.models.estimators import MODELS
+
+    return {name: model.meaning for name, model in MODELS.items()}
+
+
+def _importances() -> dict[str, str]:
+    from classifier.studies.importance import MEANINGS, METHODS
+
+    return {name: f"{MEANINGS[name]} ({unit})" for name, unit in METHODS.items()}
+
+
+KINDS: dict[str, Callable[[], dict[str, str]]] = {
+    "features": _features,
+    "samplings": _samplings,
+    "splits": _splits,
+    "models": _models,
+    "importances": _importances,
+}

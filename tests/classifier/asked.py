@@ -43,6 +43,9 @@ def train(data: Data, out: str | Path, *given: Any, **options: Any) -> Card:
 
 
 def controls(data: Data, **options: Any) -> dict[str, Any]:
+    """`features` is a single set."""
+    if "features" in options:
+        options["features"] = [options["features"]]
     return controlling.controls(data, study=_part(Study, options), **options)
 
 

@@ -124,7 +124,7 @@ def test_matching_by_hand() -> None:
     [
         ({"model": "forst"}, "unknown model 'forst'"),
         ({"features": "shap"}, "unknown feature transform"),
-        ({"permutations": 0}, "at least one split and one permutation"),
+        ({"permutations": 0}, "at least one permutation"),
         ({"caliper": -0.1}, "not negative"),
     ],
 )

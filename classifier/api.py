@@ -22,6 +22,7 @@ from classifier.models.estimators import FEATURES, MODELS, Learner
 from classifier.power import power as planning
 from classifier.report import plots, robustness_plots
 from classifier.report import robustness as robust
+from classifier.report.tables import basis
 from classifier.studies import controls as controlling
 from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
@@ -62,7 +63,8 @@ class Evaluation(Answer):
 
     def plot(self, level: str = "network") -> Figure:
         """Accuracy by observable and model, with 95 % intervals; `level`: network or layer."""
-        return plots.accuracy(self["models"], self["chance"], level)
+        rests = basis(self["networks"], len(self["folds"]))
+        return plots.accuracy(self["models"], self["chance"], level, rests)
 
 
 class Controls(Answer):
@@ -88,9 +90,11 @@ class Power(Answer):
 
     def plot(self) -> Figure:
         """The expected confusion of the rules, in per cent."""
-        shares = np.rint(100 * np.array(self["confusion"]["shares"])).astype(np.intp)
-        title = f"expected accuracy {self['accuracy']['expected']:.2f}"
-        return plots.confusion(shares, self["confusion"]["labels"], title)
+        accuracy, conditions = self["accuracy"], self["simulated"]["conditions"]
+        title = f"expected accuracy {accuracy['expected']:.2f} ({accuracy['low']:.2f} to {accuracy['high']:.2f})\n"
+        title += f"interpolated between {conditions} simulated conditions"
+        shares = np.array(self["confusion"]["shares"], dtype=float)
+        return plots.confusion(shares, self["confusion"]["labels"], title, counted=False)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Robustness(Table):
 
     def plot(self) -> Figure | None:
         """Accuracy over units and noise; None if the electrodes do not suffice for it."""
-        return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"])
+        return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"], robust.rests(self.table))
 
 
 def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = ALL) -> Examples:
@@ -230,7 +234,8 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
         RequestError: an unknown name, or importances that this model lacks.
     """
     found = ranking.importance(model, by, top, method)
-    title = f"{method} importance of {cards.load_card(model).model}, by {by}"
+    card = cards.load_card(model)
+    title = f"{method} importance of {card.model}, trained on {card.networks:,} networks, by {by}"
     return Importance(found, title, f"{ranking.MEANINGS[method]} ({ranking.METHODS[method]})")
 
 
@@ -291,7 +296,7 @@ def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: 
     from classifier.report.report import report as write
 
     with parallel.on(cluster):
-        return str(write(dataset, permute_labels, seed))
+        return write(dataset, permute_labels, seed)
 
 
 def _source(data: Data) -> str | Examples:

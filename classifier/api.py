@@ -20,6 +20,7 @@ from classifier.models import card as cards
 from classifier.models import parallel
 from classifier.models.estimators import FEATURES, MODELS, Learner
 from classifier.power import power as planning
+from classifier.report import curves as learning
 from classifier.report import plots, robustness_plots
 from classifier.report import robustness as robust
 from classifier.report.tables import basis
@@ -130,6 +131,19 @@ class Robustness(Table):
         return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"], robust.rests(self.table))
 
 
+@dataclass(frozen=True)
+class Curves(Table):
+    """What `curves` found: a row per architecture, curriculum, rule, curve and checkpoint."""
+
+    def plot(self) -> Figure:
+        """The curves over updates by rule, a panel per architecture, curriculum and curve."""
+        return learning.draw(self.table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """{networks and diverged: by rule, unfinished: "249 of 300 networks" or empty, rows: a dictionary each}."""
+        return {str(key): value for key, value in self.table.attrs.items()} | super().to_dict()
+
+
 def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = ALL) -> Examples:
     """The trajectories of all complete networks of a dataset, an example per layer.
 
@@ -141,6 +155,22 @@ def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = A
         RequestError: no such dataset or electrode, no complete network, or more sessions than checkpoints.
     """
     return measured(str(dataset), electrode, sampling)
+
+
+def curves(dataset: Place | Dataset) -> Curves:
+    """Training loss, probe loss and probe accuracy over updates by rule, also of a dataset that is still growing.
+
+    Args:
+        dataset: only its complete cohorts are read; networks that diverged count as far as they got.
+
+    Returns:
+        `.table`: a row per architecture, curriculum, rule, curve and checkpoint, with step (updates made), networks, and the
+        quartiles over them: low, median, high. Losses are in the objective's unit (nats, of cross-entropy), accuracy is a share.
+
+    Raises:
+        RequestError: no such dataset, or no complete cohort.
+    """
+    return Curves(learning.curves(dataset))
 
 
 def evaluate(

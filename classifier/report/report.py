@@ -23,7 +23,7 @@ from classifier.examples import splits as splitting
 from classifier.examples.trajectories import Examples, load
 from classifier.models.card import Card
 from classifier.models.estimators import FEATURES
-from classifier.report import looks, plots
+from classifier.report import curves, looks, page, plots
 from classifier.report.tables import (
     Section,
     accuracy_rows,
@@ -150,7 +150,8 @@ def report(
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
     Writes evaluation.json (the headline: scenario split, rule), seeds.json and splits.json (other seeds of its splits, and other
-    splits, selected model), results.md, four pictures as PNG and as SVG, and the trained model in `<dataset>/report/model/`.
+    splits, selected model), results.md, index.html (the same on one page that needs nothing else), five pictures as PNG and as
+    SVG, and the trained model in `<dataset>/report/model/`.
 
     Args:
         dataset: a dataset's path or URI.
@@ -187,6 +188,7 @@ def report(
     shown, condition = _one_condition(examples.identity)
     rests = basis(headline["networks"], len(headline["folds"]), unfinished)
     tested = headline["networks"] - card.networks
+    learned = curves.curves(target)
     figures = {
         "accuracy": plots.accuracy(headline["models"], headline["chance"], "network", rests),
         "confusion": plots.confusion(
@@ -206,14 +208,24 @@ def report(
             _most_important_of_each(examples, ranking),
             f"{condition}: {of(examples.identity[shown]['network_id'].nunique(), unfinished)}",
         ),
+        "curves": curves.draw(learned),
     }
-    for name, figure in figures.items():
-        looks.publish(target, f"report/{name}", figure)
+    pictures = {name: looks.publish(target, f"report/{name}", figure) for name, figure in figures.items()}
     for name, found in (("evaluation", headline), ("seeds", seeds), ("splits", others)):
         target.publish(f"report/{name}.json", (json.dumps(found, indent=1) + "\n").encode())
     sections = _sections(headline, seeds, others, card, ranked, without, networks)
     summary, end = _summary(headline, unfinished), _stored(card)
     target.publish("report/results.md", _document(summary, sections, end).encode())
+    every = [*sections, Section("Learning curves", picture="curves")]
+    command = [
+        "report",
+        target.root.name,
+        f"--permute-labels={permute_labels}",
+        f"--seed={seed}",
+        f"--models={','.join(models)}",
+    ]
+    about = page.facts(target, networks, headline, [*seeds, *others], card)
+    target.publish("report/index.html", page.render(target, about, command, summary, every, pictures, end).encode())
     console = Console()
     for section in sections:
         if section.rows is not None:

@@ -15,6 +15,8 @@ from datasets_equal import contents
 from pyarrow import fs
 
 from classifier.examples.trajectories import load
+from classifier.report import report as reporting
+from classifier.report.robustness import FILES, robustness
 from generator.dataset.storage import Dataset
 from generator.dataset.verify import problems
 from generator.errors import RequestError
@@ -73,6 +75,30 @@ def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert (load(place).values == load(tmp_path / "here").values).sum() > 0
     with Hold(dataset), pytest.raises(RequestError, match=r"s3://data/some/x is being made by process \d+"):
         generate(parsed, place, workers=0)
+
+
+@pytest.mark.slow
+def test_what_is_found_in_a_bucket_stays_there(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files of a report and of robustness; the stored model lies beside."""
+    place, dataset, model = bucket.format("some/x"), Dataset(bucket.format("some/x")), tmp_path / "model"
+    grid = "learning_rate = [0.5, 1.0, 2.0]\nseeds = 2\nwidth = 0.0625\n[[electrode]]\nunits = [4]\n"
+    generate(parse(SPEC.replace("[snapshots]\n", "") + grid), place, workers=0)
+    for name, value in (("FEATURES", ("levels",)), ("N_SPLITS", 2), ("SEEDS", 2), ("OTHER_SPLITS", ("paper",))):
+        monkeypatch.setattr(reporting, name, value)
+    train, importance = reporting.train, reporting.importance
+    monkeypatch.setattr(
+        reporting, "train", lambda examples, _, *how, **more: train(examples, model, *how, refits=1, **more)
+    )
+    monkeypatch.setattr(reporting, "importance", lambda _, *how: importance(model, *how))
+    monkeypatch.setattr("classifier.report.robustness.SESSIONS", (2,))
+    assert reporting.report(place, permute_labels=0, models=["forest"]) == "s3://data/some/x/report"
+    robustness(place, n_splits=2)
+    names = {f"{name}.{kind}" for name in (*reporting.PICTURES, "curves") for kind in ("png", "svg")}
+    names |= {"evaluation.json", "seeds.json", "splits.json", "results.md", "index.html"}
+    assert {info.base_name for info in dataset.files("report")} == names
+    assert b"endpoint_override" not in dataset.read("report/index.html")
+    drawn = {f"{name}.{kind}" for name in ("units", "sessions") for kind in ("png", "svg")}
+    assert {info.base_name for info in dataset.files("report/robustness")} == {*FILES, *drawn}
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:

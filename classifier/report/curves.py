@@ -94,7 +94,8 @@ def draw(table: pd.DataFrame) -> Figure:
         curve, curriculum = columns[column]
         here = panels.get((architectures[row], curriculum, curve))
         if here is None:
-            axes.set_axis_off()
+            axes.spines[:].set_visible(False)
+            axes.set(xticks=[], yticks=[])
             continue
         for number, rule in enumerate(rules):
             lines = here[here["rule"] == rule]

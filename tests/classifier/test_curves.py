@@ -96,6 +96,14 @@ def test_a_panel_per_architecture_curve_and_curriculum(place: Path) -> None:
     assert lines["sgdm (12)"].get_xdata().tolist() == [0, 10, 20, 30, 40, 50]
 
 
+def test_a_panel_of_which_there_is_no_network_is_blank_and_its_row_and_column_are_named(tmp_path: Path) -> None:
+    networks = grid(rules=("sgdm",), architectures=["mlp3", "knet4"], seeds=1)
+    some = [n for n in networks if (n["architecture"], n["task"]) != ("mlp3", "digits")]
+    figure = rs.curves(write(tmp_path / "x", some, curve=curve)).plot()
+    assert all(axes.axison for axes in figure.axes)  # else their names would be hidden
+    assert [len(axes.lines) for axes in figure.axes] == [1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1]
+
+
 def test_only_the_columns_that_are_needed_are_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, real = set(), Dataset._read
 

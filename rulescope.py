@@ -59,7 +59,7 @@ _NAMES = {
     "generator.dataset.storage": ("Dataset",),
     "generator.errors": ("RequestError",),
     "classifier.api": (
-        "load", "evaluate", "train", "predict", "importance", "controls", "robustness", "power", "report",
+        "load", "curves", "evaluate", "train", "predict", "importance", "controls", "robustness", "power", "report",
     ),
     "classifier.examples.trajectories": ("Examples",),
     "classifier.examples.splits": ("Split",),

@@ -22,8 +22,10 @@ from classifier.models.estimators import FEATURES, MODELS, Learner
 from classifier.power import power as planning
 from classifier.power.design import Planned
 from classifier.power.simulated import Question
+from classifier.report import curves as learning
 from classifier.report import plots, robustness_plots
 from classifier.report import robustness as robust
+from classifier.report.tables import basis
 from classifier.studies import controls as controlling
 from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
@@ -65,7 +67,8 @@ class Evaluation(Answer):
 
     def plot(self, level: str = "network") -> Figure:
         """Accuracy by observable and model, with 95 % intervals; `level`: network or layer."""
-        return plots.accuracy(self["models"], self["chance"], level)
+        rests = basis(self["networks"], len(self["folds"]))
+        return plots.accuracy(self["models"], self["chance"], level, rests)
 
 
 class Controls(Answer):
@@ -91,9 +94,11 @@ class Power(Answer):
 
     def plot(self) -> Figure:
         """The expected confusion of the rules, in per cent."""
-        shares = np.rint(100 * np.array(self["confusion"]["shares"])).astype(np.intp)
-        title = f"expected accuracy {self['accuracy']['expected']:.2f}"
-        return plots.confusion(shares, self["confusion"]["labels"], title)
+        accuracy, conditions = self["accuracy"], self["simulated"]["conditions"]
+        title = f"expected accuracy {accuracy['expected']:.2f} ({accuracy['low']:.2f} to {accuracy['high']:.2f})\n"
+        title += f"interpolated between {conditions} simulated conditions"
+        shares = np.array(self["confusion"]["shares"], dtype=float)
+        return plots.confusion(shares, self["confusion"]["labels"], title, counted=False)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,20 @@ class Robustness(Table):
 
     def plot(self) -> Figure | None:
         """Accuracy over units and noise; None if the electrodes do not suffice for it."""
-        return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"])
+        return robustness_plots.units(robust.tidy(self.table), self.table.attrs["chance"], robust.rests(self.table))
+
+
+@dataclass(frozen=True)
+class Curves(Table):
+    """What `curves` found: a row per architecture, curriculum, rule, curve and checkpoint."""
+
+    def plot(self) -> Figure:
+        """The curves over updates by rule, a panel per architecture, curriculum and curve."""
+        return learning.draw(self.table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """{networks and diverged: by rule, unfinished: "249 of 300 networks" or empty, rows: a dictionary each}."""
+        return {str(key): value for key, value in self.table.attrs.items()} | super().to_dict()
 
 
 def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = ALL) -> Examples:
@@ -139,7 +157,23 @@ def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = A
     Raises:
         RequestError: no such dataset or electrode, no complete network, or more sessions than checkpoints.
     """
-    return measured(str(dataset), electrode, sampling)
+    return measured(dataset, electrode, sampling)
+
+
+def curves(dataset: Place | Dataset) -> Curves:
+    """Training loss, probe loss and probe accuracy over updates by rule, also of a dataset that is still growing.
+
+    Args:
+        dataset: only its complete cohorts are read; networks that diverged count as far as they got.
+
+    Returns:
+        `.table`: a row per architecture, curriculum, rule, curve and checkpoint, with step (updates made), networks, and the
+        quartiles over them: low, median, high. Losses are in the objective's unit (nats, of cross-entropy), accuracy is a share.
+
+    Raises:
+        RequestError: no such dataset, or no complete cohort.
+    """
+    return Curves(learning.curves(dataset))
 
 
 def evaluate(
@@ -222,7 +256,8 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
         RequestError: an unknown name, or importances that this model lacks.
     """
     found = ranking.importance(model, by, top, method)
-    title = f"{method} importance of {cards.load_card(model).model}, by {by}"
+    card = cards.load_card(model)
+    title = f"{method} importance of {card.model}, trained on {card.networks:,} networks, by {by}"
     return Importance(found, title, f"{ranking.MEANINGS[method]} ({ranking.METHODS[method]})")
 
 
@@ -283,12 +318,12 @@ def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: 
     from classifier.report.report import report as write
 
     with parallel.on(cluster):
-        return str(write(dataset, permute_labels, seed))
+        return write(dataset, permute_labels, seed)
 
 
 def _source(data: Data) -> str | Examples:
     """What studies take: of a dataset its place, so that examples which exceed the memory may stay on a cluster."""
-    return data if isinstance(data, Examples) else str(data)
+    return data if isinstance(data, Examples) else os.fspath(data)
 
 
 def _examples(data: Data) -> Examples:

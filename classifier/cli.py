@@ -48,6 +48,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="w
 def register(app: typer.Typer) -> None:
     """Add the classifier's commands to a command line."""
     for command, example in (
+        (curves, "rulescope curves datasets/demo"),
         (report, "rulescope report datasets/demo"),
         (evaluate, "rulescope evaluate datasets/demo --models forest,xgboost --split strict"),
         (controls, "rulescope controls datasets/demo"),
@@ -78,9 +79,9 @@ def _on(cluster: str | None) -> AbstractContextManager[None]:
     return on(cluster, lambda text: typer.echo(text, err=True))
 
 
-def _write(path: Path, content: str) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     try:
-        path.write_text(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise RequestError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -89,6 +90,34 @@ def _check_writable(path: Path | None) -> None:
     """Refuse before any work what could not be written after it."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise RequestError(f"cannot write {path}: its directory does not exist, or it is a directory itself")
+
+
+def curves(
+    dataset: DatasetPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="a .png, .svg or .pdf file; by default curves.png and .svg in DATASET/report"
+        ),
+    ] = None,
+) -> None:
+    """Draw the networks' loss and accuracy over updates by rule, also while a dataset is being made."""
+    kind = "" if out is None else out.suffix.removeprefix(".").lower()
+    if out is not None and kind not in ("png", "svg", "pdf"):
+        raise RequestError(f"--out must end in .png, .svg or .pdf, not {str(out)!r}")
+    _check_writable(out)
+    from classifier.report import curves as learning
+    from classifier.report import looks
+    from generator.dataset.storage import Dataset
+
+    source = Dataset(dataset)
+    table = learning.curves(source)
+    figure = learning.draw(table)
+    if out is None:
+        looks.publish(source, "report/curves", figure)
+    else:
+        _write(out, looks.draw(figure, kind))
+    typer.echo(f"{learning.basis(table)}: {out or f'{source}/report/curves.png and .svg'}")
 
 
 def evaluate(

@@ -51,9 +51,9 @@ class Card:
     design: str = ""
 
 
-def load_card(location: str | os.PathLike[str]) -> Card:
+def load_card(location: str | os.PathLike[str] | Folder) -> Card:
     """A model's card, from a path or a filesystem URI. Raises RequestError if this is not a model of a known version."""
-    folder, path = Folder(location), f"{location}/card.json"
+    folder, path = Folder.of(location), f"{location}/card.json"
     if not folder.exists("card.json"):
         raise RequestError(f"{location} is not a model (it has no card.json); `rulescope train` makes one")
     try:

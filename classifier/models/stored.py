@@ -72,24 +72,24 @@ def digest(examples: Examples, classes: NDArray[np.str_]) -> str:
     return found.hexdigest()
 
 
-def check_place(location: str | os.PathLike[str]) -> None:
+def check_place(location: str | os.PathLike[str] | Folder) -> None:
     """Raises RequestError if a model cannot be written there, or if there is something else."""
-    folder = Folder(location)
+    folder = Folder.of(location)
     if not folder.exists("card.json") and folder.occupied():
-        raise RequestError(f"{os.fspath(location)} exists and is not a model: name a new directory")
+        raise RequestError(f"{location} exists and is not a model: name a new directory")
     try:
         folder.check_writable()
     except RequestError as error:
-        raise RequestError(f"cannot write the model to {os.fspath(location)}: {error}") from error
+        raise RequestError(f"cannot write the model to {location}: {error}") from error
 
 
-def save(location: str | os.PathLike[str], model: Model, importances: Mapping[str, pd.DataFrame]) -> None:
+def save(location: str | os.PathLike[str] | Folder, model: Model, importances: Mapping[str, pd.DataFrame]) -> None:
     """Write a model with importances by method, at a path or a filesystem URI; a model that is there already is replaced.
 
     Raises:
         RequestError: it cannot be written, or the classifier is of a type that no stored model may hold.
     """
-    folder, written = Folder(location), FORMATS[model.card.format]
+    folder, written = Folder.of(location), FORMATS[model.card.format]
     files = {written.file: written.dump(model.classifier)}
     try:
         written.load(files[written.file], written.file)
@@ -105,7 +105,7 @@ def save(location: str | os.PathLike[str], model: Model, importances: Mapping[st
             folder.publish(name, content)
         folder.publish("card.json", (json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n").encode())
     except (OSError, RequestError) as error:
-        raise RequestError(f"cannot write the model to {os.fspath(location)}: {error}") from error
+        raise RequestError(f"cannot write the model to {location}: {error}") from error
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -114,17 +114,17 @@ def _parquet(table: pd.DataFrame) -> bytes:
     return content.getvalue()
 
 
-def load(location: str | os.PathLike[str]) -> Model:
+def load(location: str | os.PathLike[str] | Folder) -> Model:
     """A stored model, at a path or a filesystem URI.
 
     Raises:
         RequestError: it is damaged or holds a type outside the allow-list.
     """
-    card, folder = load_card(location), Folder(location)
+    card, folder = load_card(location), Folder.of(location)
     if card.format not in FORMATS:
         raise unknown("format of a model", card.format, FORMATS, str(location))
     written = FORMATS[card.format]
-    where = f"{os.fspath(location)}/{written.file}"
+    where = f"{location}/{written.file}"
     if not folder.exists(written.file):
         raise RequestError(f"{where} is missing; `rulescope train` writes it")
     classifier = written.load(folder.read(written.file), where)

@@ -92,4 +92,4 @@ def simulated(dataset: Dataset, question: Question, design: Design) -> pd.DataFr
         for electrode in design.electrodes
         for count in design.sessions
     ]
-    return accuracies(str(dataset), conditions, question.model, study, store=Store(dataset, question.model, study))
+    return accuracies(dataset, conditions, question.model, study, store=Store(dataset, question.model, study))

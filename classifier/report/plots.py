@@ -1,45 +1,33 @@
-"""The pictures of a report. Each function returns a matplotlib figure; `save` makes it a small PNG. No pyplot state."""
+"""The pictures of a report. Each function returns a matplotlib figure; `looks` makes files of them. No pyplot state."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
-from PIL import Image
 
 from classifier.examples.trajectories import Examples
+from classifier.report import looks
+from classifier.report.looks import style
 
-# Okabe & Ito's colours, told apart with any colour vision; lines also differ in dash, bars in order.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-DASHES = ("-", "--", "-.", ":")
-OBSERVABLE_NAMES = {
-    "all": "all observables",
-    "weight": "weights",
-    "activation": "activations",
-    "change": "activity change",
-    "accuracy": "loss and accuracy\ncurves alone",
-}
+NEAR_ZERO = (
+    0.1  # of the median start: where one network in twenty starts nearer to zero, per cent of the start mean nothing
+)
+FAR = 0.01  # of the median change: the same
 
 
-def style(figure: Figure) -> None:
-    """What all pictures have in common."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-
-
-def save(figure: Figure) -> bytes:
-    """The figure as PNG bytes of at most 128 colours: a third of the size, and no difference to the eye."""
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=110)
-    palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    palette.save(small, format="png", optimize=True)
-    return small.getvalue()
+def percent(share: float) -> str:
+    """A share as a person reads it: none and all only where it is none and all."""
+    if share in (0, 1):
+        return f"{100 * share:.0f} %"
+    if share < 0.01:
+        return f"{100 * share:.1g} %"
+    return f"{100 * share:.0f} %" if share < 0.995 else f"{min(100 * share, 99.9):.1f} %"
 
 
 def _quartiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,8 +52,26 @@ def _limits(quartiles: NDArray[np.float64]) -> tuple[float, float] | None:
     return low - margin, high + margin
 
 
+def _is_ratio(start: NDArray[np.float64], change: NDArray[np.float64]) -> bool:
+    """Whether changes can be given in per cent of where they start: (examples,) of one sign and clearly not zero.
+
+    Args:
+        start: (examples,) the values at the first checkpoint.
+        change: (examples, checkpoints) since then.
+    """
+    defined = np.isfinite(start) & np.isfinite(change).any(axis=1)
+    if not defined.any():
+        return True
+    size = np.abs(start[defined])
+    least = max(NEAR_ZERO * np.median(size), FAR * np.median(np.nanmax(np.abs(change[defined]), axis=1)))
+    one_sign = (start[defined] > 0).all() or (start[defined] < 0).all()
+    return bool(one_sign and np.quantile(size, 0.05) >= least)
+
+
 def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequence[str], condition: str) -> Figure:
     """Change of a few statistics since the first checkpoint, by class and layer: median and interquartile range.
+
+    In per cent of the first checkpoint, or, where that is near zero in a layer, as the plain difference: the axis says which.
 
     Args:
         examples: networks of one architecture.
@@ -74,41 +80,73 @@ def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequ
         condition: which networks these are, for the title.
     """
     chosen = examples.select(statistics)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first = chosen.values[:, :1].astype(np.float64)
-        relative = 100 * (chosen.values - first) / np.abs(first)
+    first = chosen.values[:, :1].astype(np.float64)
+    change = chosen.values - first
     layers = list(examples.identity.sort_values("layer_index")["layer"].unique())
+    inside = {layer: (examples.identity["layer"] == layer).to_numpy() for layer in layers}
+    networks = examples.identity.groupby(classes)["network_id"].nunique()
     figure = Figure(figsize=(2.5 * len(layers) + 1.0, 1.9 * len(statistics) + 0.9), layout="constrained")
     grid = figure.subplots(len(statistics), len(layers), sharex=True, squeeze=False)
     time = np.arange(examples.checkpoints)
-    for (row, column), axes in np.ndenumerate(grid):
-        inside = (examples.identity["layer"] == layers[column]).to_numpy()
-        drawn = []
-        for number, label in enumerate(np.unique(classes)):
-            low, middle, high = quartiles = _quartiles(relative[inside & (classes == label), :, row])
-            drawn.append(quartiles)
-            color = PALETTE[number % len(PALETTE)]
-            axes.plot(time, middle, DASHES[number % len(DASHES)], color=color, label=str(label), linewidth=1.6)
-            axes.fill_between(time, low, high, color=color, alpha=0.15, linewidth=0)
-        axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
-        axes.set_ylim(_limits(np.array(drawn)))
-        if row == 0:
-            axes.set_title(layers[column], fontsize=9)
-        if row == len(statistics) - 1:
-            axes.set_xlabel("checkpoint", fontsize=8)
-        if column == 0:
-            axes.set_ylabel(f"{statistics[row]}\nchange since start (%)", fontsize=8)
+    for row, name in enumerate(statistics):
+        values, unit = change[:, :, row], "difference from start"
+        if all(_is_ratio(first[rows, 0, row], values[rows]) for rows in inside.values()):
+            values, unit = 100 * values / np.abs(first[:, :, row]), "change since start (%)"
+        for layer, axes in zip(layers, grid[row], strict=True):
+            drawn = []
+            for number, label in enumerate(order := looks.ordered(classes.tolist())):
+                low, middle, high = quartiles = _quartiles(values[inside[layer] & (classes == label)])
+                drawn.append(quartiles)
+                look, every = looks.rule(label), max(1, examples.checkpoints // 5)
+                axes.plot(
+                    time,
+                    middle,
+                    markevery=(number * every // len(order), every),
+                    label=f"{looks.plain(label)} ({networks[label]})",
+                    linewidth=1.6,
+                    **look.line,
+                )
+                axes.fill_between(time, low, high, color=look.color, alpha=0.15, linewidth=0)
+            axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
+            axes.set_ylim(_limits(np.array(drawn)))
+            formatter = ScalarFormatter(useOffset=False)
+            formatter.set_powerlimits((-3, 4))
+            axes.yaxis.set_major_formatter(formatter)
+            axes.yaxis.get_offset_text().set_fontsize(8)
+        grid[row, 0].set_ylabel(f"{looks.plain(name)}\n{unit}", fontsize=8)
+    for layer, top, bottom in zip(layers, grid[0], grid[-1], strict=True):
+        top.set_title(looks.plain(layer), fontsize=9)
+        bottom.set_xlabel("checkpoint", fontsize=8)
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=9)
-    figure.suptitle(f"{condition}: median and interquartile range over networks (cut where wide)", fontsize=9)
+    figure.legend(
+        handles,
+        names,
+        title="rule (networks)",
+        title_fontsize=9,
+        loc="outside lower center",
+        ncols=min(len(names), 2 * len(layers)),
+        frameon=False,
+        fontsize=9,
+        handlelength=3,
+    )
+    figure.suptitle(
+        f"{looks.plain(condition)}\nmedian and interquartile range over networks (cut where wide)", fontsize=9
+    )
     style(figure)
     return figure
 
 
-def confusion(counts: NDArray[np.intp], labels: Sequence[str], title: str) -> Figure:
-    """Confusion matrix: rows are the truth and sum to 100 %."""
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 1.6 + 0.65 * len(labels)
+def confusion(
+    values: NDArray[np.intp] | NDArray[np.float64], labels: Sequence[str], title: str, counted: bool = True
+) -> Figure:
+    """Confusion matrix: rows are the truth and sum to 100 %.
+
+    Args:
+        values: (labels, labels), true class by row: counts, which are shown beside the shares, or if not `counted` shares.
+        title: what it is of, and what its counts count.
+    """
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1e-300)
+    side = max(1.6 + 0.65 * len(labels), 4.4)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
@@ -116,40 +154,51 @@ def confusion(counts: NDArray[np.intp], labels: Sequence[str], title: str) -> Fi
         axes.text(
             j,
             i,
-            f"{100 * share[i, j]:.0f} %\n({counts[i, j]})",
+            percent(share[i, j]) + (f"\n({values[i, j]:,})" if counted else ""),
             ha="center",
             va="center",
             fontsize=8,
             color="white" if share[i, j] > 0.55 else "black",
         )
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
+    shown = [looks.plain(label) for label in labels]
+    axes.set_xticks(range(len(labels)), shown)
+    axes.set_yticks(range(len(labels)), shown)
     axes.set_xlabel("named", fontsize=9)
     axes.set_ylabel("true", fontsize=9)
     axes.set_title(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label="networks of a true class (%)", shrink=0.8)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("networks of a true class (%)", fontsize=9)
     style(figure)
     return figure
 
 
-def accuracy(models: Mapping[str, Mapping[str, Any]], chance: float, level: str = "network") -> Figure:
-    """Accuracy by observable, a bar per model with its 95 % interval; a line at chance."""
-    figure = Figure(figsize=(7.5, 3.2), layout="constrained")
-    axes = figure.subplots()
+def accuracy(models: Mapping[str, Mapping[str, Any]], chance: float, level: str, rests: str) -> Figure:
+    """Accuracy by model, a bar per observable with its 95 % interval; a line at chance.
+
+    Args:
+        models: {model: {observable: {level: {mean, low, high}}}}.
+        level: network or layer.
+        rests: what it rests on, for the title.
+    """
     names = list(next(iter(models.values())))
-    width = 0.8 / len(models)
-    for number, (model, scores) in enumerate(models.items()):
-        x = np.arange(len(names)) + (number - (len(models) - 1) / 2) * width
+    figure = Figure(figsize=(max(7.5, 0.22 * len(names) * len(models) + 2.5), 3.4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        x = np.arange(len(models)) + (number - (len(names) - 1) / 2) * width
         mean, low, high = (
-            np.array([scores[name][level][key] for name in names], dtype=float) for key in ("mean", "low", "high")
+            np.array([scores[name][level][key] for scores in models.values()], dtype=float)
+            for key in ("mean", "low", "high")
         )
         reach = np.nan_to_num([mean - low, high - mean])  # none where there is no interval
-        axes.bar(x, mean, width * 0.92, yerr=reach, color=PALETTE[number], label=model, error_kw={"linewidth": 1})
-    axes.axhline(chance, color="black", linestyle="--", linewidth=1, label="chance")
-    axes.set_xticks(range(len(names)), [OBSERVABLE_NAMES.get(name, name) for name in names])
+        look, error = looks.observable(name), {"linewidth": 1, "ecolor": "0.45"}
+        axes.bar(x, mean, width * 0.9, yerr=reach, color=look.color, label=looks.called(name), error_kw=error)
+    axes.axhline(chance, color="black", linestyle="--", linewidth=1, label=f"chance ({chance:.2g})")
+    axes.set_xticks(range(len(models)), [looks.plain(model) for model in models])
     axes.set_ylabel(f"balanced accuracy per {level}", fontsize=9)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1.05)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set_title(f"{rests}; bars: mean over splits with 95 % interval", fontsize=9)
     style(figure)
     return figure
 
@@ -158,50 +207,53 @@ PERMUTED = "loss of log score when its trajectories are permuted (nats)"
 
 
 def importance(table: pd.DataFrame, observable: Mapping[str, str], title: str, label: str = PERMUTED) -> Figure:
-    """The clusters of statistics that matter most, with the s.e.m. over permutations.
+    """The clusters of statistics that matter most, with the s.e.m. where there is one.
 
     Args:
         table: rows of `importance.importance`, by statistic.
         observable: the observable of each statistic.
+        title: what it is of, and rests on.
         label: what the importance is, and its unit.
     """
-    figure = Figure(figsize=(7.5, 0.34 * len(table) + 1.1), layout="constrained")
+    figure = Figure(figsize=(7.5, 0.34 * len(table) + 1.3), layout="constrained")
     axes = figure.subplots()
-    kinds = list(dict.fromkeys(observable.values()))
+    of = table["name"].map(observable)
     place = np.arange(len(table))[::-1]
-    for number, kind in enumerate(kinds):
-        inside = np.array([observable[name] == kind for name in table["name"]], dtype=bool)
-        if inside.any():
+    for kind in dict.fromkeys(observable.values()):
+        if (inside := (of == kind).to_numpy()).any():
             rows = table[inside]
             axes.barh(
                 place[inside],
                 rows["importance"],
                 xerr=rows["sem"].astype(float).fillna(0) if "sem" in rows else None,
-                color=PALETTE[number],
-                label=OBSERVABLE_NAMES.get(kind, kind),
-                error_kw={"linewidth": 1},
+                color=looks.observable(kind).color,
+                label=looks.called(kind),
+                error_kw={"linewidth": 1, "ecolor": "0.45"},
             )
     pairs = zip(table["name"], table["size"], strict=True)
-    names = [f"{name} (+ {size - 1} alike)" if size > 1 else name for name, size in pairs]
+    names = [looks.plain(str(name)) + (f" (+ {size - 1} alike)" if size > 1 else "") for name, size in pairs]
     axes.set_yticks(place, names)
+    axes.axvline(0, color="0.7", linewidth=0.6, zorder=0)
     axes.set_xlabel(label, fontsize=9)
     axes.set_title(title, fontsize=9)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="best")
     style(figure)
     return figure
 
 
 def controls(table: pd.DataFrame) -> Figure:
-    """Accuracy of each control with half of its 95 % interval, where it has one, beside its chance."""
+    """Accuracy of each control with half of its 95 % interval, where it has one, beside its chance; and its networks."""
     figure = Figure(figsize=(7.5, 0.3 * len(table) + 1.0), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(table))[::-1]
     reach = table["reach"].fillna(0) if "reach" in table else np.zeros(len(table))
-    axes.barh(place, table["mean"].astype(float), xerr=reach.astype(float), color=PALETTE[0], error_kw={"linewidth": 1})
+    error = {"linewidth": 1, "ecolor": "0.45"}
+    axes.barh(place, table["mean"].astype(float), xerr=reach.astype(float), color=looks.BLUE, error_kw=error)
     axes.scatter(table["chance"], place, marker="|", s=120, color="black", label="chance", zorder=3)
-    axes.set_yticks(place, table["control"])
+    pairs = zip(table["control"], table["networks"], strict=True)
+    axes.set_yticks(place, [f"{looks.plain(str(name))} ({networks:,} networks)" for name, networks in pairs])
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel("balanced accuracy per network", fontsize=9)
+    axes.set_xlabel("balanced accuracy per network (mean, 95 % interval)", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     style(figure)
     return figure

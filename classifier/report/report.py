@@ -23,14 +23,21 @@ from rich.console import Console
 from classifier.examples import splits as splitting
 from classifier.examples.trajectories import Examples, load
 from classifier.models.card import Card
-from classifier.report import plots
+from classifier.models.estimators import FEATURES
+from classifier.report import curves, looks, page, plots
 from classifier.report.tables import (
-    Rows,
+    Section,
     accuracy_rows,
+    basis,
+    confusion_title,
+    count_rows,
+    counted,
     final_accuracy_rows,
     importance_rows,
     markdown,
     nearest_rate,
+    of,
+    progress,
     seed_rows,
     sentence,
     show,
@@ -51,7 +58,7 @@ N_SPLITS = 10
 OTHER_N_SPLITS = 5  # of the random ones among them
 SEEDS = 5  # of the headline's splits
 TOP = 10
-PICTURES = ("accuracy.png", "confusion.png", "importance.png", "trajectories.png")
+PICTURES = ("accuracy", "confusion", "importance", "trajectories")  # of results.md, each a .png and an .svg
 
 
 def _sections(
@@ -62,19 +69,25 @@ def _sections(
     ranked: pd.DataFrame,
     without: pd.DataFrame,
     networks: pd.DataFrame,
-) -> dict[str, Rows]:
-    """The tables by title."""
+) -> list[Section]:
+    """What results.md holds, in order."""
     kind = f"{headline['split']} split, target {headline['target']}, chance {headline['chance']:.2f}"
-    rankings = importance_rows(ranked, without)
-    return {
-        f"Accuracy per network ({kind})": accuracy_rows(headline, "network"),
-        f"Accuracy per layer ({kind})": accuracy_rows(headline, "layer"),
-        f"The headline with other seeds of splits ({card.model}, all observables)": seed_rows([headline, *seeds]),
-        f"Other splits ({card.model}, all observables)": split_rows([headline, *others]),
-        f"The {len(ranked)} clusters of statistics on which the {card.model} relies most, and what it loses without": rankings,
-        f"Median final probe accuracy at {_rate(networks)}": final_accuracy_rows(networks),
-        "Networks by status": status_rows(networks),
-    }
+    relied = (
+        f"The {len(ranked)} clusters of statistics on which the {card.model} relies most, and what it loses without"
+    )
+    return [
+        Section(f"Accuracy per network ({kind})", accuracy_rows(headline, "network"), "accuracy"),
+        Section(f"Accuracy per layer ({kind})", accuracy_rows(headline, "layer")),
+        Section(confusion_title(headline), count_rows(headline["confusion"]), "confusion"),
+        Section(
+            f"The headline with other seeds of splits ({card.model}, all observables)", seed_rows([headline, *seeds])
+        ),
+        Section(f"Other splits ({card.model}, all observables)", split_rows([headline, *others])),
+        Section(relied, importance_rows(ranked, without), "importance"),
+        Section(f"Median final probe accuracy at {_rate(networks)}", final_accuracy_rows(networks)),
+        Section("Networks by status", status_rows(networks)),
+        Section("Trajectories by rule", picture="trajectories"),
+    ]
 
 
 def _rate(networks: pd.DataFrame) -> str:
@@ -85,30 +98,34 @@ def _rate(networks: pd.DataFrame) -> str:
     return f"the learning-rate multiplier nearest 1 ({', '.join(f'{one:g}' for one in found)})"
 
 
-def _progress(dataset: Dataset, networks: pd.DataFrame) -> str:
-    """How far an unfinished dataset is; empty for one that is done."""
-    planned = dataset.networks()
-    return f"The dataset is not finished: {len(networks)} of {planned} networks. " if len(networks) < planned else ""
-
-
-def _document(headline: dict[str, Any], card: Card, sections: dict[str, Rows], progress: str) -> str:
-    """results.md."""
-    lines = [
-        f"{progress}{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} "
+def _summary(headline: dict[str, Any], unfinished: str) -> str:
+    """The first paragraph: what the tables rest on, and what was selected; `unfinished` as `progress` says it."""
+    so_far = f"The dataset is not finished: {unfinished}. " if unfinished else ""
+    return (
+        f"{so_far}{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} "
         f"splits ± half of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
         f"{sentence(headline)} {headline['design']}".rstrip()
-    ]
-    after = {0: "accuracy.png", 1: "confusion.png", 4: "importance.png"}
-    for place, (title, rows) in enumerate(sections.items()):
-        lines += [f"### {title}", markdown(rows)]
-        if place in after:
-            lines.append(f"![{title}]({after[place]})")
-    lines += ["### Trajectories by rule", "![Trajectories by rule](trajectories.png)"]
-    lines.append(
+    )
+
+
+def _stored(card: Card) -> str:
+    """The last paragraph: whose the rankings are."""
+    return (
         f"Rankings are of the stored model, trained on {card.networks} networks; on the test part of its split it "
         f"scores {card.scores['network']:.3f} per network and {card.scores['layer']:.3f} per layer."
     )
-    return "\n\n".join(lines) + "\n"
+
+
+def _document(summary: str, sections: Sequence[Section], end: str) -> str:
+    """results.md."""
+    lines = [summary]
+    for section in sections:
+        lines.append(f"### {section.title}")
+        if section.rows is not None:
+            lines.append(markdown(section.rows))
+        if section.picture is not None:
+            lines.append(f"![{section.title}]({section.picture}.png)")
+    return "\n\n".join([*lines, end]) + "\n"
 
 
 def _most_important_of_each(examples: Examples, ranking: pd.DataFrame) -> list[str]:
@@ -131,24 +148,29 @@ def _one_condition(identity: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
 
 def report(
     dataset: str | os.PathLike[str], permute_labels: int = 20, seed: int = 0, models: Sequence[str] = MODELS
-) -> Path:
+) -> str:
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
     Writes evaluation.json (the headline: scenario split, rule), seeds.json and splits.json (other seeds of its splits, and other
-    splits, selected model), results.md, four PNGs, and the trained model in `<dataset>/report/model/`.
+    splits, selected model), results.md, index.html (the same on one page that needs nothing else), five pictures as PNG and as
+    SVG, and the trained model in `<dataset>/report/model/`.
 
     Args:
-        dataset: a local dataset directory.
+        dataset: a dataset's path or URI.
         permute_labels: label permutations of the headline.
         models: those compared; the best by inner score is stored and used for all else.
 
+    Returns:
+        Where it is.
+
     Raises:
-        RequestError: no dataset there, or too few networks.
+        RequestError: no dataset there, too few networks, or a place that cannot be written to.
     """
     examples = load(dataset)
-    networks = Dataset(dataset).read_kind("networks").to_pandas()
-    folder = Path(dataset) / "report"
-    study = Study(n_splits=N_SPLITS, seed=seed)
+    target = Dataset(dataset)
+    looks.check_writable(target, "report")
+    networks, unfinished = target.read_kind("networks").to_pandas(), progress(target)
+    study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed)
     headline = evaluate(examples, tuple(models), study, permute_labels=permute_labels)
     model = headline["selected"]["model"]
     seeds = [evaluate(examples, [model], replace(study, seed=seed + more), ["all"]) for more in range(1, SEEDS)]
@@ -160,41 +182,60 @@ def report(
                 others.append(evaluate(examples, [model], there, ["all"]))
             except RequestError as error:  # a split that this dataset is too small or too uneven for
                 Console(stderr=True).print(f"left out: {error}", highlight=False)
-    card = train(examples, folder / "model", model, study)
-    ranking = importance(folder / "model", "statistic", None)
-    ranked, without = ranking.head(TOP), importance(folder / "model", "statistic", None, "refit")
+    place = target.inside("report/model")
+    card = train(examples, place, model, study)
+    ranking = importance(place, "statistic", None)
+    ranked, without = ranking.head(TOP), importance(place, "statistic", None, "refit")
 
     classes = splitting.labels(examples.identity, headline["target"])
     shown, condition = _one_condition(examples.identity)
-    pictures = {
-        "accuracy.png": plots.accuracy(headline["models"], headline["chance"]),
-        "confusion.png": plots.confusion(
+    rests = basis(headline["networks"], len(headline["folds"]), unfinished)
+    tested = headline["networks"] - card.networks
+    learned = curves.curves(target)
+    figures = {
+        "accuracy": plots.accuracy(headline["models"], headline["chance"], "network", rests),
+        "confusion": plots.confusion(
             np.array(headline["confusion"]["counts"]),
             headline["confusion"]["labels"],
-            f"{model}, {headline['split']} split",
+            f"{model}, {headline['split']} split; {of(headline['networks'], unfinished)}\n{counted(headline)}",
         ),
-        "importance.png": plots.importance(
+        "importance": plots.importance(
             ranked,
             {name: parts.observable for name, parts in examples.statistics.items()},
-            f"what the {model} relies on",
+            f"What the {model} relies on: trained on {card.networks:,} networks, measured on {tested:,} others\n"
+            "error bars: s.e.m. over repeats" + (f"; not finished: {unfinished}" if unfinished else ""),
         ),
-        "trajectories.png": plots.trajectories(
-            examples.rows(shown), classes[shown], _most_important_of_each(examples, ranking), condition
+        "trajectories": plots.trajectories(
+            examples.rows(shown),
+            classes[shown],
+            _most_important_of_each(examples, ranking),
+            f"{condition}: {of(examples.identity[shown]['network_id'].nunique(), unfinished)}",
         ),
+        "curves": curves.draw(learned),
     }
-    for name, figure in pictures.items():
-        (folder / name).write_bytes(plots.save(figure))
-    (folder / "evaluation.json").write_text(json.dumps(headline, indent=1) + "\n")
-    (folder / "seeds.json").write_text(json.dumps(seeds, indent=1) + "\n")
-    (folder / "splits.json").write_text(json.dumps(others, indent=1) + "\n")
+    pictures = {name: looks.publish(target, f"report/{name}", figure) for name, figure in figures.items()}
+    for name, found in (("evaluation", headline), ("seeds", seeds), ("splits", others)):
+        target.publish(f"report/{name}.json", (json.dumps(found, indent=1) + "\n").encode())
     sections = _sections(headline, seeds, others, card, ranked, without, networks)
-    (folder / "results.md").write_text(_document(headline, card, sections, _progress(Dataset(dataset), networks)))
+    summary, end = _summary(headline, unfinished), _stored(card)
+    target.publish("report/results.md", _document(summary, sections, end).encode())
+    every = [*sections, Section("Learning curves", picture="curves")]
+    command = [
+        "report",
+        target.root.name,
+        f"--permute-labels={permute_labels}",
+        f"--seed={seed}",
+        f"--models={','.join(models)}",
+    ]
+    about = page.facts(target, networks, headline, [*seeds, *others], card)
+    target.publish("report/index.html", page.render(target, about, command, summary, every, pictures, end).encode())
     console = Console()
-    for title, rows in sections.items():
-        show(console, title, rows)
+    for section in sections:
+        if section.rows is not None:
+            show(console, section.title, section.rows)
     console.print(sentence(headline), highlight=False)
-    console.print(f"written: {folder}", highlight=False)
-    return folder
+    console.print(f"written: {target}/report", highlight=False)
+    return f"{target}/report"
 
 
 def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[str]) -> None:
@@ -212,7 +253,7 @@ def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[
     pictures = Path(dataset).parent / "pictures"
     pictures.mkdir(exist_ok=True)
     results = (source / "results.md").read_text()
-    for name in PICTURES:
+    for name in (f"{picture}.png" for picture in PICTURES):
         (pictures / name).write_bytes((source / name).read_bytes())
         link = Path(os.path.relpath(pictures / name, target.parent)).as_posix()
         results = results.replace(f"]({name})", f"]({link})")

@@ -5,11 +5,11 @@ Every electrode of the dataset × sampling × observable, trained under the same
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,25 +18,25 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from classifier.examples.sampling import ALL
-from classifier.report import plots, robustness_plots
+from classifier.report import looks, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
-from classifier.report.tables import Rows, show
+from classifier.report.tables import Rows, basis, progress, show
 from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
 from classifier.studies.store import Store
 from classifier.studies.study import Study
 from generator.dataset import electrodes
 from generator.dataset.schema import header
 from generator.dataset.storage import Dataset
-from generator.errors import RequestError
 
 SESSIONS = (11, 6, 3, 2, 1)
+FOLDER = "report/robustness"  # in a dataset
 FILES = ("conditions.parquet", "conditions.json")
-# name: (what draws it, what it needs)
-PICTURES: dict[str, tuple[Callable[[pd.DataFrame, float], Figure | None], str]] = {
-    "units.png": (robustness_plots.units, "electrodes with different numbers of units and equal relative noise"),
-    "sessions.png": (robustness_plots.sessions, "trajectories of more than one checkpoint"),
-    "units_noise.png": (robustness_plots.heat, "electrodes with different numbers of units, and with relative noise"),
-    "noise_modes.png": (robustness_plots.modes, "electrodes with relative and with absolute noise and equal units"),
+# name without .png and .svg: (what draws it, what it needs)
+PICTURES: dict[str, tuple[Callable[[pd.DataFrame, float, str], Figure | None], str]] = {
+    "units": (robustness_plots.units, "electrodes with different numbers of units and equal relative noise"),
+    "sessions": (robustness_plots.sessions, "trajectories of more than one checkpoint"),
+    "units_noise": (robustness_plots.heat, "electrodes with different numbers of units, and with relative noise"),
+    "noise_modes": (robustness_plots.modes, "electrodes with relative and with absolute noise and equal units"),
 }
 
 
@@ -103,6 +103,12 @@ def noise_rows(table: pd.DataFrame) -> Rows | None:
     ]
 
 
+def rests(table: pd.DataFrame, unfinished: str = "") -> str:
+    """What the pictures of a table of `accuracies` rest on, for their titles; `unfinished` as `tables.progress` says it."""
+    about = table.attrs
+    return f"{basis(about['networks'], about['n_splits'], unfinished)}, {about['model']}; "
+
+
 def as_json(table: pd.DataFrame) -> dict[str, Any]:
     """The table of `accuracies` with its labels and settings, as it is written to JSON; undefined numbers are null."""
     about = {str(key): value for key, value in table.attrs.items()}
@@ -114,11 +120,11 @@ def robustness(
 ) -> pd.DataFrame:
     """Accuracy over units × noise × sessions × observable, in `<dataset>/report/robustness/`; prints the main tables.
 
-    Writes conditions.parquet and conditions.json (a row per condition and training) and the pictures that the dataset's
-    electrodes suffice for.
+    Writes conditions.parquet and conditions.json (a row per condition and training) and, as PNG and SVG, the pictures
+    that the dataset's electrodes suffice for.
 
     Args:
-        dataset: a local dataset directory.
+        dataset: a dataset's path or URI.
         model: a name in `estimators.MODELS`, with its usual hyperparameters.
         study: what is named, and on which split; conditions say how it is measured.
 
@@ -126,31 +132,31 @@ def robustness(
         The table of `conditions.accuracies`.
 
     Raises:
-        RequestError: no dataset there, or too few networks.
+        RequestError: no dataset there, too few networks, or a place that cannot be written to.
     """
     study.check([model])
     asked = conditions(dataset)
-    folder, console = Path(dataset) / "report" / "robustness", Console()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"cannot write to {folder}: {error.strerror or error}") from error
-    table = accuracies(dataset, asked, model, study, transfer="both", store=Store(Dataset(dataset), model, study))
-    table.to_parquet(folder / FILES[0], index=False)
-    (folder / FILES[1]).write_text(json.dumps(as_json(table), indent=1) + "\n")
+    target, console = Dataset(dataset), Console()
+    looks.check_writable(target, FOLDER)
+    table = accuracies(dataset, asked, model, study, transfer="both", store=Store(target, model, study))
+    stored = io.BytesIO()
+    table.to_parquet(stored, index=False)
+    target.publish(f"{FOLDER}/{FILES[0]}", stored.getvalue())
+    target.publish(f"{FOLDER}/{FILES[1]}", (json.dumps(as_json(table), indent=1) + "\n").encode())
     shown = tidy(table)
     for name, (draw, needs) in PICTURES.items():
-        (folder / name).unlink(missing_ok=True)
-        figure = draw(shown, table.attrs["chance"])
+        figure = draw(shown, table.attrs["chance"], rests(table, progress(target)))
         if figure is None:
+            for kind in ("png", "svg"):
+                target.remove(f"{FOLDER}/{name}.{kind}")
             console.print(f"{name} is left out: it needs {needs}", highlight=False)
         else:
-            (folder / name).write_bytes(plots.save(figure))
+            looks.publish(target, f"{FOLDER}/{name}", figure)
     title = f"Accuracy per network at all checkpoints (mean over splits; chance {table.attrs['chance']:.2f})"
     show(console, title, accuracy_rows(table))
     if lost := noise_rows(shown):
         show(console, "Accuracy lost to noise (mean over its levels)", lost)
     if table.attrs["design"]:
         console.print(table.attrs["design"], highlight=False)
-    console.print(f"written: {folder}", highlight=False)
+    console.print(f"written: {target}/{FOLDER}", highlight=False)
     return table

@@ -1,6 +1,7 @@
 """Pictures of accuracy over measurement conditions, from the table of `robustness.tidy`: one row per electrode but its seed.
 
-Each function returns a figure, or None where the dataset's electrodes do not have what it shows.
+Each function returns a figure, or None where the dataset's electrodes do not have what it shows; `rests` says in its title on
+what it rests, and ends in "; ".
 """
 
 from __future__ import annotations
@@ -14,24 +15,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classifier.examples.sampling import ALL
-from classifier.report.plots import DASHES, OBSERVABLE_NAMES, PALETTE, style
+from classifier.report import looks
+from classifier.report.looks import Look, style
 
 TRAINED = {"same": "trained under the same condition", "full": "trained on the full electrode"}
 ALL_UNITS = np.inf  # where an electrode records all units, in place of how many it asks for
 
 
-def _line(axes: Axes, rows: pd.DataFrame, x: Sequence[float] | pd.Series, number: int, label: str) -> None:
+def _line(axes: Axes, rows: pd.DataFrame, x: Sequence[float] | pd.Series, look: Look, label: str) -> None:
     """Accuracy with its s.e.m. as a band."""
-    color = PALETTE[number % len(PALETTE)]
     mean, sem = rows["network_mean"].to_numpy(), rows["network_sem"].to_numpy()
-    dash = DASHES[number % len(DASHES)]
-    axes.plot(x, mean, dash, color=color, label=label, linewidth=1.6, marker="o", markersize=3)
-    axes.fill_between(x, mean - sem, mean + sem, color=color, alpha=0.15, linewidth=0)
+    axes.plot(x, mean, label=label, linewidth=1.6, **look.line)
+    axes.fill_between(x, mean - sem, mean + sem, color=look.color, alpha=0.15, linewidth=0)
 
 
 def _panels(rows: Sequence[str], columns: Sequence[str], chance: float) -> tuple[Figure, np.ndarray]:
     """A grid of panels of accuracy, with titles above and training at the left."""
-    figure = Figure(figsize=(2.3 * len(columns) + 1.0, 2.1 * len(rows) + 0.9), layout="constrained")
+    figure = Figure(figsize=(max(2.3 * len(columns) + 1.0, 6.8), 2.1 * len(rows) + 0.9), layout="constrained")
     grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         axes.axhline(chance, color="black", linestyle="--", linewidth=0.8, zorder=0, label="chance")
@@ -39,20 +39,29 @@ def _panels(rows: Sequence[str], columns: Sequence[str], chance: float) -> tuple
         if row == 0:
             axes.set_title(columns[column], fontsize=9)
         if column == 0:
-            axes.set_ylabel(f"{rows[row]}\nbalanced accuracy".strip(), fontsize=8)
+            trained = rows[row].replace(" the ", "\nthe ")
+            axes.set_ylabel(f"{trained}\nbalanced accuracy".strip(), fontsize=8)
     return figure, grid
 
 
-def _finish(figure: Figure, title: str) -> Figure:
-    """A title above, and one legend for all panels below."""
+def _finish(figure: Figure, title: str, rests: str) -> Figure:
+    """A title above, what it rests on, and one legend for all panels below."""
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     labels = sorted(entries, key=lambda label: label == "chance")
     handles = [entries[label] for label in labels]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=9)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), int(figure.get_figwidth() / 1.6)),
+        frameon=False,
+        fontsize=9,
+        handlelength=3,
+    )
+    figure.suptitle(f"{title}\n{rests}band: s.e.m. over splits", fontsize=9)
     style(figure)
     return figure
 
@@ -72,16 +81,12 @@ def _label(level: float) -> str:
     return "no noise" if level == 0 else f"noise {level:g}"
 
 
-def _observable(name: str) -> str:
-    return OBSERVABLE_NAMES.get(name, name)
-
-
 def _of_mode(table: pd.DataFrame, mode: str) -> pd.DataFrame:
     """The rows at all checkpoints without noise, and with noise of one mode."""
     return table[(table["sampling"] == ALL) & table["noise_mode"].isin(["none", mode])]
 
 
-def units(table: pd.DataFrame, chance: float) -> Figure | None:
+def units(table: pd.DataFrame, chance: float, rests: str = "") -> Figure | None:
     """Accuracy against the units recorded, a line per level of relative noise, a panel per observable and training."""
     shown = _of_mode(table, "relative")
     counts = shown.groupby("noise")["asked_units"].nunique()
@@ -89,16 +94,17 @@ def units(table: pd.DataFrame, chance: float) -> Figure | None:
     if shown.empty:
         return None
     observables, trainings = list(shown["observable"].unique()), list(shown["trained"].unique())
-    figure, grid = _panels([TRAINED[one] for one in trainings], [_observable(one) for one in observables], chance)
+    figure, grid = _panels([TRAINED[one] for one in trainings], [looks.called(one) for one in observables], chance)
     for (row, column), axes in np.ndenumerate(grid):
         here = shown[(shown["trained"] == trainings[row]) & (shown["observable"] == observables[column])]
-        for number, (level, rows) in enumerate(here.groupby("noise")):
-            rows = rows.sort_values("units")
-            _line(axes, rows, rows["units"], number, _label(float(str(level))))
+        for number, (name, rows) in enumerate(here.groupby("noise")):
+            rows, level = rows.sort_values("units"), float(str(name))
+            drawn = (looks.DASHES[number % len(looks.DASHES)], looks.MARKERS[number % len(looks.MARKERS)])
+            _line(axes, rows, rows["units"], Look(looks.noise(level), *drawn), _label(level))
         _log_ticks(axes, shown["units"])
         if row == len(trainings) - 1:
             axes.set_xlabel("units recorded per layer\n(geometric mean)", fontsize=8)
-    return _finish(figure, "Accuracy per network over units and relative noise, at all checkpoints")
+    return _finish(figure, "Accuracy per network over units and relative noise, at all checkpoints", rests)
 
 
 def _noisy(table: pd.DataFrame) -> str | None:
@@ -110,7 +116,7 @@ def _noisy(table: pd.DataFrame) -> str | None:
     return str(noisy.loc[distance.idxmin(), "electrode"])
 
 
-def sessions(table: pd.DataFrame, chance: float) -> Figure | None:
+def sessions(table: pd.DataFrame, chance: float, rests: str = "") -> Figure | None:
     """Accuracy against sessions, a line per observable; the full electrode, and an undersampled noisy one."""
     if table["sessions"].nunique() < 2:
         return None
@@ -120,15 +126,15 @@ def sessions(table: pd.DataFrame, chance: float) -> Figure | None:
     figure, grid = _panels([""], titles, chance)
     for axes, (electrode, trained) in zip(grid[0], panels, strict=True):
         here = table[(table["electrode"] == electrode) & (table["trained"] == trained)]
-        for number, (name, rows) in enumerate(here.groupby("observable", sort=False)):
+        for name, rows in here.groupby("observable", sort=False):
             rows = rows.sort_values("sessions")
-            _line(axes, rows, rows["sessions"], number, _observable(str(name)))
+            _line(axes, rows, rows["sessions"], looks.observable(str(name)), looks.called(str(name)))
         _log_ticks(axes, table["sessions"])
         axes.set_xlabel("sessions, evenly spread (1: the last)", fontsize=8)
-    return _finish(figure, "Accuracy per network over sessions")
+    return _finish(figure, "Accuracy per network over sessions", rests)
 
 
-def heat(table: pd.DataFrame, chance: float) -> Figure | None:
+def heat(table: pd.DataFrame, chance: float, rests: str = "") -> Figure | None:
     """Accuracy by units asked for and relative noise, a map per observable and training; what was not measured is blank."""
     shown = _of_mode(table, "relative")
     asked, levels = sorted(shown["asked_units"].unique()), sorted(shown["noise"].unique())
@@ -148,13 +154,14 @@ def heat(table: pd.DataFrame, chance: float) -> Figure | None:
         axes.set_xticks(range(len(asked)), ["all" if one == ALL_UNITS else f"{one:g}" for one in asked])
         axes.set_yticks(range(len(levels)), [f"{level:g}" for level in levels])
         if row == 0:
-            axes.set_title(_observable(observables[column]), fontsize=9)
+            axes.set_title(looks.called(observables[column]), fontsize=9)
         if row == len(trainings) - 1:
             axes.set_xlabel("units recorded", fontsize=8)
         if column == 0:
             training = TRAINED[trainings[row]].replace(" the ", "\nthe ")
             axes.set_ylabel(f"{training}\nrelative noise", fontsize=8)
-    figure.suptitle("Accuracy per network over units and relative noise, at all checkpoints", fontsize=9)
+    title = "Accuracy per network over units and relative noise, at all checkpoints"
+    figure.suptitle(f"{title}\n{rests}mean over splits; blank: not measured", fontsize=9)
     figure.colorbar(image, ax=grid, label="balanced accuracy per network", shrink=0.9)
     style(figure)
     return figure
@@ -172,7 +179,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame | None:
     return shown[shown["asked_units"] == best] if both.max() else None
 
 
-def modes(table: pd.DataFrame, chance: float) -> Figure | None:
+def modes(table: pd.DataFrame, chance: float, rests: str = "") -> Figure | None:
     """Accuracy against the level of noise, a line per observable: relative beside absolute noise, a row per training."""
     shown = compared(table)
     if shown is None:
@@ -184,11 +191,17 @@ def modes(table: pd.DataFrame, chance: float) -> Figure | None:
     for (row, column), axes in np.ndenumerate(grid):
         here = shown[(shown["trained"] == trainings[row]) & shown["noise_mode"].isin(["none", names[column]])]
         levels = sorted(here["noise"].unique())
-        for number, (name, rows) in enumerate(here.groupby("observable", sort=False), start=1):
+        for name, rows in here.groupby("observable", sort=False):
             rows = rows.sort_values("noise")
-            _line(axes, rows, [levels.index(level) for level in rows["noise"]], number, _observable(str(name)))
+            _line(
+                axes,
+                rows,
+                [levels.index(level) for level in rows["noise"]],
+                looks.observable(str(name)),
+                looks.called(str(name)),
+            )
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         if row == len(trainings) - 1:
             axes.set_xlabel("standard deviation of the noise", fontsize=8)
     recorded = "all" if asked == ALL_UNITS else f"{asked:g}"
-    return _finish(figure, f"Accuracy per network over noise, {recorded} units per layer, at all checkpoints")
+    return _finish(figure, f"Accuracy per network over noise, {recorded} units per layer, at all checkpoints", rests)

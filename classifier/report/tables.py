@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,52 @@ from rich.table import Table
 
 from classifier.examples import splits as splitting
 from generator.dataset.noise import MODES
+from generator.dataset.storage import Dataset
 
 Rows = list[list[str]]
 
 
+class Section(NamedTuple):
+    """A part of a report: its heading, a table (header and rows), and the name of a picture without its ending."""
+
+    title: str
+    rows: Rows | None = None
+    picture: str | None = None
+
+
 def plus_minus(found: dict[str, float | None]) -> str:
     """Mean ± error, where there is one."""
-    return f"{found['mean']:.3f}" + ("" if found["sem"] is None else f" ± {found['sem']:.3f}")
+    return f"{found['mean']:z.3f}" + ("" if found["sem"] is None else f" ± {found['sem']:.3f}")
 
 
 def interval(found: dict[str, float | None]) -> str:
     """Mean ± half of the 95 % interval, where there is one."""
     return plus_minus({"mean": found["mean"], "sem": found["reach"]})
+
+
+def progress(dataset: Dataset) -> str:
+    """How far an unfinished dataset is, "249 of 300 networks"; empty for one that is done. Raises DatasetError if it is none."""
+    complete, cohorts = dataset.complete(), dataset.cohorts()
+    recorded = sum(len(cohort.network_ids) for cohort in cohorts if cohort.name in complete)
+    planned = sum(len(cohort.network_ids) for cohort in cohorts)
+    return f"{recorded:,} of {planned:,} networks" if recorded < planned else ""
+
+
+def of(networks: int, unfinished: str = "") -> str:
+    """So many networks, in words; `unfinished` as `progress` says it."""
+    far = f" (not finished: {unfinished})" if unfinished else ""
+    return f"{networks:,} network{'s' * (networks != 1)}{far}"
+
+
+def basis(networks: int, splits: int, unfinished: str = "") -> str:
+    """What scores rest on, in words."""
+    return f"{of(networks, unfinished)}, {splits} split{'s' * (splits != 1)}"
+
+
+def counted(evaluation: Mapping[str, Any]) -> str:
+    """What the counts of a confusion matrix count."""
+    splits = len(evaluation["folds"])
+    return f"counts over {splits} splits; a network counts each time it is tested" if splits > 1 else "of one split"
 
 
 def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
@@ -76,7 +110,7 @@ def importance_rows(table: pd.DataFrame, without: pd.DataFrame) -> Rows:
 
 def _loss(row: Mapping[Any, Any]) -> str:
     """Of log score ± s.e.m., and of accuracy."""
-    return f"{plus_minus({'mean': row['importance'], 'sem': row['sem']})} ({row['accuracy_drop']:.3f})"
+    return f"{plus_minus({'mean': row['importance'], 'sem': row['sem']})} ({row['accuracy_drop']:z.3f})"
 
 
 def seed_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
@@ -153,10 +187,7 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
         show(console, title, accuracy_rows(evaluation, level))
     if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
-    selected = (
-        f"{evaluation['selected']['model']}, all observables, counts summed over {len(evaluation['folds'])} splits"
-    )
-    show(console, f"Networks by true and named class ({selected})", count_rows(evaluation["confusion"]))
+    show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
     for text in filter(None, (sentence(evaluation), evaluation["design"])):
         console.print(text, highlight=False)
     if evaluation["caution"]:
@@ -174,6 +205,13 @@ def recording_sentence(asked: dict[str, Any]) -> str:
     rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
     what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
     return f"{units}, {noise}, {asked['sessions']} sessions; {what}"
+
+
+def confusion_title(evaluation: Mapping[str, Any]) -> str:
+    """The title of an evaluation's confusion matrix."""
+    return (
+        f"Networks by true and named class ({evaluation['selected']['model']}, all observables; {counted(evaluation)})"
+    )
 
 
 def count_rows(confusion: dict[str, Any]) -> Rows:

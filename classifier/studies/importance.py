@@ -26,7 +26,7 @@ MEANINGS = {
 
 
 def importance(
-    model: str | os.PathLike[str], by: str = "statistic", top: int | None = 10, method: str = "permutation"
+    model: str | os.PathLike[str] | Folder, by: str = "statistic", top: int | None = 10, method: str = "permutation"
 ) -> pd.DataFrame:
     """A stored model's importances, the most important first.
 
@@ -46,7 +46,7 @@ def importance(
         raise RequestError(f"top must be at least 1, not {top}")
     if method not in METHODS:
         raise unknown("importance method", method, METHODS)
-    card, folder, path = load_card(model), Folder(model), importance_file(method)
+    card, folder, path = load_card(model), Folder.of(model), importance_file(method)
     if not folder.exists(path):
         found = [one for one in METHODS if folder.exists(importance_file(one))]
         raise RequestError(f"{model} ({card.model}) has no {method} importances; it has: {', '.join(found) or 'none'}")

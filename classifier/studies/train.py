@@ -16,13 +16,14 @@ from classifier.studies import attribution, refit
 from classifier.studies.evaluate import choose, score
 from classifier.studies.permutation import clusters, measure
 from classifier.studies.study import Study
+from generator.dataset.storage import Folder
 
 REFITS = 10
 
 
 def train(
     dataset: str | os.PathLike[str] | Examples,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | Folder,
     model: str = "forest",
     study: Study = Study(),
     observables: Sequence[str] = ("all",),

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, TypeVar
@@ -47,7 +48,7 @@ class Folder:
     what: ClassVar[str] = "a folder"
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
-        text = os.fspath(location)
+        self.location = text = os.fspath(location)
         if "://" in text:
             try:
                 self.fs, root = pafs.FileSystem.from_uri(text)
@@ -57,8 +58,25 @@ class Folder:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
         self.root = PurePosixPath(root)
 
+    def __fspath__(self) -> str:
+        """The path or URI that it was opened at, options of the filesystem included, so that it can be opened again."""
+        return self.location
+
     def __str__(self) -> str:
         return str(self.root) if isinstance(self.fs, pafs.LocalFileSystem) else f"{self.fs.type_name}://{self.root}"
+
+    @classmethod
+    def of(cls, location: str | os.PathLike[str] | Folder) -> Folder:
+        """The folder at a place, or the one that is given."""
+        return location if isinstance(location, Folder) else cls(location)
+
+    def inside(self, name: str) -> Folder:
+        """A folder in this one, on the same filesystem."""
+        found = copy(self)
+        found.root = self.root / name
+        path, mark, options = self.location.partition("?" if "://" in self.location else "\0")
+        found.location = f"{path.rstrip('/')}/{name}{mark}{options}"
+        return found
 
     # -- files ---------------------------------------------------------------------------------------------------------
     def _path(self, name: str) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from synthetic import grid, write
 
 from classifier.examples.trajectories import load
-from classifier.report import plots
-from classifier.report.report import BEGIN, END, PICTURES, _progress, _rate, copy_into_readme, report
-from classifier.report.tables import final_accuracy_rows
+from classifier.report import looks, plots
+from classifier.report.report import BEGIN, END, PICTURES, _rate, _summary, copy_into_readme, report
+from classifier.report.tables import basis, confusion_title, final_accuracy_rows, importance_rows, progress
 from classifier.studies import evaluate as evaluation
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -52,13 +55,42 @@ def test_the_report_holds_everything_promised(reported: Path) -> None:
         "With permuted labels",
         "| sgdm |",
         "weight_abs_mean",
-        *(f"({name})" for name in PICTURES),
+        "### Networks by true and named class (forest, all observables; "
+        "counts over 2 splits; a network counts each time it is tested)\n\n| true, named | adam | fa | ia | sgdm |",
+        *(f"({name}.png)" for name in PICTURES),
     ):
         assert text in results
-    for name in PICTURES:
-        content = (folder / name).read_bytes()
+    for name in (*PICTURES, "curves"):
+        content = (folder / f"{name}.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) < 100_000
+        assert b"<svg" in (folder / f"{name}.svg").read_bytes()
+
+
+def test_every_heading_is_above_what_it_names(reported: Path) -> None:
+    parts = (reported / "report" / "results.md").read_text().split("\n### ")[1:]
+    pictures = {name: [part for part in parts if f"({name}.png)" in part] for name in PICTURES}
+    assert {name: len(found) for name, found in pictures.items()} == dict.fromkeys(PICTURES, 1)
+    assert pictures["confusion"][0].startswith("Networks by true and named class")
+    assert pictures["accuracy"][0].startswith("Accuracy per network")
+    assert pictures["importance"][0].startswith("The 10 clusters")
+
+
+def texts(picture: Path) -> str:
+    """The words of an SVG: matplotlib writes them as comments beside their outlines."""
+    return " ".join(re.findall(r"<!-- (.*?) -->", picture.read_text(), re.DOTALL))
+
+
+def test_every_picture_says_on_what_it_rests(reported: Path) -> None:
+    folder = reported / "report"
+    assert "24 networks, 2 splits" in texts(folder / "accuracy.svg")
+    assert "forest, scenario split; 24 networks" in texts(folder / "confusion.svg")
+    assert "counts over 2 splits; a network counts each time it is tested" in texts(folder / "confusion.svg")
+    trained = json.loads((folder / "model" / "card.json").read_text())["networks"]
+    assert f"trained on {trained} networks, measured on {24 - trained} others" in texts(folder / "importance.svg")
+    assert re.search(r"learning rate × 1: \d+ networks", texts(folder / "trajectories.svg"))
+    assert "rule (networks)" in texts(folder / "trajectories.svg")
+    assert "24 networks" in texts(folder / "curves.svg")
 
 
 def table(**columns: list[Any]) -> pd.DataFrame:
@@ -87,11 +119,24 @@ def test_final_accuracies_are_of_the_rate_nearest_1_of_each_architecture() -> No
 def test_an_unfinished_dataset_says_how_far_it_is(tmp_path: Path) -> None:
     networks = grid(seeds=1)
     dataset = Dataset(write(tmp_path / "d", networks))
-    assert _progress(dataset, table(network_id=networks)) == ""
-    assert (
-        _progress(dataset, table(network_id=networks[:5]))
-        == f"The dataset is not finished: 5 of {len(networks)} networks. "
-    )
+    assert progress(dataset) == ""
+    dataset.remove("networks/b.parquet")
+    assert progress(dataset) == f"{len(networks) // 2} of {len(networks)} networks"
+    headline = {"networks": 24, "examples": 72, "selected": {"model": "svm", "features": "shape"}}
+    headline |= {"permuted": None, "chance": 0.5, "design": ""}
+    assert _summary(headline, "").startswith("24 networks, 72 layers.")
+    assert _summary(headline, "24 of 48 networks").startswith("The dataset is not finished: 24 of 48 networks. 24 net")
+    assert basis(23, 10, "24 of 48 networks") == "23 networks (not finished: 24 of 48 networks), 10 splits"
+
+
+def test_counts_of_one_split_are_no_sums() -> None:
+    evaluation = {"selected": {"model": "svm"}, "folds": {"0": {}}}
+    assert confusion_title(evaluation) == "Networks by true and named class (svm, all observables; of one split)"
+
+
+def test_nothing_is_minus_zero() -> None:
+    row = {"members": "a", "name": "a", "importance": -0.0001, "sem": 0.01, "accuracy_drop": -0.0004}
+    assert importance_rows(pd.DataFrame([row]), pd.DataFrame([row]))[1][2:] == ["0.000 ± 0.010 (0.000)"] * 2
 
 
 def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Path) -> None:
@@ -121,13 +166,90 @@ def test_trajectories_are_drawn_as_medians_of_the_relative_change(reported: Path
     classes = examples.identity["rule"].to_numpy(dtype=str)
     figure = plots.trajectories(examples, classes, ["weight_abs_mean"], "here")
     assert [axes.get_title() for axes in figure.axes] == ["fc1", "fc2", "fc3"]
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert figure.axes[0].get_ylabel() == "weight_abs_mean\nchange since start (%)"
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
     peak = {"sgdm": 1, "adam": 2, "fa": 3, "ia": 4}
     for rule, step in peak.items():
-        np.testing.assert_allclose(lines[rule], 900 * (np.arange(6) == step), atol=1e-3)
+        line = lines[f"{rule} (6)"]
+        np.testing.assert_allclose(line.get_ydata(), 900 * (np.arange(6) == step), atol=1e-3)
+        assert line.get_color() == looks.RULES[rule].color
+
+
+def test_a_statistic_that_starts_near_zero_is_drawn_as_a_difference(reported: Path) -> None:
+    examples = load(reported)
+    values, name = examples.values.copy(), "weight_abs_mean"
+    column = list(examples.statistics).index(name)
+    deep = (examples.identity["layer"] == "fc3").to_numpy()
+    first = 1e-6 * (-1.0) ** np.arange(deep.sum())  # of either sign
+    values[deep, :, column] = first[:, None] + np.arange(6)
+    figure = plots.trajectories(
+        replace(examples, values=values), examples.identity["rule"].to_numpy(dtype=str), [name], "here"
+    )
+    assert figure.axes[0].get_ylabel() == f"{name}\ndifference from start"
+    np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), np.arange(6), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("start", "change", "ratio"),
+    [
+        ([1.0, 2.0, 3.0], 1.0, True),
+        ([-1.0, -2.0, -3.0], 1.0, True),
+        ([-1.0, 2.0, 3.0], 1.0, False),  # of both signs
+        ([0.0, 2.0, 3.0], 1.0, False),
+        ([1e-3, 1e-3, 2.0, 3.0, 4.0], 1.0, False),  # some are nearly zero
+        ([1.0, 2.0, 3.0], 1000.0, False),  # all are, beside what follows
+        ([np.nan, 2.0, 3.0], 1.0, True),  # undefined
+        ([np.nan, np.nan, np.nan], 1.0, True),
+    ],
+)
+def test_which_changes_are_given_in_per_cent(start: list[float], change: float, ratio: bool) -> None:
+    moved = np.array(start)[:, None] * 0 + np.array([[0.0, change]])
+    assert plots._is_ratio(np.array(start), moved) is ratio
+
+
+def test_a_colour_does_not_depend_on_which_rules_there_are(reported: Path) -> None:
+    examples = load(reported)
+    classes = examples.identity["rule"].to_numpy(dtype=str)
+    fewer = classes != "adam"
+    all_rules, three = (
+        plots.trajectories(part, names, ["weight_abs_mean"], "here").axes[0].lines
+        for part, names in ((examples, classes), (examples.rows(fewer), classes[fewer]))
+    )
+    before, after = (
+        {line.get_label(): line.get_color() for line in lines if "(" in line.get_label()}
+        for lines in (all_rules, three)
+    )
+    assert set(after) == set(before) - {"adam (6)"}
+    assert {name: before[name] for name in after} == after
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "0 %"), (0.0004, "0.04 %"), (0.004, "0.4 %"), (0.0096, "1 %"), (0.25, "25 %"), (0.996, "99.6 %"),
+     (0.9999, "99.9 %"), (1, "100 %")],
+)  # fmt: skip
+def test_a_share_is_none_or_all_only_where_it_is(share: float, said: str) -> None:
+    assert plots.percent(share) == said
+
+
+def test_a_confusion_matrix_shows_shares_and_what_is_counted() -> None:
+    figure = plots.confusion(np.array([[249, 1], [0, 0]]), ["sgdm", "$x$"], "here")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["99.6 %\n(249)", "0.4 %\n(1)", "0 %\n(0)", "0 %\n(0)"]
+    plain = plots.confusion(np.array([[0.996, 0.004], [0, 1.0]]), ["sgdm", "fa"], "here", counted=False)
+    assert [text.get_text() for text in plain.axes[0].texts] == ["99.6 %", "0.4 %", "0 %", "100 %"]
 
 
 def test_a_bar_per_model_and_observable_as_high_as_the_score() -> None:
     scores = {level: {"mean": 0.8, "low": 0.7, "high": 0.9} for level in ("layer", "network")}
-    figure = plots.accuracy({"forest": {"all": scores, evaluation.CURVE: scores}}, 0.25)
-    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.8, 0.8]
+    both = {"all": scores, evaluation.CURVE: scores}
+    figure = plots.accuracy({"forest": both, "svm": both}, 0.25, "network", "12 networks, 2 splits")
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.8] * 4
+    colors = [to_hex(bar.get_facecolor(), keep_alpha=False).upper() for bar in figure.axes[0].patches]
+    assert colors == [looks.observable(name).color for name in ("all", "all", "accuracy", "accuracy")]
+    assert figure.axes[0].get_title().startswith("12 networks, 2 splits")
+
+
+def test_an_observable_has_one_colour_in_every_picture() -> None:
+    table = pd.DataFrame({"name": ["activation_x"], "importance": [1.0], "sem": [0.1], "size": [1]})
+    (bar,) = plots.importance(table, {"weight_x": "weight", "activation_x": "activation"}, "here").axes[0].patches
+    assert to_hex(bar.get_facecolor(), keep_alpha=False).upper() == looks.OBSERVABLES["activation"].color

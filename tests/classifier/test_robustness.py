@@ -148,10 +148,27 @@ def test_a_study_writes_its_table_and_the_pictures_it_can_draw(
     stored = pd.read_parquet(folder / "conditions.parquet")
     assert stored["network_mean"].tolist() == table["network_mean"].tolist()
     shown = capsys.readouterr().out
-    assert "noise_modes.png is left out: it needs electrodes with relative and with absolute noise" in shown.replace(
-        "\n", " "
-    )
+    said = " ".join(shown.split())
+    assert "noise_modes is left out: it needs electrodes with relative and with absolute noise" in said
     assert "units4_relative0.5" in shown
-    drawn = {path.name for path in folder.glob("*.png")}
-    assert drawn == {"units.png", "sessions.png", "units_noise.png"}
-    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
+    assert {path.name for path in folder.glob("*.png")} == {"units.png", "sessions.png", "units_noise.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
+    assert {path.name for path in folder.glob("*.svg")} == {"units.svg", "sessions.svg", "units_noise.svg"}
+    assert all("24 networks, 2 splits, forest" in path.read_text() for path in folder.glob("*.svg"))
+    assert not list(folder.glob(".*"))
+
+
+def test_an_observable_and_a_level_of_noise_have_one_colour(table: pd.DataFrame) -> None:
+    some = table[(table["observable"] == "activation") & (table["noise"] != 0.5)]
+    for draw, column in ((pictures.units, 1), (pictures.sessions, 2), (pictures.modes, 1)):
+        whole, part = draw(tidy(table), CHANCE), draw(tidy(some), CHANCE)
+        assert whole is not None
+        if part is None:
+            continue
+        before, after = (
+            {line.get_label(): line.get_color() for line in axes.lines} for axes in (whole.axes[column], part.axes[0])
+        )
+        assert set(after) & set(before) > {"chance"}
+        assert {name: before[name] for name in after if name in before} == {
+            k: v for k, v in after.items() if k in before
+        }

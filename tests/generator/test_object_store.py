@@ -14,7 +14,12 @@ import pytest
 from datasets_equal import contents
 from pyarrow import fs
 
+import rulescope as rs
 from classifier.examples.trajectories import load
+from classifier.models.stored import load as load_model
+from classifier.report import report as reporting
+from classifier.report.robustness import FILES, robustness
+from classifier.studies.study import Study
 from generator.dataset.storage import Dataset
 from generator.dataset.verify import problems
 from generator.errors import RequestError
@@ -73,6 +78,29 @@ def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert (load(place).values == load(tmp_path / "here").values).sum() > 0
     with Hold(dataset), pytest.raises(RequestError, match=r"s3://data/some/x is being made by process \d+"):
         generate(parsed, place, workers=0)
+
+
+@pytest.mark.slow
+def test_what_is_found_in_a_bucket_stays_there(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files of a report, its model, and of robustness, whose scores power finds there."""
+    place, dataset = bucket.format("some/x"), Dataset(bucket.format("some/x"))
+    grid = "learning_rate = [0.5, 1.0, 2.0]\nseeds = 2\nwidth = 0.0625\n[[electrode]]\nunits = [4]\n"
+    generate(parse(SPEC.replace("[snapshots]\n", "") + grid), place, workers=0)
+    for name, value in (("FEATURES", ("levels",)), ("N_SPLITS", 2), ("SEEDS", 2), ("OTHER_SPLITS", ("paper",))):
+        monkeypatch.setattr(reporting, name, value)
+    monkeypatch.setattr("classifier.report.robustness.SESSIONS", (2,))
+    assert reporting.report(place, permute_labels=0, models=["forest"]) == "s3://data/some/x/report"
+    robustness(place, study=Study(n_splits=2))
+    names = {f"{name}.{kind}" for name in (*reporting.PICTURES, "curves") for kind in ("png", "svg")}
+    names |= {"evaluation.json", "seeds.json", "splits.json", "results.md", "index.html"}
+    assert {info.base_name for info in dataset.files("report")} == names
+    assert rs.evaluate(dataset, models=["forest"], features=["levels"], n_splits=2)["networks"] > 0
+    assert load_model(dataset.inside("report/model")).card.model == "forest"
+    assert len(dataset.files("report/conditions")) == 1
+    assert not any(tmp_path.rglob("report"))
+    assert b"endpoint_override" not in dataset.read("report/index.html")
+    drawn = {f"{name}.{kind}" for name in ("units", "sessions") for kind in ("png", "svg")}
+    assert {info.base_name for info in dataset.files("report/robustness")} == {*FILES, *drawn}
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:

@@ -12,7 +12,13 @@ import pytest
 from asked import controls
 from synthetic import NAMES, RULES, TRACE, grid, noise_with_trace, write
 
+from classifier.studies import conditions
+from classifier.studies import controls as controlling
+from classifier.studies.conditions import Condition
 from classifier.studies.controls import CURVES_ALONE, STRATUM, matched
+from classifier.studies.store import Store
+from classifier.studies.study import Study
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 OPTIONS: dict[str, Any] = {"features": "shape", "n_splits": 2, "permutations": 4}
@@ -131,3 +137,25 @@ def test_matching_by_hand() -> None:
 def test_bad_requests_are_a_sentence(traced: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         controls(traced, **options)
+
+
+def test_what_was_measured_is_kept_for_the_next_time_and_for_other_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = write(tmp_path / "d", grid(seeds=1))
+    options = {"features": "levels", "n_splits": 2, "permutations": 2}
+    first = controls(location, **options)
+
+    def never(*_: object) -> None:
+        raise AssertionError("this was measured before")
+
+    for name in ("fit_and_score", "permuted_scores", "choose"):
+        monkeypatch.setattr(controlling, name, never)
+    monkeypatch.setattr(conditions, "load", never)
+    assert controls(location, **options) == first
+    study = Study(features=["levels"], n_splits=2)
+    store = Store(Dataset(location), "forest", study)
+    headline = conditions.accuracies(location, [Condition()], study=study, store=store).iloc[0]
+    assert headline["network_mean"] == first["controls"][0]["mean"]
+    with pytest.raises(AssertionError, match="measured before"):
+        controls(location, **options | {"n_splits": 3})

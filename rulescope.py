@@ -94,7 +94,7 @@ def names(kind: str | None = None) -> Any:
         RequestError: an unknown kind.
 
     Example:
-        >>> names("features").set_index("name").loc["difference", "meaning"]
+        >>> rs.names("features").set_index("name").loc["difference", "meaning"]
         'x_t − x_{t−1}, from the second checkpoint on'
     """
     import pandas as pd

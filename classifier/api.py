@@ -6,7 +6,7 @@ What they return can be printed (`.table`, a pandas table), drawn (`.plot()`, a 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,9 @@ from classifier.studies import importance as ranking
 from classifier.studies import predict as naming
 from classifier.studies import train as training
 from classifier.studies.study import Study
-from generator.dataset.storage import Dataset
 
 Place = str | os.PathLike[str]
-Data = Place | Dataset | Examples
+Data = Place | Examples
 
 
 class Answer(dict[str, Any]):
@@ -147,7 +146,7 @@ class Curves(Table):
         return {str(key): value for key, value in self.table.attrs.items()} | super().to_dict()
 
 
-def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = ALL) -> Examples:
+def load(dataset: Place, *, electrode: str = "full", sampling: str = ALL) -> Examples:
     """The trajectories of all complete networks of a dataset, an example per layer.
 
     Args:
@@ -156,11 +155,16 @@ def load(dataset: Place | Dataset, *, electrode: str = "full", sampling: str = A
 
     Raises:
         RequestError: no such dataset or electrode, no complete network, or more sessions than checkpoints.
+
+    Example:
+        >>> examples = rs.load("datasets/demo", sampling="sessions3")
+        >>> examples.checkpoints
+        3
     """
     return measured(dataset, electrode, sampling)
 
 
-def curves(dataset: Place | Dataset) -> Curves:
+def curves(dataset: Place) -> Curves:
     """Training loss, probe loss and probe accuracy over updates by rule, also of a dataset that is still growing.
 
     Args:
@@ -172,6 +176,9 @@ def curves(dataset: Place | Dataset) -> Curves:
 
     Raises:
         RequestError: no such dataset, or no complete cohort.
+
+    Example:
+        >>> picture = rs.curves("datasets/demo").plot()
     """
     return Curves(learning.curves(dataset))
 
@@ -194,8 +201,9 @@ def evaluate(
 
     Args:
         data: a dataset, or examples.
-        models: names, or classifiers with scikit-learn's fit and predict.
-        features: feature sets to choose among, transforms joined by "+".
+        models: names, or classifiers with scikit-learn's fit and predict (`rs.names("models")`). One alone need be no list;
+            so also below.
+        features: feature sets to choose among, transforms joined by "+" (`rs.names("features")`).
         observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
         split: scenario, strict, network, paper, or a property of the networks to hold out, one value at a time.
         target: the property to name: rule, pathway, update, …
@@ -204,10 +212,17 @@ def evaluate(
 
     Raises:
         RequestError: an unknown name, or too few networks for the split.
+
+    Example:
+        >>> found = rs.evaluate("datasets/demo", models=["forest"], features=["levels"], n_splits=2)
+        >>> found.confusion.shape
+        (2, 2)
     """
-    study = Study(target, rules, features=features, split=split, n_splits=n_splits, seed=seed)
+    only = None if rules is None else _several(rules)
+    study = Study(target, only, features=_several(features), split=split, n_splits=n_splits, seed=seed)
     with parallel.on(cluster):
-        return Evaluation(evaluating.evaluate(_source(data), models, study, observables, permute_labels))
+        found = evaluating.evaluate(_source(data), _several(models), study, _several(observables), permute_labels)
+    return Evaluation(found)
 
 
 def train(
@@ -226,9 +241,14 @@ def train(
 
     Returns:
         Its card. Raises RequestError as `evaluate` does, or if `out` cannot be written.
+
+    Example:
+        >>> card = rs.train("datasets/demo", "models/forest", features=["levels"])
+        >>> sorted(card.labels)
+        ['adam', 'sgdm']
     """
-    study = Study(target, features=features, split=split, seed=seed)
-    return training.train(_examples(data), out, model, study, observables, refits)
+    study = Study(target, features=_several(features), split=split, seed=seed)
+    return training.train(_examples(data), out, model, study, _several(observables), refits)
 
 
 def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame:
@@ -240,6 +260,11 @@ def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame
 
     Raises:
         RequestError: no such model, or statistics or checkpoints are missing.
+
+    Example:
+        >>> named = rs.predict("models/forest", "datasets/demo")
+        >>> (named["called"] == named["labelled"]).mean() > 0.5
+        True
     """
     return naming.predict(model, _source(data), level)
 
@@ -254,6 +279,11 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
 
     Raises:
         RequestError: an unknown name, or importances that this model lacks.
+
+    Example:
+        >>> table = rs.importance("models/forest", by="observable").table
+        >>> sorted(table["name"])
+        ['activation', 'change', 'weight']
     """
     found = ranking.importance(model, by, top, method)
     card = cards.load_card(model)
@@ -270,7 +300,13 @@ def controls(
     seed: int = 0,
     cluster: str | None = None,
 ) -> Controls:
-    """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …"""
+    """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …
+
+    Example:
+        >>> table = rs.controls("datasets/demo", n_splits=2).table
+        >>> table["control"].iloc[0]
+        'headline'
+    """
     with parallel.on(cluster):
         return Controls(controlling.controls(_source(data), model, Study(target, n_splits=n_splits, seed=seed)))
 
@@ -278,7 +314,11 @@ def controls(
 def robustness(
     dataset: Place, *, model: str = "forest", n_splits: int = 5, seed: int = 0, cluster: str | None = None
 ) -> Robustness:
-    """Accuracy over units × noise × sessions for each observable; also written into `<dataset>/report/robustness`."""
+    """Accuracy over units × noise × sessions for each observable; also written into `<dataset>/report/robustness`.
+
+    Example:
+        >>> table = rs.robustness("datasets/demo", n_splits=2).table
+    """
     with parallel.on(cluster):
         return Robustness(robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed)))
 
@@ -307,18 +347,33 @@ def power(
 
     Raises:
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
+
+    Example:
+        >>> found = rs.power("datasets/demo", units=8, sessions=3, target_accuracy=0.9)
+        >>> 0 <= found["accuracy"]["low"] <= found["accuracy"]["high"] <= 1
+        True
     """
-    question = Question(noise_mode, observable, layers, rules, model, seed)
+    only = None if rules is None else _several(rules)
+    question = Question(noise_mode, observable, layers, only, model, seed)
     with parallel.on(cluster):
         return Power(planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy))
 
 
 def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: str | None = None) -> str:
-    """Evaluate, train and draw everything a reader wants to know, into `<dataset>/report`; the folder's path."""
+    """Evaluate, train and draw everything a reader wants to know, into `<dataset>/report`; the folder's path.
+
+    Example:
+        >>> where = rs.report("datasets/demo", permute_labels=0)
+    """
     from classifier.report.report import report as write
 
     with parallel.on(cluster):
         return write(dataset, permute_labels, seed)
+
+
+def _several(given: Any) -> Sequence[Any]:
+    """One thing alone is a list of one."""
+    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
 def _source(data: Data) -> str | Examples:

@@ -29,6 +29,10 @@ def plan(spec: AnySpec) -> planning.Plan:
 
     Raises:
         RequestError: the spec is not valid.
+
+    Example:
+        >>> rs.plan("datasets/demo.toml").networks > 0
+        True
     """
     return planning.plan(of(spec))
 
@@ -58,6 +62,9 @@ def generate(
     Raises:
         RequestError: the spec is not valid, or does not fit the dataset that is there already, its data is missing, another run
             is making the same dataset, or the workers cannot be had, or are lost.
+
+    Example:
+        >>> dataset = rs.generate("datasets/demo.toml")  # goes on with it, or does nothing if it is complete
     """
     parsed = spec if isinstance(spec, str | os.PathLike) else of(spec)
     place = parsed.name if out is None and isinstance(parsed, Spec) else out
@@ -67,19 +74,28 @@ def generate(
     return Dataset(summary.location)
 
 
-def status(dataset: Place | Dataset) -> looking.Status:
-    """How far a dataset is, from its files alone. Raises RequestError if this is no dataset."""
+def status(dataset: Place) -> looking.Status:
+    """How far a dataset is, from its files alone. Raises RequestError if this is no dataset.
+
+    Example:
+        >>> found = rs.status("datasets/demo")
+        >>> found.complete == found.cohorts
+        True
+    """
     return looking.status(_opened(dataset))
 
 
-def verify(dataset: Place | Dataset) -> list[str]:
-    """Every problem of a dataset, a sentence each; none if all is well. Raises RequestError if this is no dataset."""
+def verify(dataset: Place) -> list[str]:
+    """Every problem of a dataset, a sentence each; none if all is well. Raises RequestError if this is no dataset.
+
+    Example:
+        >>> rs.verify("datasets/demo")
+        []
+    """
     return judge.problems(_opened(dataset))
 
 
-def rerun(
-    dataset: Place | Dataset, network_id: str, *, out: Place | None = None, device: str = "auto"
-) -> rerunning.Rerun:
+def rerun(dataset: Place, network_id: str, *, out: Place | None = None, device: str = "auto") -> rerunning.Rerun:
     """Train one network of a dataset again, alone, and keep its raw tensors at every checkpoint.
 
     Args:
@@ -88,14 +104,23 @@ def rerun(
 
     Raises:
         RequestError: no such dataset or network, or several networks whose identity begins so.
+
+    Example:
+        >>> network = rs.load("datasets/demo").identity["network_id"].iloc[0]
+        >>> rs.rerun("datasets/demo", network).difference < 1e-4  # of its statistics, relative to their size
+        True
     """
-    return rerunning.rerun(str(dataset), network_id, out, device)
+    return rerunning.rerun(os.fspath(dataset), network_id, out, device)
 
 
-def merge(out: Place, *datasets: Place | Dataset) -> Dataset:
-    """Datasets that differ in their grids alone, as one. Raises RequestError if they differ in more."""
-    return merging.merge(out, [str(each) for each in datasets])
+def merge(out: Place, *datasets: Place) -> Dataset:
+    """Datasets that differ in their grids alone, as one. Raises RequestError if they differ in more.
+
+    Example:
+        >>> both = rs.merge("datasets/both", "datasets/demo", "datasets/demo")
+    """
+    return merging.merge(out, [os.fspath(each) for each in datasets])
 
 
-def _opened(dataset: Place | Dataset) -> Dataset:
+def _opened(dataset: Place) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else Dataset(dataset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,12 @@ SPEC = {
         }
     ],
 }
+
+
+WITH_EXAMPLES = (  # in the order of work: some need what those before them made
+    *("plan", "generate", "status", "verify", "rerun", "merge", "curves", "report", "load", "evaluate"),
+    *("controls", "train", "predict", "importance", "robustness", "power"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +244,24 @@ def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     here = tmp_path / "script.py"
     assert found.stdout.splitlines() == [f"once {here}", f"{{'complete': 48}} {here}"]
+
+
+def test_the_examples_of_the_docstrings_run(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the order of work, in a folder with the dataset that they name."""
+    shutil.copytree(place, tmp_path / "datasets" / "demo")
+    (tmp_path / "datasets" / "demo.toml").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
+    monkeypatch.chdir(tmp_path)
+    finder, shown = doctest.DocTestFinder(recurse=False), set()
+    for name in (*WITH_EXAMPLES, "names"):
+        (example,) = finder.find(getattr(rs, name), name, globs={"rs": rs})
+        assert example.examples, f"rs.{name} has no example"
+        runner = doctest.DocTestRunner(verbose=False)
+        runner.run(example)
+        assert runner.failures == 0, capsys.readouterr().out
+        shown.add(name)
+    assert shown == {name for name in rs.__all__ if name.islower() and not name.startswith("_")}
 
 
 def test_every_name_that_can_be_given_has_a_meaning() -> None:

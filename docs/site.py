@@ -16,13 +16,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 DOCS = "docs"
 ELSEWHERE = {  # in the repository: in the site
+    "README.md": "start.md",
+    "CITATION.cff": "CITATION.cff",
     "CONTRIBUTING.md": "contributing.md",
     "datasets/README.md": "datasets.md",
     "tests/README.md": "tests.md",
     "tests/benchmarks/README.md": "benchmarks.md",
     "datasets/paper-small.croissant.json": "paper-small.croissant.json",
 }
-HOME = {"README.md": "index.md"}  # what the README says is on the first page, and those that it leads to
 LINK = re.compile(r"(?<=\]\()(?P<target>[^)#:\s]+)(?=[)#])")
 SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL)
 REMOTE = "cdnjs.cloudflare.com"  # notebooks' formulas and diagrams, which ours do not have
@@ -41,7 +42,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def moved(found: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), found["target"]))
-        inside = (ELSEWHERE | HOME).get(target) or (target.removeprefix(f"{DOCS}/") if target.startswith(DOCS) else "")
+        inside = ELSEWHERE.get(target) or (target.removeprefix(f"{DOCS}/") if target.startswith(DOCS) else "")
         if not inside:
             return found["target"]  # MkDocs says so if it leads nowhere
         return posixpath.relpath(inside, posixpath.dirname(page.file.src_uri) or ".")

@@ -28,7 +28,7 @@ test: setup
 docs: $(VENV)/.docs
 	$(BIN)/python -m pytest -q tests/docs/pages.py
 	$(BIN)/python tests/docs/notebooks.py
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,docs]'

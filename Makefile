@@ -1,10 +1,11 @@
-# make setup: install; make demo: the whole pipeline; make test: every check; make readme: the demo's results into the README
+# make setup: install; make demo: the whole pipeline; make test: every check; make results: the demo's results into docs/demo.md
+# make docs: run the code of README, pages and notebooks, and build the site into site/
 # make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test readme bench clean
+.PHONY: setup demo test docs results bench clean
 
 setup: $(VENV)/.installed
 
@@ -24,11 +25,20 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --numprocesses auto --no-loadscope-reorder
 
-readme: demo
-	$(BIN)/python -m classifier.report.report README.md datasets/demo
+docs: $(VENV)/.docs
+	$(BIN)/python -m pytest -q tests/docs/pages.py
+	$(BIN)/python tests/docs/notebooks.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,docs]'
+	touch $@
+
+results: demo
+	$(BIN)/python -m classifier.report.report docs/demo.md datasets/demo
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench.py --device $(or $(DEVICE),cpu) --only "$(ONLY)"
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

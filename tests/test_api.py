@@ -220,13 +220,12 @@ def test_controls_and_power_answer(place: Path) -> None:
 
 
 def test_the_readmes_python_runs(tmp_path: Path) -> None:
-    """As a script, on a small spec in the demo's place."""
+    """As a script, on a small spec in the demo's place: one's own file goes first."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (block,) = [
         part.partition("```")[0] for part in readme.split("```python\n")[1:] if "import rulescope as rs" in part
     ]
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "demo.toml").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
+    (tmp_path / "demo").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
     (tmp_path / "script.py").write_text(block)
     found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

@@ -1,8 +1,7 @@
 """Everything a reader wants to know of a dataset, in `<dataset>/report/`: scores, splits, rankings and pictures.
 
-Run as a module it copies a report into a README: `python -m classifier.report.report README.md datasets/demo` puts results.md
-between the markers `<!-- results:begin -->` and `<!-- results:end -->` and the pictures beside the dataset, in
-`pictures/`.
+Run as a module it copies a report into a page: `python -m classifier.report.report docs/demo.md datasets/demo` puts results.md
+between the markers `<!-- results:begin -->` and `<!-- results:end -->` and the pictures beside the page, in `pictures/`.
 """
 
 from __future__ import annotations
@@ -239,10 +238,10 @@ def report(
 
 
 def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[str]) -> None:
-    """Copy a dataset's results.md between the README's markers and its pictures to `pictures/` beside the dataset.
+    """Copy a dataset's results.md between a page's markers and its pictures to `pictures/` beside the page.
 
     Raises:
-        RequestError: no report there, or no markers in the README.
+        RequestError: no report there, or no markers in the page.
     """
     target, source = Path(readme), Path(dataset) / "report"
     if not (source / "results.md").is_file():
@@ -250,20 +249,19 @@ def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[
     text = target.read_text() if target.is_file() else ""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise RequestError(f"{target} must hold the markers {BEGIN} and {END}, once each and in this order")
-    pictures = Path(dataset).parent / "pictures"
+    pictures = target.parent / "pictures"
     pictures.mkdir(exist_ok=True)
     results = (source / "results.md").read_text()
     for name in (f"{picture}.png" for picture in PICTURES):
         (pictures / name).write_bytes((source / name).read_bytes())
-        link = Path(os.path.relpath(pictures / name, target.parent)).as_posix()
-        results = results.replace(f"]({name})", f"]({link})")
+        results = results.replace(f"]({name})", f"](pictures/{name})")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
     target.write_text(f"{before}\n\n{results}\n{after}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m classifier.report.report README DATASET")
+        sys.exit("usage: python -m classifier.report.report PAGE DATASET")
     try:
         copy_into_readme(*sys.argv[1:])
     except RequestError as error:

@@ -1,6 +1,6 @@
 """An oracle for splits by scenario: scikit-learn alone names the rule of networks of scenarios it has not seen.
 
-Written from datasets/README.md; it shares no code with the classifier package.
+Written from docs/dictionary.md; it shares no code with the classifier package.
 """
 
 from pathlib import Path

@@ -147,8 +147,8 @@ def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Pa
     assert once.startswith(f"# Title\n{BEGIN}\n\n")
     assert once.endswith(f"{END}\nend\n")
     assert "old" not in once
-    assert (reported.parent / "pictures" / "accuracy.png").is_file()
-    assert "pictures/accuracy.png)" in once
+    assert (tmp_path / "pictures" / "accuracy.png").is_file()
+    assert "](pictures/accuracy.png)" in once
     copy_into_readme(readme, reported)
     assert readme.read_text() == once
 

@@ -11,11 +11,12 @@ from generator.dataset import schema
 from generator.observables.tensors import FUNCTIONS, STATISTICS
 from generator.spec import spec
 
-FOLDER = Path(__file__).parents[2] / "datasets"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "datasets"
 
 
 def test_the_dictionary_holds_every_column_with_its_meaning() -> None:
-    text = (FOLDER / "README.md").read_text(encoding="utf-8").replace("&#124;", "|")
+    text = (ROOT / "docs" / "dictionary.md").read_text(encoding="utf-8").replace("&#124;", "|")
     contract = schema.observables(observables.statistics(tuple(observables.OBSERVABLES)))
     for kind, columns in (("observables", contract), ("networks", schema.NETWORKS)):
         for name, meaning in schema.header(columns, kind)["columns"].items():

@@ -245,6 +245,29 @@ def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     assert found.stdout.splitlines() == [f"once {here}", f"{{'complete': 48}} {here}"]
 
 
+class Secret(DummyClassifier):
+    """A classifier of a reader's own, which no stored model may hold."""
+
+
+def test_a_classifier_of_one_s_own_is_kept_if_it_can_be(
+    examples: rs.Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ExtraTreesClassifier(20, max_depth=4, class_weight={0: 1, 1: 2}, random_state=0)
+    card = rs.train(examples, tmp_path / "own", model=own, features="levels", refits=0)
+    assert (card.model, card.parameters["max_depth"]) == ("ExtraTreesClassifier", 4)
+    assert card.parameters["class_weight"] == "{0: 1, 1: 2}"
+    assert set(rs.predict(tmp_path / "own", examples)["called"]) <= {"sgdm", "adam"}
+    monkeypatch.setattr("classifier.studies.train.choose", None)  # it is said before any training
+    with pytest.raises(rs.RequestError, match=r"this model cannot be kept: .*Secret.*not on the allow-list"):
+        rs.train(examples, tmp_path / "secret", model=Secret())
+
+
+def test_a_dataset_of_its_name_does_not_hide_a_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert rs.plan("demo").networks == 656
+
+
 def test_the_examples_of_the_docstrings_run(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,7 +42,7 @@ def test_it_is_evaluated(old: Path) -> None:
         n_splits=2,
     )
     assert found["networks"] == 8
-    assert found["models"]["forest"].keys() == {"all", "weight", "activation", "change", "accuracy"}
+    assert found["models"]["forest"].keys() == {"all", "weight", "activation", "change", "curves"}
 
 
 def test_its_networks_are_those_that_the_same_spec_makes_now(old: Path, tmp_path: Path) -> None:

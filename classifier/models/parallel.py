@@ -81,12 +81,27 @@ def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple
     """
     if client() is not None:
         return _watched(_elsewhere(function, shared, calls), len(calls), title)
-    # scikit-learn's forests reset the filters of warnings, which threads share, for a moment: another one that looks just
-    # then finds none, and warns of a misuse that there is not.
-    warnings.filterwarnings("ignore", "`sklearn.utils.parallel.delayed` should be used", UserWarning)
-    with threadpool_limits(1):
+    with threadpool_limits(1), _without_false_alarms():
         workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
         return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)
+
+
+@contextmanager
+def _without_false_alarms() -> Iterator[None]:
+    """Forests that are trained in threads warn of nothing.
+
+    scikit-learn's forests reset the filters of warnings for a moment, which all threads share: another one that looks just then
+    finds none, and warns of a misuse that there is not. A filter would be lost in the same way; what shows warnings is not.
+    """
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, *about: Any, **more: Any) -> None:
+            if not str(message).startswith("`sklearn.utils.parallel.delayed` should be used"):
+                show(message, *about, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 def _elsewhere(function: Callable[..., Any], shared: object, calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
@@ -118,4 +133,4 @@ def _alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, .
 
 
 def _watched(results: Iterable[Any], total: int, title: str) -> list[Any]:
-    return list(track(results, title, total=total, console=Console(stderr=True), transient=True))
+    return list(track(results, title, total=total, console=Console(stderr=True, force_jupyter=False), transient=True))

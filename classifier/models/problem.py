@@ -17,7 +17,7 @@ from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, Examples
 from classifier.models.estimators import Recipe, Setting, log_scores
 
-CURVE = "accuracy"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
+CURVE = "curves"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
 CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
 CHUNK = 4096  # examples whose features are computed at a time
 

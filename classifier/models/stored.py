@@ -83,6 +83,17 @@ def check_place(location: str | os.PathLike[str] | Folder) -> None:
         raise RequestError(f"cannot write the model to {location}: {error}") from error
 
 
+def kept(classifier: Any, format_: str) -> bytes:
+    """A classifier's file. Raises RequestError if it is of a type that no stored model may hold."""
+    written = FORMATS[format_]
+    content = written.dump(classifier)
+    try:
+        written.load(content, written.file)
+    except RequestError as error:
+        raise RequestError(f"this model cannot be kept: {error}") from error
+    return content
+
+
 def save(location: str | os.PathLike[str] | Folder, model: Model, importances: Mapping[str, pd.DataFrame]) -> None:
     """Write a model with importances by method, at a path or a filesystem URI; a model that is there already is replaced.
 
@@ -90,11 +101,7 @@ def save(location: str | os.PathLike[str] | Folder, model: Model, importances: M
         RequestError: it cannot be written, or the classifier is of a type that no stored model may hold.
     """
     folder, written = Folder.of(location), FORMATS[model.card.format]
-    files = {written.file: written.dump(model.classifier)}
-    try:
-        written.load(files[written.file], written.file)
-    except RequestError as error:
-        raise RequestError(f"this model cannot be kept: {error}") from error
+    files = {written.file: kept(model.classifier, model.card.format)}
     files |= {importance_file(method): _parquet(table) for method, table in importances.items()}
     try:
         ours = {each.file for each in FORMATS.values()}

@@ -47,7 +47,7 @@ RULES = {
 OBSERVABLES = {
     name: Look(color, dash, marker)
     for name, color, dash, marker in zip(
-        ("all", "weight", "activation", "change", "accuracy", "step", "population", "balance"),
+        ("all", "weight", "activation", "change", "curves", "step", "population", "balance"),
         (BLACK, BLUE, ORANGE, GREEN, PINK, RED, SKY, WINE),
         DASHES,
         MARKERS,
@@ -59,7 +59,7 @@ OBSERVABLE_NAMES = {
     "weight": "weights",
     "activation": "activations",
     "change": "activity change",
-    "accuracy": "loss and accuracy\ncurves alone",
+    "curves": "loss and accuracy\ncurves alone",
 }
 # Of names that are not listed: further colours, as different from those above and each other as so many can be.
 OTHERS = ("#332288", "#117733", "#999933", "#AA4499", "#661100", "#6699CC", "#888888", "#44AA99")

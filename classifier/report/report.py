@@ -146,7 +146,11 @@ def _one_condition(identity: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
 
 
 def report(
-    dataset: str | os.PathLike[str], permute_labels: int = 20, seed: int = 0, models: Sequence[str] = MODELS
+    dataset: str | os.PathLike[str],
+    permute_labels: int = 20,
+    seed: int = 0,
+    models: Sequence[str] = MODELS,
+    quiet: bool = False,
 ) -> str:
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
@@ -158,6 +162,7 @@ def report(
         dataset: a dataset's path or URI.
         permute_labels: label permutations of the headline.
         models: those compared; the best by inner score is stored and used for all else.
+        quiet: print no tables.
 
     Returns:
         Where it is.
@@ -228,7 +233,7 @@ def report(
     ]
     about = page.facts(target, networks, headline, [*seeds, *others], card)
     target.publish("report/index.html", page.render(target, about, command, summary, every, pictures, end).encode())
-    console = Console()
+    console = Console(quiet=quiet)
     for section in sections:
         if section.rows is not None:
             show(console, section.title, section.rows)

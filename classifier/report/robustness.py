@@ -116,7 +116,10 @@ def as_json(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def robustness(
-    dataset: str | os.PathLike[str], model: str = "forest", study: Study = Study(n_splits=N_SPLITS)
+    dataset: str | os.PathLike[str],
+    model: str = "forest",
+    study: Study = Study(n_splits=N_SPLITS),
+    quiet: bool = False,
 ) -> pd.DataFrame:
     """Accuracy over units × noise × sessions × observable, in `<dataset>/report/robustness/`; prints the main tables.
 
@@ -127,6 +130,7 @@ def robustness(
         dataset: a dataset's path or URI.
         model: a name in `estimators.MODELS`, with its usual hyperparameters.
         study: what is named, and on which split; conditions say how it is measured.
+        quiet: print nothing.
 
     Returns:
         The table of `conditions.accuracies`.
@@ -136,7 +140,7 @@ def robustness(
     """
     study.check([model])
     asked = conditions(dataset)
-    target, console = Dataset(dataset), Console()
+    target, console = Dataset(dataset), Console(quiet=quiet)
     looks.check_writable(target, FOLDER)
     table = accuracies(dataset, asked, model, study, transfer="both", store=Store(target, model, study))
     stored = io.BytesIO()

@@ -64,7 +64,7 @@ def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
     """Header and a row per model: the score from each set of observables."""
     models = evaluation["models"]
     names = list(next(iter(models.values())))
-    header = [f"per {level}", *("loss and accuracy curves alone" if name == "accuracy" else name for name in names)]
+    header = [f"per {level}", *("loss and accuracy curves alone" if name == "curves" else name for name in names)]
     return [
         header,
         *([model, *(interval(scores[name][level]) for name in names)] for model, scores in models.items()),

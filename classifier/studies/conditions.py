@@ -46,7 +46,7 @@ class Condition:
     Args:
         electrode: by its name in the dataset.
         sampling: the checkpoints seen, by a name in `sampling`.
-        observable: one of the dataset's, "all", or "accuracy": the loss and accuracy curves alone.
+        observable: one of the dataset's, "all", or "curves": the loss and accuracy curves alone.
         layers: how many layers of each test network vote; networks with fewer keep all; None: all.
     """
 

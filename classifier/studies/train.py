@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from classifier.examples.scenarios import Sharing
 from classifier.examples.trajectories import Examples
 from classifier.models.card import Card
+from classifier.models.estimators import Learner, name_of
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
-from classifier.models.stored import Model, check_place, digest, save, versions
+from classifier.models.stored import Model, check_place, digest, kept, save, versions
 from classifier.studies import attribution, refit
 from classifier.studies.evaluate import choose, score
 from classifier.studies.permutation import clusters, measure
@@ -24,7 +26,7 @@ REFITS = 10
 def train(
     dataset: str | os.PathLike[str] | Examples,
     out: str | os.PathLike[str] | Folder,
-    model: str = "forest",
+    model: Learner = "forest",
     study: Study = Study(),
     observables: Sequence[str] = ("all",),
     refits: int = REFITS,
@@ -37,7 +39,7 @@ def train(
     Args:
         dataset: a dataset's path, or its examples.
         out: where to write the model: a directory, or a filesystem URI.
-        model: a name in `models.MODELS`.
+        model: a name in `estimators.MODELS`, or a classifier with scikit-learn's fit and predict.
         study: what is named; features are chosen inside the training part, and the first of its splits is used.
         observables: those whose statistics the model reads.
         refits: clusters of statistics without which it is trained again, the highest ranked first; and so for every observable.
@@ -47,6 +49,8 @@ def train(
     """
     study.check([model])
     check_place(out)
+    if not isinstance(model, str):
+        kept(model, format_of(model))  # says so if it cannot be
     examples, recipe = study.examples(dataset).of(observables), study.recipe(model)
     fold = replace(study, n_splits=1).folds(examples.identity)[0]
     problem = Problem.of(examples, study.target, study.suited(examples))
@@ -55,9 +59,9 @@ def train(
 
     training, test = examples.rows(fold.train), examples.rows(fold.test)
     card = Card(
-        model=model,
+        model=name_of(model),
         features=setting.features,
-        parameters=dict(setting.parameters),
+        parameters=dict(setting.parameters) if isinstance(model, str) else _plain(model.get_params(deep=False)),
         target=study.target,
         labels=list(problem.labels),
         statistics=list(examples.statistics),
@@ -82,3 +86,11 @@ def train(
         importances["refit"] = refit.measure(problem, recipe, setting, fold, permutation, refits)
     save(out, fitted, importances)
     return card
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON has them: what is no number, text or truth value is named."""
+    return {
+        name: value if isinstance(value, int | float | str | None) else repr(value)
+        for name, value in parameters.items()
+    }

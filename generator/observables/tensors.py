@@ -1,4 +1,4 @@
-"""The statistics of a tensor: {x, x², |x|} × {norm, mean, …, kurtosis} (Nayebi et al. 2020; definitions in datasets/README.md).
+"""The statistics of a tensor: {x, x², |x|} × {norm, mean, …, kurtosis} (Nayebi et al. 2020; definitions in docs/dictionary.md).
 
 Two stages. `reduced` is where the time goes: it reads every element, and leaves a few numbers per row. One sort
 serves all quantiles, those of |x| and x² included; moments come from sums of powers about the median. `assembled` turns

@@ -202,7 +202,7 @@ def bundled() -> dict[str, Path]:
 def located(path: str | os.PathLike[str]) -> Path | None:
     """Where a spec that comes with Rulescope lies, if that is what a name without a folder and an ending names; else None."""
     name = os.fspath(path)
-    return bundled().get(name) if not Path(name).exists() else None
+    return bundled().get(name) if not Path(name).is_file() else None  # a dataset of its name may lie there
 
 
 def read(path: str | os.PathLike[str]) -> Spec:

@@ -143,7 +143,7 @@ def test_only_some_rules(measured: Path) -> None:
 
 
 def test_a_checkpoint_without_the_trace_and_the_curves_are_near_chance(measured: Path) -> None:
-    asked = [Condition(sampling="only0", observable="weight"), Condition(sampling="only0", observable="accuracy")]
+    asked = [Condition(sampling="only0", observable="weight"), Condition(sampling="only0", observable="curves")]
     assert (accuracies(measured, asked, **OPTIONS)["network_mean"] < 0.5).all()
 
 

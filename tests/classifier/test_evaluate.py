@@ -35,7 +35,7 @@ def test_every_model_finds_the_trace_per_network(found: dict[str, Any]) -> None:
 def test_what_does_not_carry_the_trace_stays_near_chance(found: dict[str, Any]) -> None:
     assert found["chance"] == 0.25
     for scores in found["models"].values():
-        for observable in ("activation", "change", "accuracy"):
+        for observable in ("activation", "change", "curves"):
             assert scores[observable]["network"]["mean"] < 0.5
 
 
@@ -52,7 +52,7 @@ def test_the_report_has_the_promised_keys_and_is_json(found: dict[str, Any]) -> 
     assert {"model", "features"} <= set(found["selected"])
     assert found["selected"]["features"] in ("relative", "shape")
     for scores in found["models"].values():
-        assert list(scores) == ["all", "weight", "activation", "change", "accuracy"]
+        assert list(scores) == ["all", "weight", "activation", "change", "curves"]
         for by_level in scores.values():
             assert {level: set(values) for level, values in by_level.items()} == {
                 "layer": {"mean", "sem", "reach", "low", "high"},
@@ -105,7 +105,7 @@ def test_the_accuracy_curve_alone_is_seen_when_it_gives_the_rule_away(tmp_path: 
 
     examples = load(write(tmp_path / "d", grid(seeds=1), curve=curve))
     found = evaluate(examples, ["forest"], ["shape"], ["change"], n_splits=1)
-    assert found["models"]["forest"]["accuracy"]["network"]["mean"] == 1.0
+    assert found["models"]["forest"]["curves"]["network"]["mean"] == 1.0
     assert "all" not in found["models"]["forest"]
 
 

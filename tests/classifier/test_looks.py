@@ -48,7 +48,7 @@ def test_every_rule_and_observable_of_the_generator_has_a_colour_of_its_own() ->
 
     names = {f"{pathway}+{update}" for pathway in PATHWAYS for update in UPDATES} - set(ALIASES.values()) | set(ALIASES)
     assert names == set(looks.RULES)
-    assert {"all", "accuracy", *OBSERVABLES} == set(looks.OBSERVABLES)
+    assert {"all", "curves", *OBSERVABLES} == set(looks.OBSERVABLES)
 
 
 def test_another_name_has_a_look_that_depends_on_nothing_else() -> None:

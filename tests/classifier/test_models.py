@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.svm import LinearSVC
 
 from classifier.examples.features import Feature
 from classifier.models import estimators as models
 from classifier.models.estimators import HeavyTails, Recipe, RowSpaceSVC, grid, log_scores, nested, vote
+from classifier.models.parallel import parallel
 from generator.errors import RequestError
 
 NAMES = [Feature("levels", f"s{statistic}", str(checkpoint)).name for checkpoint in range(3) for statistic in range(14)]
@@ -88,3 +92,21 @@ def test_forests_that_share_their_trees_are_the_forests_trained_alone() -> None:
         assert len(forest.estimators_) == forest.n_estimators == parameters["n_estimators"]
         np.testing.assert_array_equal(log_scores(forest, table[80:]), log_scores(alone, table[80:]))
     assert shared[1].estimators_[0] is shared[0].estimators_[0]
+
+
+def test_forests_in_threads_warn_of_nothing_and_leave_the_filters_alone() -> None:
+    """Their catch_warnings, interleaved, empties the filters that all threads share."""
+    rng, before = np.random.default_rng(0), warnings.filters[:]
+    table, y = rng.normal(size=(60, 5)), np.arange(60) % 2
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filters[:] = []  # as they are left in the middle of it
+
+        def fit(_: None, seed: int) -> None:
+            warnings.filters[:] = []
+            ExtraTreesClassifier(20, random_state=seed).fit(table, y)
+
+        parallel(fit, None, [(seed,) for seed in range(12)], "forests")
+        warnings.warn("what else there is", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["what else there is"]
+    assert warnings.filters == before

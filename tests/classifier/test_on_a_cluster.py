@@ -118,7 +118,7 @@ def test_examples_on_workers_are_named_as_well_as_examples_here(
     for key in ("networks", "examples", "left_out", "chance", "split", "electrode"):
         assert here[key] == there[key]
     assert here["left_out"] == {"diverged": len(STATUSES)}
-    for observable in ("all", "weight", "accuracy"):
+    for observable in ("all", "weight", "curves"):
         for level in ("layer", "network"):
             one, other = (found["models"]["xgboost"][observable][level] for found in (here, there))
             assert one["mean"] == pytest.approx(other["mean"], abs=0.06), (observable, level)

@@ -245,7 +245,7 @@ def test_a_bar_per_model_and_observable_as_high_as_the_score() -> None:
     figure = plots.accuracy({"forest": both, "svm": both}, 0.25, "network", "12 networks, 2 splits")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.8] * 4
     colors = [to_hex(bar.get_facecolor(), keep_alpha=False).upper() for bar in figure.axes[0].patches]
-    assert colors == [looks.observable(name).color for name in ("all", "all", "accuracy", "accuracy")]
+    assert colors == [looks.observable(name).color for name in ("all", "all", "curves", "curves")]
     assert figure.axes[0].get_title().startswith("12 networks, 2 splits")
 
 

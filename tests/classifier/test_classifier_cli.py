@@ -116,7 +116,8 @@ def test_the_command_line_is_light_and_the_classifier_never_needs_torch(traced: 
         "import sys, classifier.cli\n"
         "assert not {'numpy', 'sklearn', 'pandas', 'torch'} & set(sys.modules)\n"
         "from classifier.studies.evaluate import evaluate\n"
-        f"evaluate({str(traced)!r}, ['svm', 'forest', 'xgboost'], ['relative'], ['all'], n_splits=1)\n"
+        "from classifier.studies.study import Study\n"
+        f"evaluate({str(traced)!r}, ['svm', 'forest', 'xgboost'], Study(features=['relative'], n_splits=1), ['all'])\n"
         "import classifier.report.report\n"
         "assert 'torch' not in sys.modules\n"
     )

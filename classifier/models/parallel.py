@@ -22,6 +22,7 @@ from generator.clusters import pool as clusters
 from generator.clusters import site as sites
 from generator.errors import RequestError
 
+FALSE_ALARM = "`sklearn.utils.parallel.delayed` should be used"
 FAILURES = 3  # deaths of workers after which a computation is given up
 MOST = 10**6  # workers that would find something to do
 DAY = 86400.0
@@ -91,13 +92,14 @@ def _without_false_alarms() -> Iterator[None]:
     """Forests that are trained in threads warn of nothing.
 
     scikit-learn's forests reset the filters of warnings for a moment, which all threads share: another one that looks just then
-    finds none, and warns of a misuse that there is not. A filter would be lost in the same way; what shows warnings is not.
+    finds none, and warns of a misuse that there is not. A filter alone is lost in the same way; what shows warnings is not.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", FALSE_ALARM, UserWarning)
         show = warnings.showwarning
 
         def shown(message: Warning | str, *about: Any, **more: Any) -> None:
-            if not str(message).startswith("`sklearn.utils.parallel.delayed` should be used"):
+            if not str(message).startswith(FALSE_ALARM):
                 show(message, *about, **more)
 
         warnings.showwarning = shown

@@ -66,7 +66,7 @@ def test_a_model_of_what_an_experimenter_has(measured: Path, tmp_path: Path) -> 
 def test_robustness_and_controls_write_json(tmp_path: Path) -> None:
     data = write(tmp_path / "d", grid(architectures=["mlp2"], seeds=1), layers=1)
     shown = run("robustness", data, "--n-splits", 1, "--json", tmp_path / "r.json")
-    assert "units.png is left out" in shown
+    assert "units is left out" in shown
     assert json.loads((tmp_path / "r.json").read_text())["conditions"][0]["electrode"] == "full"
     shown = run("controls", data, "--n-splits", 1, "--json", tmp_path / "c.json")
     assert "left out: architecture instead of rule" in shown

@@ -243,7 +243,7 @@ def train(
         Its card. Raises RequestError as `evaluate` does, or if `out` cannot be written.
 
     Example:
-        >>> card = rs.train("datasets/demo", "models/forest", features=["levels"])
+        >>> card = rs.train("datasets/demo", "models/forest", features=["levels"], refits=0)
         >>> sorted(card.labels)
         ['adam', 'sgdm']
     """

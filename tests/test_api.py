@@ -219,21 +219,6 @@ def test_controls_and_power_answer(place: Path) -> None:
     assert isinstance(power.plot(), Figure)
 
 
-def test_the_readmes_python_runs(tmp_path: Path) -> None:
-    """As a script, on a small spec in the demo's place: one's own file goes first."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (block,) = [
-        part.partition("```")[0] for part in readme.split("```python\n")[1:] if "import rulescope as rs" in part
-    ]
-    (tmp_path / "demo").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
-    (tmp_path / "script.py").write_text(block)
-    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    assert "ExtraTreesClassifier" in found.stdout
-    assert (tmp_path / "accuracy.png").stat().st_size > 1000
-    assert (tmp_path / "models" / "forest" / "card.json").is_file()
-
-
 def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(tomli_w.dumps(SPEC | {"name": "x"}))
     script = 'import rulescope as rs\nprint("once", __file__)\nfound = rs.generate("x.toml", workers=2)\n'

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator
 
 from classifier.examples.sampling import ALL, measured
 from classifier.examples.trajectories import Examples
@@ -186,7 +187,7 @@ def curves(dataset: Place) -> Curves:
 def evaluate(
     data: Data,
     *,
-    models: Sequence[Learner] = tuple(MODELS),
+    models: Learner | Sequence[Learner] = tuple(MODELS),
     features: Sequence[str] = FEATURES,
     observables: Sequence[str] = ("all",),
     split: str = "scenario",
@@ -373,7 +374,10 @@ def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: 
 
 def _several(given: Any) -> Sequence[Any]:
     """One thing alone is a list of one."""
-    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    alone = isinstance(given, str | BaseEstimator) or not isinstance(
+        given, Iterable
+    )  # an ensemble can be gone through, too
+    return [given] if alone else list(given)
 
 
 def _source(data: Data) -> str | Examples:

@@ -13,7 +13,7 @@ import typer
 from generator.errors import RequestError
 
 DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="directory or URI of a dataset")]
-ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory of a trained model")]
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory or URI of a trained model")]
 Features = Annotated[
     str | None,
     typer.Option(
@@ -155,7 +155,7 @@ def evaluate(
 
 def train(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option(metavar="MODEL", help="directory to write the model to")],
+    out: Annotated[str, typer.Option(metavar="MODEL", help="directory or URI to write the model to")],
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     features: Features = None,
     split: Split = "scenario",

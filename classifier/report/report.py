@@ -194,7 +194,7 @@ def report(
     classes = splitting.labels(examples.identity, headline["target"])
     shown, condition = _one_condition(examples.identity)
     rests = basis(headline["networks"], len(headline["folds"]), unfinished)
-    tested = headline["networks"] - card.networks
+    tested = examples.identity["network_id"][replace(study, n_splits=1).folds(examples.identity)[0].test].nunique()
     learned = curves.curves(target)
     figures = {
         "accuracy": plots.accuracy(headline["models"], headline["chance"], "network", rests),

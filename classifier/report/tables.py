@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from classifier.examples import splits as splitting
@@ -156,15 +157,20 @@ def status_rows(networks: pd.DataFrame) -> Rows:
 
 def markdown(rows: Rows) -> str:
     """The table in Markdown."""
-    header, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    header, *body = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     return "\n".join([header, "|" + "---|" * len(rows[0]), *body])
+
+
+def _cell(text: str) -> str:
+    """Text from a dataset, of which Markdown shall read nothing as a column or a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def show(console: Console, title: str, rows: Rows) -> None:
     """Print the table."""
-    table = Table(*rows[0], title=title, title_justify="left")
+    table = Table(*map(escape, rows[0]), title=escape(title), title_justify="left")
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 

@@ -81,7 +81,7 @@ class _Fixed:
         asked = {**asked, "observable": CURVE, "settings": "chosen"}
         return self._row(name, meaning, problem, asked, lambda: self._found(problem, folds, _best, calls, name))
 
-    def permuted(self, name: str, meaning: str, problem: Problem, count: int) -> Row:
+    def permuted(self, name: str, meaning: str, problem: Problem, count: int, asked: Asked) -> Row:
         """With labels exchanged within scenarios: the mean and its s.e.m. over permutations."""
         setting, recipe = self.study.setting(self.model, problem.examples), self.study.recipe(self.model)
 
@@ -89,7 +89,7 @@ class _Fixed:
             found = independent(permuted_scores(problem, recipe, setting, self.study.split, count))
             return {f"network_{key}": value for key, value in found.items()}
 
-        return self._row(name, meaning, problem, {**asked_of(self.study, Condition()), "permuted": count}, measure)
+        return self._row(name, meaning, problem, {**asked, "permuted": count}, measure)
 
     def _found(
         self, problem: Problem, folds: Sequence[Fold], function: Callable[..., Score], calls: Sequence[Any], name: str
@@ -158,7 +158,7 @@ def _matched_rows(fixed: _Fixed, examples: Examples, caliper: float) -> list[Row
     except RequestError as error:
         raise RequestError(f"{len(ids)} of {total} networks match within {caliper:g}: {error}") from error
     what = f"{len(ids)} of {total} networks, final accuracies within {caliper:g}"
-    asked = {**asked_of(fixed.study, Condition()), "matched": caliper}
+    asked = {**asked_of(fixed.study, Condition(examples.electrode)), "matched": caliper}
     name, blind = "matched performance", fixed.problem(identity(inside, target))
     curves = "what the course of learning still gives away"
     return [
@@ -195,8 +195,8 @@ def _null_rows(fixed: _Fixed, examples: Examples, null: str, skipped: list[str])
     """Networks before learning, and identity alone, on every split; what a dataset does not allow becomes a sentence."""
     before = samplings.apply(examples, BEFORE)
     nulls: list[tuple[str, Examples, Condition, Asked]] = [
-        ("before learning", before, Condition(sampling=BEFORE), {}),
-        ("identity alone", identity(examples, fixed.study.target), Condition(), {"of": "identity"}),
+        ("before learning", before, Condition(examples.electrode, BEFORE), {}),
+        ("identity alone", identity(examples, fixed.study.target), Condition(examples.electrode), {"of": "identity"}),
     ]
     found = []
     for name, blind, condition, more in nulls:
@@ -251,8 +251,9 @@ def controls(
     if permutations < 1 or caliper < 0:
         raise RequestError("controls need at least one permutation, and a caliper that is not negative")
     study, target = replace(study, split="scenario", sampling=samplings.ALL, features=study.features[:1]), study.target
+    store = Store(None if isinstance(dataset, Examples) else Dataset(dataset), model, study)
     examples = study.examples(dataset)
-    fixed = _Fixed(model, study, Store(None if isinstance(dataset, Examples) else Dataset(dataset), model, study))
+    fixed = _Fixed(model, study, store)
     problem, skipped = fixed.problem(examples), list[str]()
     folds, asked = fixed.folds(problem), asked_of(study, Condition(examples.electrode))
     sharing = Sharing.of(examples.identity, target)
@@ -264,7 +265,7 @@ def controls(
         rows += _matched_rows(fixed, examples, caliper)
     except RequestError as error:
         skipped.append(f"matched performance: {error}")
-    rows.append(fixed.permuted("permuted labels", _null(sharing), problem, permutations))
+    rows.append(fixed.permuted("permuted labels", _null(sharing), problem, permutations, asked))
     rows += _null_rows(fixed, examples, _null(sharing), skipped)
     for depth in DEPTHS:
         name, there = f"{depth} layers only", {**asked, "depth": depth}

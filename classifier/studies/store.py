@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 from rich.console import Console
@@ -35,17 +37,27 @@ class Store:
     """
 
     def __init__(self, dataset: Dataset | None, model: str, study: Study) -> None:
-        about = {"store": VERSION, "model": model, "features": study.features[0], "n_splits": study.n_splits}
-        self._about = about | {"seed": study.seed, "versions": versions()}
+        self._about = {
+            **{"store": VERSION, "rulescope": version("rulescope"), "versions": versions()},
+            **{"model": model, "features": study.features[0], "n_splits": int(study.n_splits), "seed": int(study.seed)},
+        }
         self._dataset = dataset
         self._rows: dict[str, Found] = {}
         if dataset is not None:
-            cohorts = json.dumps([self._about, sorted(dataset.complete())], sort_keys=True)
-            self._name = f"{FOLDER}/{hashlib.blake2b(cohorts.encode(), digest_size=8).hexdigest()}.json"
-            rows = dataset.read_json(self._name).get("rows")
-            for row in rows if isinstance(rows, list) else ():
-                if isinstance(row, dict) and _sound(row.get("found")):
-                    self._rows[_key(row.get("asked"))] = row["found"]
+            self._cohorts = dataset.complete()
+            depends = json.dumps([self._about, dataset.settings(), sorted(self._cohorts)], sort_keys=True)
+            self._name = f"{FOLDER}/{hashlib.blake2b(depends.encode(), digest_size=8).hexdigest()}.json"
+            self._rows = self._read(dataset)
+
+    def _read(self, dataset: Dataset) -> dict[str, Found]:
+        """What the file holds, but for what cannot have been found."""
+        rows = dataset.read_json(self._name).get("rows")
+        sound = (
+            [row for row in rows if isinstance(row, dict) and _sound(row.get("found"))]
+            if isinstance(rows, list)
+            else []
+        )
+        return {_key(row.get("asked")): row["found"] for row in sound}
 
     def get(self, asked: Mapping[str, Any]) -> Found | None:
         """What was found under a condition; None if it was not measured yet."""
@@ -56,6 +68,10 @@ class Store:
         self._rows |= {_key(asked): one for asked, one in found}
         if self._dataset is None or not found:
             return
+        if self._dataset.complete() != self._cohorts:  # it grew meanwhile: nobody can say of what these are
+            self._dataset = None
+            return
+        self._rows = self._read(self._dataset) | self._rows  # what another study kept meanwhile
         rows = [{"asked": json.loads(key), "found": one} for key, one in self._rows.items()]
         try:
             self._dataset.publish(self._name, json.dumps({**self._about, "rows": rows}, allow_nan=False).encode())
@@ -75,18 +91,35 @@ def _key(asked: object) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
-_NUMBERS = (int, float, type(None))
-
-
 def _sound(found: object) -> bool:
-    """Whether this can be what was found: numbers, and the text, lists and counts that go with them."""
-    if not isinstance(found, dict) or not isinstance(found.get("network_mean"), float):
+    """Whether this can be what was found: shares within 0 and 1, and the text, lists and counts that go with them."""
+    if not isinstance(found, dict) or not _share(found.get("network_mean")):
         return False
-    labels, counts = found.get("labels", []), found.get("confusion", [])
-    matrix = isinstance(counts, list) and all(
-        isinstance(row, list) and len(row) == len(counts) and all(isinstance(one, int) for one in row) for row in counts
+    errors = [found[name] for name in found if name.endswith(("_sem", "_reach", "_low", "_high"))]
+    if not _share(found.get("layer_mean", 0)) or not all(one is None or _number(one) for one in errors):
+        return False
+    if set(found) == {"network_mean", "network_sem"}:  # of permuted labels
+        return True
+    labels, counts = found.get("labels"), found.get("confusion")
+    if not isinstance(labels, list) or not isinstance(counts, list) or len(labels) != len(counts):
+        return False
+    matrix = all(
+        isinstance(row, list) and len(row) == len(counts) and all(isinstance(one, int) and one >= 0 for one in row)
+        for row in counts
     )
-    words = isinstance(labels, list) and all(isinstance(one, str) for one in labels)
-    others = [one for key, one in found.items() if key not in ("labels", "confusion", "design")]
-    known = isinstance(found.get("design", ""), str) and all(isinstance(one, _NUMBERS) for one in others)
-    return words and matrix and len(labels) == len(counts) and known
+    words = all(isinstance(one, str) for one in (*labels, found.get("design")))
+    about = [found.get(name) for name in ("sessions", "networks")]
+    units = "units" in found and (found["units"] is None or _number(found["units"]))
+    whole = all(f"{level}_{name}" in found for level in ("layer", "network") for name in ENDS)
+    return matrix and words and units and whole and all(isinstance(one, int) and one > 0 for one in about)
+
+
+ENDS = ("mean", "sem", "reach", "low", "high")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1

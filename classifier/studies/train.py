@@ -49,8 +49,8 @@ def train(
     """
     study.check([model])
     check_place(out)
-    if not isinstance(model, str):
-        kept(model, format_of(model))  # says so if it cannot be
+    if not isinstance(model, str) and format_of(model) == "skops":
+        kept(model, "skops")  # says so if it cannot be
     examples, recipe = study.examples(dataset).of(observables), study.recipe(model)
     fold = replace(study, n_splits=1).folds(examples.identity)[0]
     problem = Problem.of(examples, study.target, study.suited(examples))

@@ -52,6 +52,9 @@ NONLINEARITIES = {
 }
 
 
+# On CPUs without AVX-512 oneDNN's weight gradient of a strided 1×1 convolution of few channels is wrong, and writes where it must
+# not (torch 2.13). There what such a convolution reads is picked first; elsewhere networks keep their bytes.
+NARROW = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # What a layer's products are computed in: their factors and results are rounded to it. None: as the tensors are.
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -268,7 +271,10 @@ class Conv(WeightLayer):
         """Σ δ xᵀ over batch and positions."""
         shape, k = (error.shape[2], x.shape[2], self.size, self.size), len(error)
         if error.device.type == "cpu":
-            return torch.stack([conv2d_weight(x[i], shape, error[i], **self.how) for i in range(k)])
+            how = self.how
+            if self.size == 1 and how["stride"] > 1 and NARROW:
+                x, how = x[..., :: how["stride"], :: how["stride"]], {"stride": 1, "padding": 0}
+            return torch.stack([conv2d_weight(x[i], shape, error[i], **how) for i in range(k)])
         shape = (k * shape[0], *shape[1:])
         return conv2d_weight(_grouped(x), shape, _grouped(error), **self.how, groups=k).unflatten(0, (k, -1))
 

@@ -56,6 +56,7 @@ class Folder:
                 raise DatasetError(f"{text} is no place for {self.what}: {error}") from error
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
+            self.location = root  # which stays where it is, whatever the working directory
         self.root = PurePosixPath(root)
 
     def __fspath__(self) -> str:
@@ -95,7 +96,7 @@ class Folder:
         """The object in one JSON file; empty if it is not there, or damaged."""
         try:
             return dict(json.loads(self.read(name)))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
 
     def stamp(self, name: str) -> tuple[int, int] | None:

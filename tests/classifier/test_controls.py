@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from asked import controls
 from synthetic import NAMES, RULES, TRACE, grid, noise_with_trace, write
 
+from classifier.examples.trajectories import load
 from classifier.studies import conditions
 from classifier.studies import controls as controlling
 from classifier.studies.conditions import Condition
@@ -157,5 +159,15 @@ def test_what_was_measured_is_kept_for_the_next_time_and_for_other_studies(
     store = Store(Dataset(location), "forest", study)
     headline = conditions.accuracies(location, [Condition()], study=study, store=store).iloc[0]
     assert headline["network_mean"] == first["controls"][0]["mean"]
-    with pytest.raises(AssertionError, match="measured before"):
-        controls(location, **options | {"n_splits": 3})
+    for other in ({"n_splits": 3}, {"caliper": 0.5}, {"permutations": 3}, {"rules": ["sgdm", "fa"]}, {"seed": 1}):
+        with pytest.raises(AssertionError, match="measured before"):
+            controls(location, **options | other)
+
+
+def test_what_one_electrode_measured_is_not_taken_for_another_s(measured: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(measured, tmp_path / "d")
+    options: dict[str, Any] = {"features": "shape", "n_splits": 2, "permutations": 2}
+    full = controls(place, **options)
+    deaf = controls(place, electrode="units4_relative0.5", **options)
+    assert controls(load(measured, "units4_relative0.5"), **options) == deaf
+    assert controls(place, **options) == full != deaf

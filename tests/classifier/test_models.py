@@ -96,17 +96,17 @@ def test_forests_that_share_their_trees_are_the_forests_trained_alone() -> None:
 
 def test_forests_in_threads_warn_of_nothing_and_leave_the_filters_alone() -> None:
     """Their catch_warnings, interleaved, empties the filters that all threads share."""
-    rng, before = np.random.default_rng(0), warnings.filters[:]
+    rng = np.random.default_rng(0)
     table, y = rng.normal(size=(60, 5)), np.arange(60) % 2
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.filters[:] = []  # as they are left in the middle of it
+        before = warnings.filters[:]
 
         def fit(_: None, seed: int) -> None:
-            warnings.filters[:] = []
+            warnings.filters[:] = []  # as another thread leaves them in the middle of it
             ExtraTreesClassifier(20, random_state=seed).fit(table, y)
 
         parallel(fit, None, [(seed,) for seed in range(12)], "forests")
+        assert warnings.filters == before
         warnings.warn("what else there is", UserWarning, stacklevel=1)
     assert [str(one.message) for one in caught] == ["what else there is"]
-    assert warnings.filters == before

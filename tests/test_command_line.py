@@ -46,7 +46,10 @@ def test_from_a_spec_to_a_verified_dataset(command: Command, spec: Path) -> None
 
 def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(command: Command, spec: Path) -> None:
     refused(
-        command("generat", spec), "unknown command 'generat'", "did you mean 'generate'", "known: controls, curves, evaluate, "
+        command("generat", spec),
+        "unknown command 'generat'",
+        "did you mean 'generate'",
+        "known: controls, curves, evaluate, ",
     )
     refused(command("--foo"), "unknown option '--foo' in rulescope;", "--help")
     assert command().returncode == 0

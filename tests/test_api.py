@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small
 import tomli_w
 from matplotlib.figure import Figure
 from sklearn.dummy import DummyClassifier
@@ -27,26 +28,7 @@ from generator.dataset.noise import MODES
 from generator.observables import OBSERVABLES, SETS
 from generator.rules import ALIASES
 
-SPEC = {
-    "name": "small",
-    "checkpoints": 4,
-    "probe": 32,
-    "electrode": [{"units": [4, 16], "noise": [0.0, 0.5]}],
-    "grid": [
-        {
-            "task": "digits",
-            "architecture": ["mlp2", "mlp3"],
-            "rule": ["sgdm", "adam"],
-            "learning_rate": [0.5, 1.0, 2.0],
-            "width": 0.0625,
-            "batch_size": 200,
-            "epochs": 1,
-            "seeds": 2,
-        }
-    ],
-}
-
-
+SPEC = small.SPEC | {"electrode": [{"units": [4, 16], "noise": [0.0, 0.5]}]}
 WITH_EXAMPLES = (  # in the order of work: some need what those before them made
     *("plan", "generate", "status", "verify", "rerun", "merge", "curves", "report", "load", "evaluate"),
     *("controls", "train", "predict", "importance", "robustness", "power"),

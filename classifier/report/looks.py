@@ -34,26 +34,22 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 RED, SKY, WINE, BLACK = "#D55E00", "#56B4E9", "#882255", "#000000"
 DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 4)), (0, (8, 3)))
 MARKERS = "osD^vPX*"
-RULES = {
-    name: Look(color, dash, marker)
-    for name, color, dash, marker in zip(
-        ("sgdm", "adam", "fa", "ia", "dfa", "fa+adam", "ia+adam", "dfa+adam"),
-        (BLUE, ORANGE, GREEN, PINK, RED, SKY, WINE, BLACK),
-        DASHES,
-        MARKERS,
-        strict=True,
-    )
-}
-OBSERVABLES = {
-    name: Look(color, dash, marker)
-    for name, color, dash, marker in zip(
-        ("all", "weight", "activation", "change", "curves", "step", "population", "balance"),
-        (BLACK, BLUE, ORANGE, GREEN, PINK, RED, SKY, WINE),
-        DASHES,
-        MARKERS,
-        strict=True,
-    )
-}
+
+
+def _looks(**colors: str) -> dict[str, Look]:
+    """The look of each name: its colour, and a dash and a marker that none of the others has."""
+    kinds = zip(colors.items(), DASHES, MARKERS, strict=True)
+    return {name: Look(color, dash, marker) for (name, color), dash, marker in kinds}
+
+
+RULES = _looks(
+    **{"sgdm": BLUE, "adam": ORANGE, "fa": GREEN, "ia": PINK, "dfa": RED},
+    **{"fa+adam": SKY, "ia+adam": WINE, "dfa+adam": BLACK},
+)
+OBSERVABLES = _looks(
+    **{"all": BLACK, "weight": BLUE, "activation": ORANGE, "change": GREEN, "curves": PINK},
+    **{"step": RED, "population": SKY, "balance": WINE},
+)
 OBSERVABLE_NAMES = {
     "all": "all observables",
     "weight": "weights",

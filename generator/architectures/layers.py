@@ -54,7 +54,7 @@ NONLINEARITIES = {
 
 # On CPUs without AVX-512 oneDNN's weight gradient of a strided 1×1 convolution of few channels is wrong, and writes where it must
 # not (torch 2.13). There what such a convolution reads is picked first; elsewhere networks keep their bytes.
-NARROW = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+WITHOUT_AVX512 = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # What a layer's products are computed in: their factors and results are rounded to it. None: as the tensors are.
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -272,7 +272,7 @@ class Conv(WeightLayer):
         shape, k = (error.shape[2], x.shape[2], self.size, self.size), len(error)
         if error.device.type == "cpu":
             how = self.how
-            if self.size == 1 and how["stride"] > 1 and NARROW:
+            if self.size == 1 and how["stride"] > 1 and WITHOUT_AVX512:
                 x, how = x[..., :: how["stride"], :: how["stride"]], {"stride": 1, "padding": 0}
             return torch.stack([conv2d_weight(x[i], shape, error[i], **how) for i in range(k)])
         shape = (k * shape[0], *shape[1:])

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import small
 import tomli_w
 import typer
 
@@ -26,23 +27,7 @@ BLOCK = re.compile(r"(?P<mark><!-- not run -->\n)?^```(?P<kind>\w*)\n(?P<code>.*
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 FOLDERS = ("classifier", "docs", "generator", "tests")
 COMMANDS = typer.main.get_command(rs.app).commands  # type: ignore[attr-defined]
-SPEC = {
-    "name": "demo",
-    "checkpoints": 4,
-    "probe": 32,
-    "grid": [
-        {
-            "task": "digits",
-            "architecture": ["mlp2", "mlp3"],
-            "rule": ["sgdm", "adam"],
-            "learning_rate": [0.5, 1.0, 2.0],
-            "width": 0.0625,
-            "batch_size": 200,
-            "epochs": 1,
-            "seeds": 2,
-        }
-    ],
-}
+SPEC = small.SPEC | {"name": "demo"}
 
 
 def name(page: Path) -> str:

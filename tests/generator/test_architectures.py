@@ -236,6 +236,26 @@ def normal(purpose: str, layer: str, shape: tuple[int, ...]) -> Tensor:
     return torch.randn((1, *shape), dtype=torch.float64)
 
 
+@pytest.mark.parametrize(("size", "stride", "side"), [(1, 2, 16), (1, 2, 4), (3, 2, 16), (3, 1, 8), (5, 1, 8)])
+@pytest.mark.parametrize("channels", [(1, 2), (2, 4), (4, 8), (8, 16)])
+def test_products_of_few_channels_in_float32_are_those_of_float64(
+    size: int, stride: int, side: int, channels: tuple[int, int]
+) -> None:
+    """A library's kernels for float32 and channels that lie last are others than those for float64."""
+    (c_in, c_out), layer = channels, Conv("conv", *channels, size, "linear", normal, stride=stride)
+    for _ in range(40):
+        x = torch.randn(1, 50, c_in, side, side)
+        weight = torch.randn(1, c_out, c_in, size, size)
+        error = torch.randn(1, 50, c_out, -(-side // stride), -(-side // stride))
+        x, error = (one[0].to(memory_format=torch.channels_last)[None] for one in (x, error))
+        single, double = (
+            [layer.forward(x, w, None), layer.backproject(e, w, x), layer.correlate(x, e)]
+            for x, w, e in ((x, weight, error), (x.double(), weight.double(), error.double()))
+        )
+        for found, exact in zip(single, double, strict=True):
+            torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=1e-3)
+
+
 def test_a_kernel_larger_than_its_input_can_use_is_refused() -> None:
     layer = Conv("conv", 2, 3, 5, "linear", normal)
     assert layer(torch.ones(1, 1, 2, 3, 3, dtype=torch.float64), Pass()).shape == (1, 1, 3, 3, 3)

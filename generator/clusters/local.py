@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictInt
 
@@ -14,6 +14,14 @@ from generator.clusters import pinning, process
 from generator.clusters.contract import DEVICES, Pool, Say, Site
 from generator.errors import RequestError, unknown
 from generator.toml import PositiveInt
+
+if TYPE_CHECKING:
+    from dask.distributed import LocalCluster
+
+START = (
+    "5 minutes"  # that a worker's successor may take on a busy machine; Dask's 15 s are too few to import PyTorch there
+)
+REFILLED_MS = 5000  # between two looks for places without a worker
 
 
 def cores() -> int:
@@ -57,6 +65,20 @@ def without_script() -> Iterator[None]:
         yield
     finally:
         vars(main).update(kept)
+
+
+@contextmanager
+def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
+    """Its places have workers again if Dask gave them up, as it does when a successor starts too slowly, or dies as it starts."""
+    from tornado.ioloop import PeriodicCallback
+
+    loop: Any = cluster.loop
+    look = PeriodicCallback(lambda: cluster.scale(count), REFILLED_MS)
+    loop.add_callback(look.start)
+    try:
+        yield
+    finally:
+        loop.add_callback(look.stop)
 
 
 class Local(Site):
@@ -114,7 +136,8 @@ class Local(Site):
         count = min(self.count(device), most)
         environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
         stack.enter_context(without_script())
-        stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment}))
+        settings = {"distributed.nanny.pre-spawn-environ": environment, "distributed.deploy.lost-worker-timeout": START}
+        stack.enter_context(dask.config.set(settings))
         with process.uninterrupted():
             cluster = LocalCluster(
                 n_workers=count,
@@ -126,4 +149,5 @@ class Local(Site):
                 preload=[pinning.__name__],
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
+        stack.enter_context(refilled(cluster, count))
         return Pool(client, lambda: count)

@@ -18,8 +18,9 @@ import pytest
 from chaos import Proxy
 from datasets_equal import contents
 from distributed import LocalCluster, Worker
+from distributed.scheduler import KilledWorker
 
-from generator.clusters import pinning
+from generator.clusters import local, pinning
 from generator.clusters import pool as pools
 from generator.clusters import scheduler as running
 from generator.clusters.local import Local
@@ -362,6 +363,20 @@ def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv(pinning.VISIBLE, raising=False)
     with pools.opened(Local(workers=1), "cpu", 100) as pool:
         assert dict(pool.client.run(_visible).values()) == {"0": "none"}
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_place_that_dask_gives_up_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "START", "10 ms")
+    monkeypatch.setattr(local, "REFILLED_MS", 500)
+    with pools.opened(Local(workers=1), "cpu", 1) as pool:
+        first = pool.client.submit(os.getpid, pure=False).result(timeout=60)
+        with pytest.raises(KilledWorker):
+            pool.client.submit(_die).result(timeout=60)
+        assert pool.client.submit(os.getpid, pure=False).result(timeout=60) != first
 
 
 # -- the order ---------------------------------------------------------------------------------------------------------

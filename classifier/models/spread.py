@@ -5,8 +5,9 @@ What cross-validation needs to know of an example (whose it is, and of which cla
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -29,6 +30,9 @@ TABLES = (
 BLOCKS = 4  # per worker, so that none has much more than another
 BLOCK = 128 << 20  # bytes at most, as far as cohorts allow: more workers may come
 TRIES = 5  # of a training, whose workers may die
+GRACE_SECONDS = 60.0  # that a training may go on without a worker that it began with: most notice by themselves
+LOOK_SECONDS = 2.0  # between two looks at the workers
+TRACKER_SECONDS = 600  # in which the workers of a training have to find each other
 
 
 def memory() -> int:
@@ -85,28 +89,31 @@ class Spread(Problem):
     def _boosted(self, parameters: dict[str, Any], features: str, observable: str, train: Rows) -> bytearray:
         """XGBoost's trees. It does not outlive the death of a worker, so it is tried again."""
         from dask import array
+        from xgboost.collective import Config
         from xgboost.core import XGBoostError
         from xgboost.dask import DaskXGBClassifier
 
+        client = current()
         parts, width = self._parts(train), len(self.columns(features, observable)) + 1  # and the constant one
         order = np.concatenate([place for *_, place in parts])
         for attempt in range(1, TRIES + 1):
-            tables = [
-                array.from_delayed(self._table(block, features, observable, rows), (len(rows), width), np.float32)
-                for block, rows, _ in parts
+            tables = [self._table(block, features, observable, rows) for block, rows, _ in parts]
+            values = [
+                array.from_delayed(table, (len(rows), width), np.float32)
+                for table, (_, rows, _) in zip(tables, parts, strict=True)
             ]
             codes = array.from_array(self.codes[train][order], chunks=(tuple(len(rows) for _, rows, _ in parts),))
-            spread = DaskXGBClassifier(**parameters)
-            spread.client = current()
+            spread = DaskXGBClassifier(**parameters, coll_cfg=Config(tracker_timeout=TRACKER_SECONDS))
+            spread.client = client
             try:
-                spread.fit(array.concatenate(tables), codes)
+                client.sync(_while_there, client, tables, spread.fit, array.concatenate(values), codes)
                 return spread.get_booster().save_raw()
             except (ValueError, RuntimeError, XGBoostError) as error:
                 if attempt == TRIES:
                     raise RequestError(
                         f"XGBoost could not be trained on the workers, {TRIES} times: {error}"
                     ) from error
-                current().wait_for_workers(1)
+                client.wait_for_workers(1)
         raise AssertionError
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
@@ -132,6 +139,30 @@ class Spread(Problem):
         """On a worker: the features of some rows of a block."""
         columns = None if observable in ("all", CURVE) else self.places[features][observable]
         return current().submit(_table, block, features, observable == CURVE, columns, rows, pure=False)
+
+
+async def _while_there(
+    client: Any, tables: Sequence[Any], train: Callable[..., Coroutine[Any, Any, Any]], *data: Any
+) -> None:
+    """Wait for a training by the workers that hold these tables; for ever only if they all live.
+
+    Raises:
+        RuntimeError: one of them is gone, and the training has neither ended nor failed since.
+    """
+    from distributed import wait
+
+    await wait(tables)
+    holders = {worker for workers in (await client.who_has(tables)).values() for worker in workers}
+    training, alone = asyncio.ensure_future(train(*data)), 0.0
+    try:
+        while not training.done() and alone < GRACE_SECONDS:
+            await asyncio.wait([training], timeout=LOOK_SECONDS)
+            alone += LOOK_SECONDS * (not holders <= set(await client.scheduler.ncores()))
+        if not training.done():
+            raise RuntimeError("a worker died, and the others waited for it")
+        training.result()
+    finally:
+        training.cancel()
 
 
 def _itself(classifier: Any) -> Any:

@@ -40,5 +40,6 @@ def sentence(problem: Mapping[str, Any], owner: type[BaseModel], where: str, pla
         return unknown("key", key, owner.model_fields, where)
     if problem["type"] == "missing":
         return RequestError(f"{where} needs a value for {key!r}")
-    says = problem["msg"][0].lower() + problem["msg"][1:]
+    says = problem["msg"].removeprefix("Value error, ")
+    says = says[0].lower() + says[1:]
     return RequestError(f"{where}: {key or where}: {says} (found {problem['input']!r})")

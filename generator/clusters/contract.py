@@ -5,14 +5,17 @@ A new kind is a file in this folder and a line in `site.py`.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, StrictStr
+from pydantic import AfterValidator, Field, StrictBool, StrictStr
 
+from generator.clusters import quiet
 from generator.errors import RequestError
 from generator.toml import Table
 
@@ -22,17 +25,48 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 LOST = "the Dask scheduler is gone; the same command goes on where this run stopped"
 
-Text = Annotated[StrictStr, Field(min_length=1)]
 Say = Callable[[str], None]
+
+NOWHERE = "127.0.0.1:0"  # any free port that this machine alone can reach
+
+
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[\w.,:@%+/-]+", text) or text.startswith("-"):
+        raise ValueError("must be one word of letters, digits and . , : @ % + / _ -")
+    return text
+
+
+def _folder(text: str) -> str:
+    if bad := [part for part in ('"', "\\", "`", "$(", "%") if part in text]:
+        raise ValueError(f"cannot have {' '.join(bad)} in it, which means something else to the shell or to Slurm")
+    return text
+
+
+Text = Annotated[StrictStr, Field(min_length=1), AfterValidator(_line)]
+Word = Annotated[StrictStr, AfterValidator(_word)]
+Folder = Annotated[Text, AfterValidator(_folder)]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers to submit to. `workers`: how many there are, or may be; `refusals`: why none comes, a sentence each."""
+    """Workers to submit to.
+
+    Attributes:
+        workers: how many there are, or may be.
+        refusals: why none comes, a sentence each.
+        dashboard: where Dask shows what they do; empty if it does not.
+    """
 
     client: Client
     workers: Callable[[], int]
     refusals: Sequence[str] = ()
+    dashboard: str = ""
 
     def check(self) -> None:
         """Raises RequestError if it is no use to wait: the scheduler is gone, or there is no worker and none will come."""
@@ -40,15 +74,6 @@ class Pool:
             raise RequestError(LOST)
         if self.refusals and not self.client.nthreads():
             raise RequestError(self.refusals[-1])
-
-    @property
-    def dashboard(self) -> str:
-        """Where Dask shows what they do; empty if it cannot (that takes the package bokeh)."""
-        try:
-            import bokeh  # noqa: F401
-        except ImportError:
-            return ""
-        return str(self.client.dashboard_link or "")
 
 
 class Site(Table):
@@ -79,8 +104,12 @@ class Site(Table):
     def device(self, asked: str, say: Say) -> str:
         """`cuda` or `cpu`: what its workers train on, asked for that or "auto". Raises RequestError if they cannot."""
 
+    def settings(self, device: str) -> dict[str, Any]:
+        """Dask's settings that it needs."""
+        return {}
+
     @abstractmethod
-    def open(self, device: str, most: int, stack: ExitStack) -> Pool:
+    def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
         """Its workers, until the stack is left; `most`: that there is work for. Raises RequestError if they cannot be had."""
 
     @abstractmethod
@@ -95,3 +124,25 @@ class Site(Table):
     def missing(self) -> str:
         """Where to look if no worker comes, in words."""
         return "they come from where the cluster was started"
+
+
+class Started(Site):
+    """A site whose scheduler runs here, in the process of the run.
+
+    Args:
+        dashboard: show what workers do on a page, which whoever is logged in on this machine may see, too.
+    """
+
+    dashboard: StrictBool = False
+
+    def scheduler(self) -> dict[str, Any]:
+        """Options of its scheduler. Raises RequestError if a dashboard was asked for, and what draws it is not installed."""
+        if self.dashboard and find_spec("bokeh") is None:
+            raise RequestError("the dashboard is drawn by bokeh: pip install 'rulescope[cluster]'")
+        quietly = {} if self.dashboard else {"preload": [quiet.__name__]}
+        return {"dashboard": self.dashboard, "dashboard_address": NOWHERE, **quietly}
+
+    def page(self, cluster: Any) -> str:
+        """Where its dashboard is; empty if there is none."""
+        host = NOWHERE.split(":")[0]
+        return f"http://{host}:{cluster.scheduler.http_server.port}/status" if self.dashboard else ""

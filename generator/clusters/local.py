@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictInt
 
-from generator.clusters import pinning, process
-from generator.clusters.contract import DEVICES, Pool, Say, Site
+from generator.clusters import pinning, process, quiet
+from generator.clusters.contract import DEVICES, Pool, Say, Started
 from generator.errors import RequestError, unknown
 from generator.toml import PositiveInt
 
@@ -81,8 +81,8 @@ def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
         loop.add_callback(look.stop)
 
 
-class Local(Site):
-    """Worker processes on this machine, with one thread each.
+class Local(Started):
+    """Worker processes on this machine, with one thread each. Nobody else can reach them, or their temporary folder.
 
     Args:
         workers: how many; by default one per core, or per GPU; 0 is this process itself.
@@ -128,26 +128,38 @@ class Local(Site):
         each = f", {self.workers_per_gpu} per GPU" if device == "cuda" else ""
         return [f"cluster: {self.count(device)} local worker processes on {device}{each}"]
 
-    def open(self, device: str, most: int, stack: ExitStack) -> Pool:
-        """Start them."""
+    def settings(self, device: str) -> dict[str, Any]:
+        """Dask's own, whatever the user's are: those are for other clusters, and some of them would make this one fail."""
         import dask
-        from dask.distributed import Client, LocalCluster
+        import distributed  # noqa: F401  (whose defaults these are, too)
+
+        environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
+        return {
+            **dask.config.merge(*dask.config.defaults),
+            "distributed.nanny.pre-spawn-environ": environment,
+            "distributed.deploy.lost-worker-timeout": START,
+        }
+
+    def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
+        """Start them."""
+        from dask.distributed import Client, LocalCluster, Security
 
         count = min(self.count(device), most)
-        environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
         stack.enter_context(without_script())
-        settings = {"distributed.nanny.pre-spawn-environ": environment, "distributed.deploy.lost-worker-timeout": START}
-        stack.enter_context(dask.config.set(settings))
+        stack.enter_context(
+            process.unchanged(*process.environment(), pinning.VISIBLE, "PYTHONHASHSEED")
+        )  # Dask sets them
         with process.uninterrupted():
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=0,
-                dashboard_address=":0",  # any free port: several runs share a machine
+                security=Security.temporary(),
+                scheduler_kwargs=self.scheduler(),
                 silence_logs=50,
-                preload=[pinning.__name__],
+                preload=[pinning.__name__, quiet.__name__],
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         stack.enter_context(refilled(cluster, count))
-        return Pool(client, lambda: count)
+        return Pool(client, lambda: count, dashboard=self.page(cluster))

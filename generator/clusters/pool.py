@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from generator.clusters.contract import Pool, Say, Site
@@ -39,8 +40,11 @@ def opened(site: Site, device: str, most: int, say: Say = lambda text: None, fai
     import dask
     import distributed  # noqa: F401  (its defaults come before what is set here)
 
-    with dask.config.set(CONFIG | {"distributed.scheduler.allowed-failures": failures}), ExitStack() as stack:
-        pool = site.open(device, most, stack)
+    with ExitStack() as stack:
+        private = stack.enter_context(TemporaryDirectory(prefix="rulescope-", ignore_cleanup_errors=True))
+        own = {"distributed.scheduler.allowed-failures": failures, "temporary-directory": private}
+        stack.enter_context(dask.config.set(site.settings(device) | CONFIG | own))
+        pool = site.open(device, most, say, stack)
         stack.enter_context(_missed(site, pool.client, say))
         yield pool
 

@@ -1,11 +1,12 @@
 """How a process that trains is set up: one thread per library, memory that stays with it, numpy's faster sort.
 
-`eval "$(python -m generator.clusters.process)"` sets up a shell whose workers are started by hand.
+`eval "$(python -P -m generator.clusters.process)"` sets up a shell whose workers are started by hand.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import shlex
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+# set, Python imports nothing from the working directory, where anybody's socket.py may lie
+SAFE_PATH = "PYTHONSAFEPATH"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt(3)
 
 
@@ -46,12 +49,28 @@ def uninterrupted() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # which would let it through when the first process starts
+    with unchanged(SAFE_PATH):
+        os.environ[SAFE_PATH] = "1"
+        resource_tracker.ensure_running()  # which would let it through when the first process starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def unchanged(*names: str) -> Iterator[None]:
+    """Environment variables are what they were when this is left."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _keep_memory() -> None:
@@ -73,7 +92,7 @@ def environment() -> dict[str, str]:
     """What has to be set before a worker's libraries are loaded."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     # Dask runs a task in a thread of its own, whose own memory arena would be handed back whatever mallopt says.
-    return threads | {"MALLOC_ARENA_MAX": "1"} | _faster_sort()
+    return threads | {"MALLOC_ARENA_MAX": "1", SAFE_PATH: "1"} | _faster_sort()
 
 
 def _faster_sort() -> dict[str, str]:

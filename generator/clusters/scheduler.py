@@ -55,12 +55,15 @@ class Scheduler(Site):
         but = f"; {several} of them have several threads, of which one is used" if several else ""
         return [f"cluster: the scheduler {self.address}, which has {len(threads)} workers{but}"]
 
-    def open(self, device: str, most: int, stack: ExitStack) -> Pool:
+    def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
         """Connect to it."""
         log = logging.getLogger("distributed.client")  # it has pages to say of a lost scheduler
         stack.callback(log.setLevel, log.level)
         log.setLevel(logging.CRITICAL)
-        return Pool(client := stack.enter_context(connected(self)), _Recount(client))
+        client, page = stack.enter_context(connected(self)), ""
+        with suppress(KeyError):  # of a link for which something is not set here
+            page = str(client.dashboard_link or "")
+        return Pool(client, _Recount(client), dashboard=page)
 
 
 def connected(site: Scheduler) -> Client:

@@ -5,22 +5,40 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
-from generator.clusters import pinning, process
-from generator.clusters.contract import Pool, Say, Site, Text
+from generator.clusters import pinning, process, quiet
+from generator.clusters.contract import NOWHERE, Folder, Pool, Say, Started, Text, Word
 from generator.errors import RequestError
 from generator.toml import PositiveInt
 
+if TYPE_CHECKING:
+    from dask.distributed import Security
+
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
 REFUSED = (5.0, 20.0)  # seconds after which a job that Slurm refused is submitted again
 
 
-class Slurm(Site):
+def _memory(text: str) -> str:
+    if not (found := re.fullmatch(r"(\d+(\.\d+)?) ?[kMGT]i?B", text)) or not float(found[1]):
+        raise ValueError('must be an amount of memory, such as "8 GiB" or "120 GB"')
+    return text
+
+
+def _directive(text: str) -> str:
+    if not text.startswith("-"):
+        raise ValueError('must be an option of sbatch, such as "--constraint=a100"')
+    return text
+
+
+class Slurm(Started):
     """Jobs of a Slurm queue, submitted while there is work and taken back when there is none.
 
     Args:
@@ -30,30 +48,30 @@ class Slurm(Site):
         gpus: of a job; each gets `workers_per_gpu` workers.
         memory: of a job; workers share it evenly.
         directives: further options of `sbatch`, such as "--constraint=a100".
-        setup: lines of shell before the workers start, such as "module load python".
+        setup: lines of shell before the workers start, such as "module load python". They run as you.
         python: on the nodes; by default the one that runs this.
         interface: the network interface between nodes and this machine, such as "ib0".
-        scratch: a folder local to the nodes, for workers' temporary files; by default the system's.
+        scratch: a folder local to the nodes, for workers' temporary files, such as "$SLURM_TMPDIR"; by default the system's.
         logs: a folder for the jobs' output; by default `logs` in the working directory's `.rulescope`.
         tls: encrypt what driver and workers say to each other, with keys made for this run, and let nobody else in.
     """
 
     kind: Literal["slurm"] = "slurm"
     jobs: PositiveInt = 1
-    partition: Text | None = None
-    account: Text | None = None
+    partition: Word | None = None
+    account: Word | None = None
     walltime: Annotated[StrictStr, Field(pattern=r"^(\d+-)?\d{1,3}:\d\d:\d\d$")] = "24:00:00"
     cores: PositiveInt = 1
     gpus: Annotated[StrictInt, Field(ge=0)] = 0
     workers_per_gpu: PositiveInt = 1
-    memory: Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "8 GiB"
-    directives: tuple[Text, ...] = ()
+    memory: Annotated[StrictStr, AfterValidator(_memory)] = "8 GiB"
+    directives: tuple[Annotated[Text, AfterValidator(_directive)], ...] = ()
     setup: tuple[Text, ...] = ()
     python: Text | None = None
-    interface: Text | None = None
-    scratch: Text | None = None
-    logs: Text = ".rulescope/logs"
-    tls: StrictBool = False
+    interface: Word | None = None
+    scratch: Folder | None = None
+    logs: Folder = ".rulescope/logs"
+    tls: StrictBool = True
 
     @property
     def workers_per_job(self) -> int:
@@ -98,45 +116,66 @@ class Slurm(Site):
         slurm_cluster()
         return [what, job_script(self)]
 
-    def open(self, device: str, most: int, stack: ExitStack) -> Pool:
+    def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
         """Submit jobs while there is work."""
         import dask
-        from dask.distributed import Client, Security
+        from dask.distributed import Client
+        from distributed.utils import get_ip
 
         refusals: list[str] = []
         jobs = min(self.jobs, -(-most // self.workers_per_job))
-        security, shared = None, str(Path(self.logs).absolute().parent)
-        if self.tls:
-            security = Security.temporary()
-            os.makedirs(shared, exist_ok=True)
+        logs = Path(os.path.abspath(self.logs))
+        where = {"interface": self.interface} if self.interface else {"host": get_ip()}
         stack.enter_context(dask.config.set({"distributed.adaptive.interval": "5s"}))
         try:
+            logs.mkdir(parents=True, exist_ok=True)
+            if self.tls:
+                keys = stack.enter_context(TemporaryDirectory(prefix=".keys-", dir=logs.parent))
+            else:
+                say("tls = false: whoever reaches this machine over the network can run code as you while this runs")
+                keys = ""
             with process.uninterrupted():
                 cluster = slurm_cluster()(
                     job_cls=_persistent_job(refusals),
                     interface=self.interface,
-                    scheduler_options={"dashboard_address": ":0"},
+                    scheduler_options=self.scheduler() | where,
                     silence_logs=50,
-                    security=security,
-                    shared_temp_directory=shared,
-                    **slurm_options(self),
+                    security=_secured(Path(keys)) if self.tls else None,
+                    **slurm_options(self, keys),
                 )
                 stack.enter_context(cluster)
                 cluster.adapt(minimum_jobs=1, maximum_jobs=jobs)
                 client = stack.enter_context(Client(cluster))
         except (OSError, ValueError, RuntimeError) as error:
             raise RequestError(f"the Slurm cluster cannot be started: {error}") from error
-        return Pool(client, lambda: jobs * self.workers_per_job, refusals)
+        return Pool(client, lambda: jobs * self.workers_per_job, refusals, self.page(cluster))
 
 
-def slurm_options(site: Slurm) -> dict[str, Any]:
-    """What dask-jobqueue is told about each job.
+def _secured(folder: Path) -> Security:
+    """Keys made for this run, as files of a folder that the jobs see and nobody else can enter."""
+    from dask.distributed import Security
 
-    Workers end by themselves some time before the walltime, not all at once, so that Slurm kills none of them at work.
+    made = Security.temporary()
+    for name, text in ((CERTIFICATE, made.tls_ca_file), (KEY, made.tls_worker_key)):
+        (folder / name).write_text(text)
+    certificate, key = str(folder / CERTIFICATE), str(folder / KEY)
+    roles = {f"tls_{role}_cert": certificate for role in ("client", "scheduler", "worker")}
+    roles |= {f"tls_{role}_key": key for role in ("client", "scheduler", "worker")}
+    return Security(require_encryption=True, tls_ca_file=certificate, **roles)
+
+
+def slurm_options(site: Slurm, keys: str = "<keys>") -> dict[str, Any]:
+    """What dask-jobqueue is told about each job; `keys`: their folder, if it takes some.
+
+    Workers end by themselves some time before the walltime, not all at once, so that Slurm kills none of them at work. What they
+    write for themselves is in a folder that nobody else can enter.
     """
     margin = min(300, site.seconds // 5)
     lifetime = ["--lifetime", f"{site.seconds - margin}s", "--lifetime-stagger", f"{margin // 2}s"]
     gres = [f"--gres=gpu:{site.gpus}"] if site.gpus else []
+    logs = [f'-{kind[0]} "{os.path.abspath(site.logs)}/rulescope-%J.{kind}"' for kind in ("err", "out")]
+    python = shlex.quote(site.python or sys.executable)
+    scratch = f'"{site.scratch}"' if site.scratch else '"${TMPDIR:-/tmp}"'
     return {
         "queue": site.partition,
         "account": site.account,
@@ -146,25 +185,36 @@ def slurm_options(site: Slurm) -> dict[str, Any]:
         "job_cpu": site.cores,
         "memory": site.memory,
         "job_name": "rulescope",
-        "job_extra_directives": [*gres, *site.directives],
-        "job_script_prologue": [*site.setup, f'eval "$({site.python or sys.executable} -m {process.__name__})"'],
-        "worker_extra_args": [*lifetime, "--preload", pinning.__name__],
-        "python": site.python,
-        "local_directory": site.scratch,
-        "log_directory": os.path.abspath(site.logs),
+        "job_extra_directives": [*logs, *gres, *site.directives],
+        "job_script_prologue": [
+            *site.setup,
+            *(_exports(keys) if site.tls else ()),
+            f'eval "$({python} -P -m {process.__name__})"',
+            f"scratch=$(mktemp -d -p {scratch} rulescope-XXXXXXXXXX) || exit 1",
+            "trap 'rm -rf \"$scratch\"' EXIT",
+        ],
+        "worker_extra_args": [
+            *lifetime,
+            *("--preload", pinning.__name__, "--preload", quiet.__name__),
+            *("--local-directory", '"$scratch"'),
+            *("--no-dashboard", "--dashboard-address", NOWHERE),
+        ],
+        "python": python,
     }
+
+
+def _exports(keys: str) -> list[str]:
+    """Lines that name the keys to Dask. Its options would not take a folder with a space in it."""
+    files = {"CA_FILE": CERTIFICATE, "WORKER__CERT": CERTIFICATE, "WORKER__KEY": KEY}
+    return [f'export DASK_DISTRIBUTED__COMM__TLS__{name}="{keys}/{file}"' for name, file in files.items()]
 
 
 def job_script(site: Slurm) -> str:
     """What would be submitted for each job."""
     from dask_jobqueue.slurm import SLURMJob
 
-    options = slurm_options(site) | {"log_directory": None}  # whose folder it would make
-    script = SLURMJob(scheduler="<scheduler>", name="<worker>", interface=site.interface, **options).job_script()
-    logs = os.path.abspath(site.logs)
-    return str(script).replace(
-        "#SBATCH -n 1", f"#SBATCH -e {logs}/rulescope-%J.err\n#SBATCH -o {logs}/rulescope-%J.out\n#SBATCH -n 1"
-    )
+    job = SLURMJob(scheduler="<scheduler>", name="<worker>", interface=site.interface, **slurm_options(site))
+    return str(job.job_script())
 
 
 def _persistent_job(refusals: list[str]) -> Any:
@@ -173,6 +223,9 @@ def _persistent_job(refusals: list[str]) -> Any:
     from distributed.core import Status
 
     class Job(SLURMJob):
+        def __init__(self, *args: Any, security: object = None, **options: Any) -> None:
+            super().__init__(*args, **options)  # without options for keys, of which it is told by `_exports`
+
         async def _submit_job(self, script_filename: str) -> Any:
             for seconds in REFUSED:
                 with suppress(RuntimeError):

@@ -56,7 +56,25 @@ def test_what_the_option_may_name(tmp_path: Path) -> None:
         ({"kind": "slrum"}, r"unknown kind of cluster 'slrum' in \[cluster\] \(did you mean 'slurm'\?\)"),
         ({"kind": "slurm", "partion": "gpu"}, r"unknown key 'partion' in \[cluster\] of kind 'slurm'.*partition"),
         ({"kind": "slurm", "walltime": "1 day"}, r"\[cluster\] of kind 'slurm': walltime: .*1 day"),
-        ({"kind": "slurm", "memory": "lots"}, r"memory: .*lots"),
+        (
+            {"kind": "slurm", "memory": "lots"},
+            r'memory: must be an amount of memory, such as "8 GiB" or "120 GB" .*lots',
+        ),
+        ({"kind": "slurm", "memory": "120G"}, r'such as "8 GiB" or "120 GB" \(found \'120G\'\)'),
+        ({"kind": "slurm", "memory": "0 GB"}, r"must be an amount of memory"),
+        ({"kind": "slurm", "partition": "gpu\n#SBATCH --uid=0"}, r"partition: must be one word"),
+        ({"kind": "slurm", "partition": "gpu -A x"}, r"partition: must be one word"),
+        ({"kind": "slurm", "account": "a;id"}, r"account: must be one word"),
+        ({"kind": "slurm", "interface": "$(id)"}, r"interface: must be one word"),
+        ({"kind": "slurm", "python": "/opt/python\nid"}, r"python: must be one line"),
+        ({"kind": "slurm", "directives": ["--x\nid"]}, r"directives: must be one line"),
+        (
+            {"kind": "slurm", "directives": ["id"]},
+            r'directives: must be an option of sbatch, such as "--constraint=a100"',
+        ),
+        ({"kind": "slurm", "scratch": '/tmp"; id; "'}, r'scratch: cannot have " in it'),
+        ({"kind": "slurm", "scratch": "/tmp/$(id)"}, r"scratch: cannot have \$\( in it"),
+        ({"kind": "slurm", "logs": "/tmp/`id`"}, r"logs: cannot have ` in it"),
         ({"kind": "slurm", "jobs": 0}, r"jobs: .*greater than 0"),
         ({"partition": "gpu"}, r"unknown key 'partition' in \[cluster\] of kind 'local'"),
         ({"kind": "scheduler"}, r"needs a value for 'address'"),
@@ -107,14 +125,23 @@ def test_the_job_script_says_all_that_the_table_does(tmp_path: Path) -> None:
         "#SBATCH --gres=gpu:2",
         "#SBATCH --constraint=a100",
         "module load python",
-        'eval "$(/opt/python -m generator.clusters.process)"',
+        'eval "$(/opt/python -P -m generator.clusters.process)"',
         "--nworkers 6",
         "--nthreads 1",
         "--interface ib0",
         "--lifetime 93300s --lifetime-stagger 150s",
-        "--preload generator.clusters.pinning",
+        "--preload generator.clusters.pinning --preload generator.clusters.quiet",
     ):
         assert line in script, line
+
+
+def test_names_with_spaces_stay_whole_in_the_job_script() -> None:
+    pytest.importorskip("dask_jobqueue")
+    found = Slurm(python="/opt/my python", scratch="$TMPDIR/a b", logs="/logs of/jobs")
+    script = job_script(found)
+    assert "\n'/opt/my python' -m distributed.cli.dask_worker" in script
+    assert '#SBATCH -e "/logs of/jobs/rulescope-%J.err"\n#SBATCH -o "/logs of/jobs/rulescope-%J.out"\n' in script
+    assert 'scratch=$(mktemp -d -p "$TMPDIR/a b" rulescope-XXXXXXXXXX) || exit 1\n' in script
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:

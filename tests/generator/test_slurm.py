@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
@@ -10,11 +9,12 @@ import signal
 import subprocess
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
+import stranger
 from datasets_equal import contents
 
 from generator.clusters import pool, slurm
@@ -28,6 +28,7 @@ from generator.spec import spec
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0]\nepochs = {}\n'
 SITE = '[cluster]\nkind = "slurm"\nwalltime = "00:10:00"\nmemory = "2 GiB"\n'
+WORKER = "distributed.cli.dask_worker"
 
 
 def runs() -> bool:
@@ -64,18 +65,44 @@ def used(folder: Path) -> set[str]:
     return {part.split('"')[0] for part in log.split('"job": "')[1:]}
 
 
-@pytest.mark.parametrize("more", ["jobs = 2", "tls = true", "cores = 2"])
+@pytest.mark.parametrize("more", ["jobs = 2", "tls = false", "cores = 2"])
 def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str], tmp_path: Path) -> None:
     generate(spec.parse(SPEC.format(2)), tmp_path / "here", workers=0)
     assert generate(spec.parse(SPEC.format(2)), tmp_path / "x", cluster=site(more)).states == {"complete": 20}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # dask-jobqueue leaves the closing of its key files to this
-        gc.collect()
     assert contents(tmp_path / "x") == contents(tmp_path / "here")
     assert used(tmp_path / "x")
     deadline = time.monotonic() + 30
     while jobs():
         assert time.monotonic() < deadline, "jobs are to end with the run"
+        time.sleep(0.2)
+
+
+def test_nobody_else_on_the_machines_runs_code_in_a_run_or_its_jobs(site: Callable[..., str], tmp_path: Path) -> None:
+    breaches: list[str] = ["never looked"]
+
+    def look(total: int, receipt: Receipt | None) -> None:
+        if receipt is not None and breaches == ["never looked"]:
+            workers = [p.pid for p in psutil.process_iter(["cmdline"]) if WORKER in (p.info["cmdline"] or [])]
+            assert workers
+            places = stranger.ports([os.getpid(), *workers])
+            assert len(places) >= 3  # the scheduler, a worker, its nanny
+            breaches[:] = stranger.successes(places)
+
+    generate(spec.parse(SPEC.format(2)), tmp_path / "x", cluster=site(), watch=look)
+    assert breaches == []
+
+
+def test_folders_with_spaces_and_scratch_of_the_job(site: Callable[..., str], tmp_path: Path) -> None:
+    logs, scratch = tmp_path / "a b" / "logs of jobs", tmp_path / "of the node"
+    scratch.mkdir()
+    here = site(f'scratch = "$THERE/of the node"\nsetup = ["export THERE={tmp_path}"]\n')
+    Path(here).write_text(Path(here).read_text().replace(str(tmp_path / "logs"), str(logs)))
+    assert generate(spec.parse(SPEC.format(1)), tmp_path / "x", cluster=here).states == {"complete": 20}
+    assert {path.suffix for path in logs.iterdir()} == {".err", ".out"}
+    assert list(logs.parent.iterdir()) == [logs], "no keys are left"
+    deadline = time.monotonic() + 30
+    while list(scratch.iterdir()):
+        assert time.monotonic() < deadline, "a job removes what it wrote for itself"
         time.sleep(0.2)
 
 

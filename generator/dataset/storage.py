@@ -31,6 +31,7 @@ from generator.dataset.schema import IDENTITY_VERSION, KINDS, SCHEMA_VERSION, Da
 T = TypeVar("T")
 
 INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
+LONGEST = 200  # bytes of a name that becomes a file's
 FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
 
 
@@ -57,7 +58,7 @@ class Folder:
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
             self.location = root  # which stays where it is, whatever the working directory
-        self.root = PurePosixPath(root)
+        self.root = self.top = PurePosixPath(root)
 
     def __fspath__(self) -> str:
         """The path or URI that it was opened at, options of the filesystem included, so that it can be opened again."""
@@ -80,15 +81,35 @@ class Folder:
         return found
 
     # -- files ---------------------------------------------------------------------------------------------------------
-    def _path(self, name: str) -> str:
-        return str(self.root / name)
+    def _path(self, name: str, reached: bool = True) -> str:
+        """The path of a file in this folder, whoever made up its name.
+
+        Args:
+            reached: whether the file itself is opened, or a folder listed; else only the folder that the file is in.
+
+        Raises:
+            DatasetError: it is not in the folder, by its name or by a link on the way.
+        """
+        path = self.root / name
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ("..",)
+        if ".." in parts or "\0" in name:
+            raise DatasetError(f"{name!r} is no name of a file in {self}: it leads elsewhere")
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            goal, top = os.path.realpath(path if reached else path.parent), os.path.realpath(self.top)
+            if os.path.commonpath([goal, top]) != top:
+                raise DatasetError(f"{path} is a link that leads out of {self.top}, and is not followed")
+        return str(path)
 
     def exists(self, name: str) -> bool:
         """Whether the file `name`, relative to the dataset, is there."""
         return self.fs.get_file_info(self._path(name)).type == pafs.FileType.File
 
+    def open(self, name: str) -> pa.NativeFile:
+        """One file, to read here and there. Raises OSError if it cannot be read."""
+        return self.fs.open_input_file(self._path(name))
+
     def read(self, name: str) -> bytes:
-        """The bytes of one file."""
+        """The bytes of one file. Raises OSError if it cannot be read."""
         with self.fs.open_input_stream(self._path(name)) as stream:
             return stream.read()
 
@@ -119,7 +140,7 @@ class Folder:
         return True
 
     def _put(self, name: str, content: bytes, move: Callable[[str, str], None]) -> None:
-        path = self._path(name)
+        path = self._path(name, reached=False)
         try:
             if not isinstance(self.fs, pafs.LocalFileSystem):
                 with self.fs.open_output_stream(path) as stream:
@@ -145,12 +166,16 @@ class Folder:
     def remove(self, name: str) -> None:
         """Remove one file, if it is there."""
         with suppress(FileNotFoundError):
-            self.fs.delete_file(self._path(name))
+            self.fs.delete_file(self._path(name, reached=False))
 
     def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
         """The files in a folder of this one; none if there is no such folder."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
         return [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+
+    def name(self, info: pafs.FileInfo) -> str:
+        """The name, in this folder, of a file that `files` found."""
+        return str(PurePosixPath(info.path).relative_to(self.root))
 
     def occupied(self) -> bool:
         """Whether something is there: files or folders in it, or a file in its place."""
@@ -188,7 +213,7 @@ class Dataset(Folder):
         for folder in ("", *KINDS, FAILED, "snapshots", "log", INFLIGHT):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
-                    self.fs.delete_file(info.path)
+                    self.remove(self.name(info))
 
     # -- what belongs to the dataset -----------------------------------------------------------------------------------
     def settings(self) -> dict[str, Any] | None:
@@ -197,7 +222,14 @@ class Dataset(Folder):
 
     def cohorts(self) -> list[Cohort]:
         """The recorded cohorts. Raises DatasetError if this is no dataset."""
-        return [Cohort(c["name"], tuple(c["networks"])) for c in self._record()["cohorts"]]
+        record = self._record()["cohorts"]
+        try:
+            found = [Cohort(named(c["name"]), tuple(named(network) for network in c["networks"])) for c in record]
+        except (TypeError, KeyError, ValueError) as error:
+            raise DatasetError(f"{self.root}/cohorts.json is damaged: {error!r} in its list of cohorts") from error
+        if len({cohort.name for cohort in found}) < len(found):
+            raise DatasetError(f"{self.root}/cohorts.json is damaged: two of its cohorts have the same name")
+        return found
 
     def _record(self) -> dict[str, Any]:
         if not self.exists("cohorts.json"):
@@ -268,7 +300,7 @@ class Dataset(Folder):
         """
         where = self._path(name)
         try:
-            with self.fs.open_input_file(where) as file:
+            with self.open(name) as file:
                 parquet = pq.ParquetFile(file)
                 found = parquet.schema_arrow
                 if like is None or not found.equals(like, check_metadata=True):
@@ -359,6 +391,20 @@ class Dataset(Folder):
     def networks(self) -> int:
         """How many there are, done or not."""
         return sum(len(cohort.network_ids) for cohort in self.cohorts())
+
+
+def named(text: object) -> str:
+    """What may be the name of a file. Raises ValueError for anything else: such names come from files, and from strangers."""
+    if (
+        not isinstance(text, str)
+        or not text.isprintable()
+        or text.startswith(".")
+        or not 0 < len(text.encode()) <= LONGEST
+    ):
+        raise ValueError(f"{text!r} is no name of a cohort or a network")
+    if set(text) & set("/\\:"):
+        raise ValueError(f"{text!r} is no name of a cohort or a network: it has a separator of folders in it")
+    return text
 
 
 def _is_table(info: pafs.FileInfo) -> bool:

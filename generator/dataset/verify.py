@@ -52,7 +52,7 @@ def problems(dataset: Dataset) -> list[str]:
                 found += _check_rows(where, rows, tables["observables"], checkpoints, electrodes)
     for info in dataset.files("snapshots", recursive=True):
         if info.extension == "safetensors":
-            with dataset.fs.open_input_file(info.path) as file:
+            with dataset.open(dataset.name(info)) as file:
                 found += _check_snapshot(info.path, file)
     if dataset.exists("networks.parquet"):
         try:

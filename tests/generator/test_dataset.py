@@ -160,3 +160,98 @@ def test_a_folder_that_is_no_dataset_is_said_to_be_none(tmp_path: Path) -> None:
     for ask in (problems, Dataset.states, lambda here: here.read_kind("networks")):
         with pytest.raises(DatasetError, match="is not a dataset"):
             ask(Dataset(tmp_path))
+
+
+# -- names that a stranger wrote ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../victim",
+        "/victim",
+        "..",
+        ".",
+        "",
+        ".hidden",
+        "a/b",
+        "a\\b",
+        "c:b",
+        "a\nb",
+        "a\0b",
+        "é" * 101,
+        5,
+        None,
+        ["a"],
+    ],
+)
+@pytest.mark.parametrize("what", ["name", "networks"])
+def test_a_name_that_is_no_file_name_is_refused_where_it_is_read(name: object, what: str, made: Dataset) -> None:
+    """Every command reads cohorts.json through this."""
+    record = made.read_json("cohorts.json")
+    record["cohorts"][0][what] = name if what == "name" else [name]
+    made.publish("cohorts.json", json.dumps(record).encode())
+    with pytest.raises(
+        DatasetError, match=r"cohorts.json is damaged: ValueError\(.*is no name of a cohort or a network"
+    ):
+        made.cohorts()
+
+
+@pytest.mark.parametrize("cohorts", [5, [5], ["a"], [{}], [{"name": "a"}], [{"name": "a", "networks": 5}], None])
+def test_a_list_of_cohorts_that_is_none_is_one_sentence(cohorts: object, made: Dataset) -> None:
+    record = made.read_json("cohorts.json") | {"cohorts": cohorts}
+    made.publish("cohorts.json", json.dumps(record).encode())
+    with pytest.raises(DatasetError, match=r"cohorts\.json is damaged"):
+        made.cohorts()
+
+
+def test_two_cohorts_of_one_name_are_refused(made: Dataset) -> None:
+    record = made.read_json("cohorts.json")
+    made.publish("cohorts.json", json.dumps(record | {"cohorts": record["cohorts"] * 2}).encode())
+    with pytest.raises(DatasetError, match="two of its cohorts have the same name"):
+        made.cohorts()
+
+
+@pytest.mark.parametrize("name", ["../victim", "observables/../../victim", "/tmp/victim", "a\0b"])
+def test_no_file_is_reached_by_a_name_that_leads_elsewhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("kept")
+    dataset = Dataset(tmp_path / "x")
+    dataset.publish("observables/a", b"")
+    for reach in (dataset.read, dataset.exists, dataset.remove, dataset.open, lambda n: dataset.publish(n, b"lost")):
+        with pytest.raises(DatasetError, match="leads elsewhere"):
+            reach(name)
+    assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_links_out_of_a_dataset_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.parquet").write_text("kept")
+    (outside / ".b.staged").write_text("kept")
+    dataset = Dataset(tmp_path / "x")
+    dataset.publish("log/a", b"")
+    for name in ("observables", "snapshots", "report"):
+        (tmp_path / "x" / name).symlink_to(outside)
+    (tmp_path / "x" / "spec.toml").symlink_to(outside / "a.parquet")
+    for act in (
+        lambda: dataset.read("observables/a.parquet"),
+        lambda: dataset.read("spec.toml"),
+        lambda: dataset.remove("observables/a.parquet"),
+        lambda: dataset.publish("snapshots/a/1", b"lost"),
+        lambda: dataset.inside("report").publish("a.parquet", b"lost"),
+        lambda: dataset.files("observables"),
+        dataset.sweep,
+    ):
+        with pytest.raises(DatasetError, match=r"is a link that leads out of .*x, and is not followed"):
+            act()
+    assert sorted(path.name for path in outside.iterdir()) == [".b.staged", "a.parquet"]
+    assert {path.read_text() for path in outside.iterdir()} == {"kept"}
+    dataset.publish("spec.toml", b"our own")  # which takes the link's place
+    assert (outside / "a.parquet").read_text() == "kept"
+
+
+def test_a_dataset_that_is_reached_by_a_link_is_one(tmp_path: Path) -> None:
+    """As data on a scratch disk often are."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "x").symlink_to(tmp_path / "disk")
+    dataset = Dataset(tmp_path / "x")
+    dataset.publish("observables/a", b"here")
+    assert Dataset(tmp_path / "disk").read("observables/a") == dataset.read("observables/a") == b"here"

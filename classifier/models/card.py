@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from generator.dataset.storage import Folder
 from generator.errors import RequestError
 
-# Raised when older models can no longer be loaded. 3: their classes have moved to other modules, and cards name the format.
-MODEL_VERSION = 3
+# Raised when older models can no longer be loaded. 4: a seal binds the card to its classifier, and names the files.
+MODEL_VERSION = 4
+LARGEST = 16 << 20  # bytes of a card
+MOST = 10**5  # checkpoints
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,9 @@ class Card:
             part.
         training_data: hash of the trajectories and classes that it was fitted on.
         scores: balanced accuracy per layer and per network on the test part, and chance.
-        electrode, sampling: how what it was fitted on was measured; models that do not say saw everything.
+        electrode, sampling: how what it was fitted on was measured.
         design: how the classes share scenarios, in words, where not all do.
+        seal: a hash of all that and of the classifier's file.
     """
 
     model: str
@@ -45,10 +52,27 @@ class Card:
     scores: dict[str, float]
     versions: dict[str, str]
     format: str
+    electrode: str
+    sampling: str
+    design: str
     model_version: int = MODEL_VERSION
-    electrode: str = "full"
-    sampling: str = "all"
-    design: str = ""
+    seal: str = ""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    def sealed(self, classifier: bytes) -> Card:
+        """The same, bound to the content of a classifier's file."""
+        found = hashlib.blake2b(json.dumps(asdict(replace(self, seal="")), sort_keys=True).encode(), digest_size=16)
+        found.update(classifier)
+        return replace(self, seal=found.hexdigest())
+
+    def file(self, suffix: str) -> str:
+        """The name of the classifier's file. It changes with what is in it, so that a new model never lies under an old card."""
+        return f"classifier-{self.seal[:8]}{suffix}"
+
+    def importances(self, method: str) -> str:
+        """The name of the file of the importances of one method."""
+        return f"importance_{method}-{self.seal[:8]}.parquet"
 
 
 def load_card(location: str | os.PathLike[str] | Folder) -> Card:
@@ -57,17 +81,28 @@ def load_card(location: str | os.PathLike[str] | Folder) -> Card:
     if not folder.exists("card.json"):
         raise RequestError(f"{location} is not a model (it has no card.json); `rulescope train` makes one")
     try:
-        found: Mapping[str, Any] = json.loads(folder.read("card.json"))
+        if (size := folder.stamp("card.json") or (0, 0))[1] > LARGEST:
+            raise RequestError(f"{path} is refused: it has {size[1]} bytes, of at most {LARGEST}")
+        content = folder.read("card.json")
+        found = json.loads(content)
         if found["model_version"] != MODEL_VERSION:
             raise RequestError(
-                f"{path} has model version {found['model_version']}; this Rulescope reads version {MODEL_VERSION}: "
+                f"{path} has model version {str(found['model_version'])[:20]}; this Rulescope reads version {MODEL_VERSION}: "
                 "`rulescope train` makes it anew from its dataset"
             )
-        return Card(**found)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        card = TypeAdapter(Card).validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{path} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{path} is damaged: {error!r}") from error
-
-
-def importance_file(method: str) -> str:
-    """The file, in a model's folder, of the importances of one method."""
-    return f"importance_{method}.parquet"
+    whole = (
+        len(set(card.labels)) == len(card.labels) > 1
+        and len(set(card.statistics)) == len(card.statistics) > 0
+        and 0 < card.checkpoints <= MOST
+        and all(isfinite(score) for score in card.scores.values())
+        and re.fullmatch("[0-9a-f]{32}", card.seal)
+    )
+    if not whole:
+        raise RequestError(f"{path} is damaged: its labels, statistics, checkpoints, scores or seal cannot be")
+    return card

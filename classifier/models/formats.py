@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 
 from generator.errors import RequestError
 
+LARGEST = 4 << 30  # bytes of a classifier, unpacked
+
 
 class Format(ABC):
-    """A file format. `file` is the name of a classifier's file in its model's directory."""
+    """A file format. `suffix` ends the name of a classifier's file in its model's directory."""
 
-    file: ClassVar[str]
+    suffix: ClassVar[str]
 
     @abstractmethod
     def suits(self, classifier: Any) -> bool:
@@ -36,7 +38,7 @@ class Format(ABC):
 class XGBoost(Format):
     """XGBoost's own JSON."""
 
-    file = "classifier.json"
+    suffix = ".json"
 
     def suits(self, classifier: Any) -> bool:
         """XGBoost's classifiers."""
@@ -45,7 +47,7 @@ class XGBoost(Format):
     def dump(self, classifier: Any) -> bytes:
         """With its classes."""
         with tempfile.TemporaryDirectory() as folder:  # XGBoost writes them into files alone
-            path = Path(folder) / self.file
+            path = Path(folder) / f"classifier{self.suffix}"
             classifier.save_model(path)
             return path.read_bytes()
 
@@ -54,18 +56,23 @@ class XGBoost(Format):
         from xgboost import XGBClassifier
         from xgboost.core import XGBoostError
 
+        from classifier.models import soundness
+
         classifier = XGBClassifier(n_jobs=1)
         try:
+            soundness.boosted(content)
             classifier.load_model(bytearray(content))
         except XGBoostError as error:
             raise RequestError(f"{where} is damaged: {str(error).splitlines()[-1]}") from error
+        except ValueError as error:
+            raise RequestError(f"{where} is damaged: {error}") from error
         return classifier
 
 
 class Skops(Format):
     """skops' zip of scikit-learn estimators, and of ours. It may hold only what skops trusts and `trusted`."""
 
-    file = "classifier.skops"
+    suffix = ".skops"
     trusted: ClassVar[list[str]] = [
         "classifier.models.convolution.Convolution",
         "classifier.models.estimators.HeavyTails",
@@ -89,21 +96,34 @@ class Skops(Format):
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
+        from classifier.models import soundness
+
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise RequestError(f"{where} is damaged: it is not a skops file")
         try:
+            with zipfile.ZipFile(io.BytesIO(content)) as file:
+                size = sum(each.file_size for each in file.infolist())
+            if size > LARGEST:
+                raise RequestError(
+                    f"{where} is refused: it unpacks to {size / 1e9:.1f} GB, of at most {LARGEST / 1e9:.1f}"
+                )
             foreign = [name for name in skops.io.get_untrusted_types(data=content) if name not in self.trusted]
             if foreign:
                 raise RequestError(
                     f"{where} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
                 )
-            return skops.io.loads(content, trusted=self.trusted)
+            classifier = skops.io.loads(content, trusted=self.trusted)
         except RequestError:
             raise
         except UntrustedTypesFoundException as error:
             raise RequestError(f"{where} is refused: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        except Exception as error:  # skops builds what the file describes, and a library may raise anything then
             raise RequestError(f"{where} is damaged: {error!r}") from error
+        try:
+            soundness.fitted(classifier)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise RequestError(f"{where} is damaged: {error}") from error
+        return classifier
 
 
 FORMATS: dict[str, Format] = {"xgboost": XGBoost(), "skops": Skops()}

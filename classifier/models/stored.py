@@ -11,9 +11,9 @@ import io
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -22,14 +22,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classifier.examples.features import TrajectoryFeatures, inputs
+from classifier.examples.features import DEPTHS, TrajectoryFeatures, inputs
 from classifier.examples.trajectories import Examples
-from classifier.models.card import Card, importance_file, load_card
+from classifier.models import soundness
+from classifier.models.card import Card, load_card
 from classifier.models.estimators import log_scores
-from classifier.models.formats import FORMATS
+from classifier.models.formats import FORMATS, LARGEST
 from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
+OURS = r"classifier-[0-9a-f]{8}\.(json|skops)|importance_\w+-[0-9a-f]{8}\.parquet"  # files that a model has
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost", "torch", "skops")
 
 
@@ -44,6 +46,12 @@ class Model:
     def transformer(self) -> TrajectoryFeatures:
         """What makes the classifier's features."""
         return TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
+
+    @property
+    def features(self) -> int:
+        """How many the classifier reads."""
+        width = self.card.checkpoints * len(self.card.statistics) + len(DEPTHS)
+        return len(self.transformer.fit(np.empty((0, width), np.float32)).get_feature_names_out())
 
     def table(self, examples: Examples) -> NDArray[np.float32]:
         """(examples, features). Raises RequestError if the examples lack statistics or checkpoints."""
@@ -84,35 +92,39 @@ def check_place(location: str | os.PathLike[str] | Folder) -> None:
 
 
 def kept(classifier: Any, format_: str) -> bytes:
-    """A classifier's file. Raises RequestError if it is of a type that no stored model may hold."""
+    """A classifier's file. Raises RequestError if no stored model may hold it: it could not be loaded again."""
     written = FORMATS[format_]
     content = written.dump(classifier)
     try:
-        written.load(content, written.file)
+        written.load(content, f"classifier{written.suffix}")
     except RequestError as error:
         raise RequestError(f"this model cannot be kept: {error}") from error
     return content
 
 
-def save(location: str | os.PathLike[str] | Folder, model: Model, importances: Mapping[str, pd.DataFrame]) -> None:
-    """Write a model with importances by method, at a path or a filesystem URI; a model that is there already is replaced.
+def save(location: str | os.PathLike[str] | Folder, model: Model, importances: Mapping[str, pd.DataFrame]) -> Card:
+    """Write a model with importances by method, at a path or a filesystem URI, and return its card, sealed.
+
+    A model that is there already is replaced at once, when the card is: until then, and if this fails, it is the old one.
 
     Raises:
         RequestError: it cannot be written, or the classifier is of a type that no stored model may hold.
     """
     folder, written = Folder.of(location), FORMATS[model.card.format]
-    files = {written.file: kept(model.classifier, model.card.format)}
-    files |= {importance_file(method): _parquet(table) for method, table in importances.items()}
+    content = kept(model.classifier, model.card.format)
+    card = model.card.sealed(content)
+    files = {card.file(written.suffix): content}
+    files |= {card.importances(method): _parquet(table) for method, table in importances.items()}
     try:
-        ours = {each.file for each in FORMATS.values()}
+        for name, made in files.items():
+            folder.publish(name, made)
+        folder.publish("card.json", (json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n").encode())
         for info in folder.files(""):
-            if info.base_name in ours or fnmatch(info.base_name, importance_file("*")):
+            if info.base_name not in files and re.fullmatch(OURS, info.base_name):
                 folder.remove(info.base_name)
-        for name, content in files.items():
-            folder.publish(name, content)
-        folder.publish("card.json", (json.dumps(asdict(model.card), indent=1, ensure_ascii=False) + "\n").encode())
     except (OSError, RequestError) as error:
         raise RequestError(f"cannot write the model to {location}: {error}") from error
+    return card
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -130,11 +142,18 @@ def load(location: str | os.PathLike[str] | Folder) -> Model:
     card, folder = load_card(location), Folder.of(location)
     if card.format not in FORMATS:
         raise unknown("format of a model", card.format, FORMATS, str(location))
-    written = FORMATS[card.format]
-    where = f"{location}/{written.file}"
-    if not folder.exists(written.file):
+    name = card.file(FORMATS[card.format].suffix)
+    where = f"{location}/{name}"
+    if not folder.exists(name):
         raise RequestError(f"{where} is missing; `rulescope train` writes it")
-    classifier = written.load(folder.read(written.file), where)
-    if len(getattr(classifier, "classes_", ())) != len(card.labels):
-        raise RequestError(f"{where} is damaged: it does not name the {len(card.labels)} classes of its card")
-    return Model(card, classifier)
+    if (size := folder.stamp(name) or (0, 0))[1] > LARGEST:
+        raise RequestError(f"{where} is refused: it has {size[1] / 1e9:.1f} GB, of at most {LARGEST / 1e9:.1f}")
+    content = folder.read(name)
+    if card.sealed(content) != card:
+        raise RequestError(f"{where} is damaged, or {location}/card.json is: they do not belong together")
+    model = Model(card, FORMATS[card.format].load(content, where))
+    try:
+        soundness.answers(model.classifier, len(card.labels), model.features)
+    except ValueError as error:
+        raise RequestError(f"{where} is damaged: {error}") from error
+    return model

@@ -10,7 +10,7 @@ import os
 
 import pandas as pd
 
-from classifier.models.card import importance_file, load_card
+from classifier.models.card import load_card
 from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
@@ -46,9 +46,10 @@ def importance(
         raise RequestError(f"top must be at least 1, not {top}")
     if method not in METHODS:
         raise unknown("importance method", method, METHODS)
-    card, folder, path = load_card(model), Folder.of(model), importance_file(method)
+    card, folder = load_card(model), Folder.of(model)
+    path = card.importances(method)
     if not folder.exists(path):
-        found = [one for one in METHODS if folder.exists(importance_file(one))]
+        found = [one for one in METHODS if folder.exists(card.importances(one))]
         raise RequestError(f"{model} ({card.model}) has no {method} importances; it has: {', '.join(found) or 'none'}")
     try:
         table = pd.read_parquet(io.BytesIO(folder.read(path)))

@@ -84,8 +84,7 @@ def train(
     importances = {"permutation": permutation, **attribution.measure(fitted, test, correlated)}
     if refits:
         importances["refit"] = refit.measure(problem, recipe, setting, fold, permutation, refits)
-    save(out, fitted, importances)
-    return card
+    return save(out, fitted, importances)
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:

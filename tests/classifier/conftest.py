@@ -28,3 +28,11 @@ def trained(traced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     location = tmp_path_factory.mktemp("trained") / "model"
     train(traced, location, "forest", ["relative+shape"])
     return location
+
+
+@pytest.fixture(scope="session")
+def boosted(traced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An xgboost trained on `traced`."""
+    location = tmp_path_factory.mktemp("boosted") / "model"
+    train(traced, location, "xgboost", ["relative+shape"])
+    return location

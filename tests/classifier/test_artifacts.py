@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-from dataclasses import replace
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,12 @@ import skops.io
 from asked import train
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 from synthetic import RULES, grid, write
 
 from classifier.examples.sampling import apply
 from classifier.examples.trajectories import load
+from classifier.models import formats, soundness
 from classifier.models import stored as artifacts
 from classifier.models.card import load_card
 from classifier.models.estimators import MODELS, Recipe
@@ -30,6 +35,8 @@ from classifier.models.stored import Model
 from classifier.studies import train as training
 from classifier.studies.importance import importance
 from classifier.studies.predict import predict
+from generator.dataset.schema import DatasetError
+from generator.dataset.storage import Folder
 from generator.errors import RequestError
 from generator.observables import statistics
 
@@ -50,7 +57,7 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
         fitted = Model(card, classifier)
         artifacts.save(tmp_path / "model", fitted, {"permutation": pd.DataFrame({"by": ["statistic"]})})
         again = artifacts.load(tmp_path / "model")
-        assert again.card == card
+        assert replace(again.card, seal="") == replace(card, seal="")
         np.testing.assert_array_equal(again.log_scores(examples), fitted.log_scores(examples))
 
 
@@ -78,8 +85,7 @@ def test_the_hash_of_the_training_data_follows_values_and_classes(traced: Path) 
 
 
 def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(trained, tmp_path / "model")
-    skops.io.dump(FunctionTransformer(foreign_function), model / "classifier.skops")
+    model = forged(trained, tmp_path, skops.io.dumps(FunctionTransformer(foreign_function)))
     with pytest.raises(RequestError, match=r"type '.*foreign_function', which is not on the allow-list"):
         artifacts.load(model)
 
@@ -87,33 +93,245 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("classifier.skops", b"not a zip file", "not a skops file"),
+        ("classifier-*", b"not a zip file", "do not belong together"),
         ("card.json", b"{", "damaged"),
+        ("card.json", b"[" * 100_000, "damaged"),
+        ("card.json", b"\xff", "damaged"),
+        ("card.json", b'{"model_version": ' + b"4" * 5000 + b"}", "damaged"),
         ("card.json", b"{}", "damaged"),
         (
             "card.json",
             b'{"model_version": 99}',
-            "model version 99; this Rulescope reads version 3: `rulescope train` makes it anew",
+            "model version 99; this Rulescope reads version 4: `rulescope train` makes it anew",
         ),
-        ("importance_permutation.parquet", b"x", "not a readable Parquet file"),
+        ("importance_permutation-*", b"x", "not a readable Parquet file"),
     ],
 )
 def test_damaged_models_are_refused(trained: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     model = shutil.copytree(trained, tmp_path / "model")
-    (model / name).write_bytes(content)
+    next(model.glob(name)).write_bytes(content)
     with pytest.raises(RequestError, match=message):
         importance(model) if name.startswith("importance") else artifacts.load(model)
 
 
-def test_a_damaged_xgboost_model_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_a_classifier_that_is_not_there_is_said_to_be_missing(trained: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    next(model.glob("classifier-*")).unlink()
+    with pytest.raises(RequestError, match="is missing; `rulescope train` writes it"):
+        artifacts.load(model)
+
+
+# -- models that a stranger made ---------------------------------------------------------------------------------------
+def forged(model: Path, folder: Path, classifier: bytes | None = None, **changed: Any) -> Path:
+    """A copy of a model with another classifier or another card, sealed as Rulescope would have."""
+    old = load_card(model)
+    content = classifier if classifier is not None else next(model.glob("classifier-*")).read_bytes()
+    card = replace(old, **changed).sealed(content)
+    made = folder / "forged"
+    made.mkdir()
+    (made / card.file(next(model.glob("classifier-*")).suffix)).write_bytes(content)
+    (made / "card.json").write_text(json.dumps(asdict(card)))
+    return made
+
+
+def test_what_is_forged_without_a_fault_is_loaded(trained: Path, boosted: Path, tmp_path: Path) -> None:
+    for number, model in enumerate((trained, boosted)):
+        (tmp_path / str(number)).mkdir()
+        artifacts.load(forged(model, tmp_path / str(number)))
+
+
+@pytest.mark.parametrize("key", ["labels", "statistics"])
+def test_a_card_that_was_changed_does_not_belong_to_its_classifier(key: str, trained: Path, tmp_path: Path) -> None:
     model = shutil.copytree(trained, tmp_path / "model")
     card = json.loads((model / "card.json").read_text())
-    (model / "card.json").write_text(json.dumps({**card, "format": "xgboost"}))
-    with pytest.raises(RequestError, match="is missing"):
+    (model / "card.json").write_text(json.dumps(card | {key: card[key][::-1]}))
+    with pytest.raises(RequestError, match="they do not belong together"):
         artifacts.load(model)
-    (model / "classifier.json").write_text("{")
-    with pytest.raises(RequestError, match="damaged"):
+
+
+def test_another_models_classifier_does_not_belong_to_a_card(trained: Path, boosted: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    next(model.glob("classifier-*")).write_bytes(next(boosted.glob("classifier-*")).read_bytes())
+    with pytest.raises(RequestError, match="they do not belong together"):
         artifacts.load(model)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"labels": "sgdm"}, "labels: Input should be a valid array"),
+        ({"labels": ["sgdm", "sgdm", "fa", "ia"]}, "cannot be"),
+        ({"labels": ["a", "b"]}, "it does not name 2 classes"),
+        ({"checkpoints": 10**12}, "cannot be"),
+        ({"checkpoints": 5}, r"it reads \d+ features, and its card gives it \d+"),
+        ({"checkpoints": "6"}, "checkpoints: Input should be a valid integer"),
+        ({"scores": {"network": float("nan")}}, "cannot be"),
+        ({"scores": {"network": "good"}}, "scores.network: Input should be a valid number"),
+        ({"format": "pickle"}, r"unknown format of a model 'pickle'.*known: skops, xgboost"),
+        ({"features": "no such"}, "unknown"),
+    ],
+)
+def test_a_card_that_cannot_be_is_refused(changed: dict[str, Any], says: str, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=says):
+        artifacts.load(forged(trained, tmp_path, **changed))
+
+
+def test_a_card_with_more_in_it_is_refused(trained: Path, tmp_path: Path) -> None:
+    model = forged(trained, tmp_path)
+    (model / "card.json").write_text(json.dumps(json.loads((model / "card.json").read_text()) | {"more": 1}))
+    with pytest.raises(RequestError, match="more: Unexpected keyword argument"):
+        load_card(model)
+
+
+def _every_tree(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], object]:
+    return lambda learner: list(map(change, learner["gradient_booster"]["model"]["trees"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda learner: learner["gradient_booster"]["model"].update(tree_info=[10**6] * 160),
+            "a class that there is not",
+        ),
+        (
+            lambda learner: learner["gradient_booster"]["model"].update(tree_info=[-1] * 160),
+            "a class that there is not",
+        ),
+        (lambda learner: learner["gradient_booster"]["model"].update(iteration_indptr=[0, 10**6]), "rounds"),
+        (lambda learner: learner["gradient_booster"].update(name="dart"), "boosted by 'dart'"),
+        (lambda learner: learner["learner_model_param"].update(num_feature="7"), "a tree"),
+        (lambda learner: learner["learner_model_param"].update(base_score="[NaN]"), "base score is no number"),
+        (lambda learner: learner["learner_model_param"].update(num_class="1000000"), "how many classes"),
+        (lambda learner: learner["objective"].update(name="reg:squarederror"), "its objective is"),
+        (
+            _every_tree(lambda tree: tree.update(left_children=[10**6] * len(tree["left_children"]))),
+            "do not form a tree|one child",
+        ),
+        (_every_tree(lambda tree: tree["left_children"].__setitem__(0, 0)), "do not form a tree"),
+        (_every_tree(lambda tree: tree["parents"].__setitem__(-1, 10**6)), "do not form a tree"),
+        (_every_tree(lambda tree: tree["split_indices"].__setitem__(0, 10**9)), "a column that there is not"),
+        (_every_tree(lambda tree: tree["split_indices"].__setitem__(0, -1)), "a column that there is not"),
+        (_every_tree(lambda tree: tree["split_conditions"].__setitem__(-1, float("nan"))), "is no number"),
+        (_every_tree(lambda tree: tree.update(split_conditions=[])), "as many nodes as it says"),
+        (_every_tree(lambda tree: tree["split_type"].__setitem__(0, 1)), "categories"),
+        (_every_tree(lambda tree: tree.update(categories=[1])), "categories"),
+        (_every_tree(lambda tree: tree["left_children"].__setitem__(0, 1.5)), "whole numbers belong"),
+        (lambda learner: learner.pop("gradient_booster"), "not a model of XGBoost's"),
+    ],
+)
+def test_trees_of_xgboost_that_lead_elsewhere_are_refused(
+    change: Callable[[dict[str, Any]], None], says: str, boosted: Path, tmp_path: Path
+) -> None:
+    found = json.loads(next(boosted.glob("classifier-*")).read_text())
+    change(found["learner"])
+    with pytest.raises(RequestError, match=rf"classifier-\w+.json is damaged: .*({says})"):
+        artifacts.load(forged(boosted, tmp_path, json.dumps(found).encode()))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"[" * 100_000, b'{"learner": 5}', b"\xff\xfe"])
+def test_what_is_no_model_of_xgboosts_is_refused(content: bytes, boosted: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="is damaged"):
+        artifacts.load(forged(boosted, tmp_path, content))
+
+
+def _with_nodes(name: str, value: float, node: int = 0) -> Callable[[Any], None]:
+    def change(forest: Any) -> None:
+        tree = forest.estimators_[0].tree_
+        state = tree.__getstate__()
+        state["nodes"] = state["nodes"].copy()
+        state["nodes"][name][node] = value
+        tree.__setstate__(state)
+
+    return change
+
+
+def _nan_leaf(forest: Any) -> None:
+    forest.estimators_[0].tree_.value[-1] = np.nan
+
+
+def _of_more_columns(forest: Any) -> None:
+    forest.estimators_[0] = type(forest.estimators_[0])().fit(
+        np.eye(forest.n_features_in_ + 9), np.arange(forest.n_features_in_ + 9) % 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_with_nodes("left_child", 0), "do not form a tree"),
+        (_with_nodes("left_child", 10**6), "do not form a tree"),
+        (_with_nodes("right_child", -7), "do not form a tree"),
+        (_with_nodes("right_child", -1), "one child"),
+        (_with_nodes("feature", 10**6), "a column that there is not"),
+        (_with_nodes("feature", -3), "a column that there is not"),
+        (_with_nodes("threshold", float("nan")), "threshold of a tree is no number"),
+        (_nan_leaf, "holds no numbers"),
+        (_of_more_columns, r"reads \d+ columns of \d+"),
+        (lambda forest: setattr(forest, "classes_", np.array(["a", "b", "c", "d"])), "does not name 4 classes"),
+        (lambda forest: setattr(forest, "n_features_in_", 3), "columns|features"),
+        (lambda forest: setattr(forest, "estimators_", []), "cannot be asked|not numbers"),
+        (lambda forest: setattr(forest, "n_classes_", 2), "cannot be asked|not numbers"),
+    ],
+)
+def test_trees_of_scikit_learn_that_lead_elsewhere_are_refused(
+    change: Callable[[Any], None], says: str, trained: Path, tmp_path: Path
+) -> None:
+    forest = artifacts.load(trained).classifier
+    change(forest)
+    with pytest.raises(RequestError, match=rf"classifier-\w+.skops is damaged: .*({says})"):
+        artifacts.load(forged(trained, tmp_path, skops.io.dumps(forest)))
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_before_it_does(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("schema.json", b"0" * 10**7)
+    assert len(content.getvalue()) < 10**5
+    monkeypatch.setattr(formats, "LARGEST", 10**6)
+    monkeypatch.setattr(skops.io, "get_untrusted_types", None)
+    with pytest.raises(RequestError, match=r"is refused: it unpacks to 0\.0 GB"):
+        artifacts.load(forged(trained, tmp_path, content.getvalue()))
+
+
+def test_support_vectors_and_neighbours_that_do_not_fit_together_are_refused(trained: Path, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    codes = np.arange(40) % 4
+    machine, near = SVC().fit(X, codes), KNeighborsClassifier(algorithm="brute").fit(X, codes)
+    for sound in (machine, near):
+        soundness.fitted(sound)
+    machine._dual_coef_ = machine._dual_coef_[:, :2]
+    near._fit_X = near._fit_X[:, :1]
+    for broken, says in ((machine, "support vector machine does not fit"), (near, "known examples do not fit")):
+        with pytest.raises(ValueError, match=says):
+            soundness.fitted(broken)
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_model_whose_writing_fails_is_the_old_one(
+    step: int, trained: Path, boosted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: at the classifier, at an importance, at the card."""
+    model = shutil.copytree(trained, tmp_path / "model")
+    before = artifacts.load(model).card
+    publish, done = Folder.publish, list[str]()
+
+    def full(folder: Folder, name: str, content: bytes) -> None:
+        if len(done) == step:
+            raise DatasetError("cannot write: No space left on device")
+        done.append(name)
+        publish(folder, name, content)
+
+    monkeypatch.setattr(Folder, "publish", full)
+    with pytest.raises(RequestError, match=r"cannot write the model to .*No space left"):
+        artifacts.save(model, artifacts.load(boosted), {"shap": pd.DataFrame({"by": ["statistic"]})})
+    monkeypatch.undo()
+    assert artifacts.load(model).card == before
+    assert len(importance(model)) > 0
+    artifacts.save(model, artifacts.load(boosted), {"shap": pd.DataFrame({"by": ["statistic"]})})
+    assert {file.name.split("-")[0] for file in model.iterdir()} == {"card.json", "classifier", "importance_shap"}
 
 
 def test_predict_names_new_networks(trained: Path, tmp_path: Path) -> None:
@@ -172,14 +390,6 @@ def test_a_model_of_a_single_session(measured: Path, tmp_path: Path) -> None:
         assert len(predict(tmp_path / model, measured)) == 96
 
 
-def test_a_card_that_does_not_say_saw_everything(trained: Path, tmp_path: Path) -> None:
-    old = shutil.copytree(trained, tmp_path / "old")
-    card = json.loads((old / "card.json").read_text())
-    del card["electrode"], card["sampling"]
-    (old / "card.json").write_text(json.dumps(card))
-    assert load_card(old) == load_card(trained)
-
-
 def test_a_model_that_could_not_be_loaded_again_is_not_kept(traced: Path, tmp_path: Path) -> None:
     """With so few features its tree is of a type that no stored model may hold."""
     model = KNeighborsClassifier(algorithm="kd_tree")
@@ -187,15 +397,7 @@ def test_a_model_that_could_not_be_loaded_again_is_not_kept(traced: Path, tmp_pa
         RequestError, match=r"^this model cannot be kept: .* is refused: it holds the type '[^']*', which is not"
     ):
         train(traced, tmp_path / "m", model, ["levels"], observables=["change"], sampling="only1", refits=0)
-    assert not (tmp_path / "m" / "classifier.skops").exists()
-
-
-def test_a_card_of_an_unknown_format_is_a_sentence(trained: Path, tmp_path: Path) -> None:
-    other = shutil.copytree(trained, tmp_path / "other")
-    card = json.loads((other / "card.json").read_text()) | {"format": "pickle"}
-    (other / "card.json").write_text(json.dumps(card))
-    with pytest.raises(RequestError, match=r"unknown format of a model 'pickle'.*known: skops, xgboost"):
-        artifacts.load(other)
+    assert not list(tmp_path.glob("m/*"))
 
 
 def test_train_does_not_write_into_a_foreign_directory(traced: Path, tmp_path: Path) -> None:
@@ -219,8 +421,9 @@ def test_a_model_lies_at_a_uri_and_leaves_nothing_of_another_behind(traced: Path
     where = f"file://{tmp_path}/model"
     train(traced, where, "forest", ["shape"])
     train(traced, where, "xgboost", ["shape"], refits=0)
-    kept = {"card.json", "classifier.json", "importance_permutation.parquet", "importance_shap.parquet"}
-    assert {file.name for file in (tmp_path / "model").iterdir()} == kept
+    kept = {"card.json", "classifier", "importance_permutation", "importance_shap"}
+    assert {file.name.split("-")[0] for file in (tmp_path / "model").iterdir()} == kept
+    assert len(list((tmp_path / "model").iterdir())) == 4
     assert (predict(where, traced)["called"] == predict(where, traced)["labelled"]).all()
     assert importance(where, by="observable", method="shap")["name"].iloc[0] == "weight"
 

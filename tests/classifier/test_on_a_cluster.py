@@ -64,11 +64,8 @@ def test_conditions_and_importances_are_the_same_on_a_cluster(measured: Path, cl
         train(measured, tmp_path / "there", "forest", ["levels"])
     assert here.equals(there)
     files = sorted(file.name for file in (tmp_path / "here").iterdir())
-    assert files == [
-        "card.json",
-        "classifier.skops",
-        *(f"importance_{way}.parquet" for way in ("impurity", "permutation", "refit")),
-    ]
+    ways = [f"importance_{way}" for way in ("impurity", "permutation", "refit")]
+    assert [name.split("-")[0] for name in files] == ["card.json", "classifier", *ways]
     assert (tmp_path / "here" / "card.json").read_text() == (tmp_path / "there" / "card.json").read_text()
     for name in files[2:]:
         ours, theirs = (pd.read_parquet(tmp_path / where / name) for where in ("here", "there"))

@@ -13,8 +13,10 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
+import os
 import sys
 from typing import Annotated, Any
 
@@ -27,9 +29,10 @@ for _package in ("generator", "classifier"):
 
 import classifier.cli  # noqa: E402
 import generator.cli  # noqa: E402
+from generator.console import Shown, any_encoding  # noqa: E402
 from generator.errors import RequestError, unknown  # noqa: E402
 
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
 
 app = typer.Typer()
 
@@ -117,25 +120,33 @@ def _names(
     ] = None,
 ) -> None:
     """What specs and options can name: rules, architectures, tasks, observables, feature sets, models, …, and their meaning."""
-    from rich.console import Console
-
     from classifier.report.tables import show
 
     for title, rows in names(kind).groupby("kind", sort=False):
-        show(Console(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
+        show(Shown(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
 
 
 def main() -> None:
-    """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence;
-    130: interrupted."""
+    """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence, or its
+    answer cannot be shown; 130: interrupted; 141: nobody read the answer to its end."""
+    any_encoding()
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
         status = typer.main.get_command(app).main(prog_name="rulescope", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _unheard()
+        status = UNREAD
     except typer.Abort:
         status = INTERRUPTED
     except RequestError as error:
         _refuse(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        _unheard()
+        _refuse(f"the answer cannot be written to where it was sent: {error.strerror}")
     except Exception as error:
         # typer's own complaints about the command line; anything else is a bug and keeps its traceback
         if not hasattr(error, "format_message"):
@@ -144,6 +155,11 @@ def main() -> None:
     if status == INTERRUPTED:
         print("rulescope: interrupted", file=sys.stderr)
     sys.exit(status or 0)
+
+
+def _unheard() -> None:
+    """Let Python not try again, as it ends, to say what cannot be said."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _usage(error: Exception) -> str:

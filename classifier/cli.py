@@ -148,9 +148,9 @@ def evaluate(
     study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
     with _on(cluster):
         found = named(dataset, _list(models), study, _list(observables), permute_labels)
-    print_evaluation(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
+    print_evaluation(found)
 
 
 def train(
@@ -225,12 +225,12 @@ def importance(
     from classifier.studies import importance as stored
 
     table = stored.importance(model, by, top, method)
+    if json_file is not None:
+        _write(json_file, json.dumps(table.to_dict("records"), indent=1) + "\n")
     drop = f"  {'accuracy drop':>13}" if "accuracy_drop" in table else ""
     typer.echo(f"{f'importance ({stored.METHODS[method]})':>21}{drop}  {by}")
     for row in table.to_dict("records"):
         typer.echo(_line(row, by))
-    if json_file is not None:
-        _write(json_file, json.dumps(table.to_dict("records"), indent=1) + "\n")
 
 
 def _line(row: dict[Any, Any], by: str) -> str:
@@ -254,9 +254,10 @@ def robustness(
     from classifier.studies.study import Study
 
     with _on(cluster):
-        table = robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed))
+        table = robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed), quiet=True)
     if json_file is not None:
         _write(json_file, json.dumps(robust.as_json(table), indent=1) + "\n")
+    robust.show_study(dataset, table)
 
 
 def controls(
@@ -276,9 +277,9 @@ def controls(
 
     with _on(cluster):
         found = control(dataset, model, Study(target, n_splits=n_splits, seed=seed))
-    print_controls(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
+    print_controls(found)
 
 
 def report(
@@ -327,9 +328,8 @@ def power(
     with _on(cluster):
         if validate:
             found = planning.power_validation(dataset, question)
-            print_validation(found)
         else:
             found = planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy)
-            print_power(found)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
+    (print_validation if validate else print_power)(found)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generator.console import Shown
+
 if TYPE_CHECKING:
     from generator.running.work import Receipt
 
@@ -34,7 +36,6 @@ def register(app: typer.Typer) -> None:
 
 def plan(spec: SpecFile) -> None:
     """Print what a spec amounts to: networks, layers, examples, cohorts, estimated time and disk. Runs nothing."""
-    from rich.console import Console
     from rich.table import Table
 
     from generator.clusters.local import cores
@@ -47,7 +48,7 @@ def plan(spec: SpecFile) -> None:
     for architecture, task, objective in dict.fromkeys(key[1:] for key in found.counts):
         counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
         table.add_row(architecture, str(found.layers[architecture, objective]), task, objective, *counts)
-    console = Console()
+    console = Shown()
     console.print(table)
     console.print(
         f"{found.networks:,} networks in {found.cohorts:,} cohorts, {found.examples:,} examples (network × layer), "
@@ -62,7 +63,7 @@ def plan(spec: SpecFile) -> None:
     for sentence in found.shortages:
         console.print(sentence, soft_wrap=True)
     for sentence in found.missing:
-        console.print(f"before it can start: {sentence}", soft_wrap=True, markup=False)
+        console.print(f"before it can start: {sentence}", soft_wrap=True)
 
 
 def generate(
@@ -83,7 +84,6 @@ def generate(
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and with what, instead.")] = False,
 ) -> None:
     """Make the dataset of a spec, or go on where it was left."""
-    from rich.console import Console
 
     from generator.clusters import process
 
@@ -91,7 +91,7 @@ def generate(
         from generator.running.generate import dry_run
         from generator.running.generate import generate as run
 
-    console = Console()
+    console = Shown()
     if dry:
         for line in dry_run(spec, out, workers, device, cluster):
             typer.echo(line)
@@ -111,14 +111,13 @@ def generate(
     for sentence in summary.shortages:
         console.print(sentence, soft_wrap=True)
     for failure in summary.failures:
-        console.print(f"failed: {failure}", markup=False, soft_wrap=True)
+        console.print(f"failed: {failure}", soft_wrap=True)
     if summary.failures:
         raise typer.Exit(1)
 
 
 def status(dataset: DatasetFolder) -> None:
     """Print how far a dataset is, from its files alone: who makes it, how fast, how much longer, what failed."""
-    from rich.console import Console
     from rich.table import Table
 
     from generator.dataset.storage import Dataset
@@ -127,10 +126,10 @@ def status(dataset: DatasetFolder) -> None:
     from generator.spec import planning
 
     found = look(Dataset(dataset))
-    console = Console()
+    console = Shown()
 
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(text, soft_wrap=True)
 
     say(
         f"{found.complete:,} of {found.cohorts:,} cohorts complete, "
@@ -240,7 +239,7 @@ class _Progress:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self.bar.console.print(text, soft_wrap=True, highlight=False)
+        self.bar.console.print(text, soft_wrap=True)
 
     def watch(self, total: int, receipt: Receipt | None) -> None:
         """Show a receipt; begin with none, once the request has been found good."""

@@ -14,12 +14,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from joblib import Parallel, delayed
-from rich.console import Console
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from generator.clusters import pool as clusters
 from generator.clusters import site as sites
+from generator.console import Shown
 from generator.errors import RequestError
 
 FALSE_ALARM = "`sklearn.utils.parallel.delayed` should be used"
@@ -135,4 +135,5 @@ def _alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, .
 
 
 def _watched(results: Iterable[Any], total: int, title: str) -> list[Any]:
-    return list(track(results, title, total=total, console=Console(stderr=True, force_jupyter=False), transient=True))
+    console = Shown(stderr=True, force_jupyter=False)
+    return list(track(results, title, total=total, console=console, transient=True, disable=not console.is_terminal))

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
 from classifier.examples import splits as splitting
 from classifier.examples.trajectories import Examples, load
@@ -47,6 +46,7 @@ from classifier.studies.evaluate import evaluate
 from classifier.studies.importance import importance
 from classifier.studies.study import Study
 from classifier.studies.train import train
+from generator.console import Shown
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
@@ -185,7 +185,7 @@ def report(
                 there = replace(study, split=split, n_splits=OTHER_N_SPLITS)
                 others.append(evaluate(examples, [model], there, ["all"]))
             except RequestError as error:  # a split that this dataset is too small or too uneven for
-                Console(stderr=True).print(f"left out: {error}", highlight=False)
+                Shown(stderr=True).print(f"left out: {error}")
     place = target.inside("report/model")
     card = train(examples, place, model, study)
     ranking = importance(place, "statistic", None)
@@ -233,12 +233,12 @@ def report(
     ]
     about = page.facts(target, networks, headline, [*seeds, *others], card)
     target.publish("report/index.html", page.render(target, about, command, summary, every, pictures, end).encode())
-    console = Console(quiet=quiet)
+    console = Shown(quiet=quiet)
     for section in sections:
         if section.rows is not None:
             show(console, section.title, section.rows)
-    console.print(sentence(headline), highlight=False)
-    console.print(f"written: {target}/report", highlight=False)
+    console.print(sentence(headline))
+    console.print(f"written: {target}/report")
     return f"{target}/report"
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from classifier.examples.sampling import ALL
 from classifier.report import looks, robustness_plots
@@ -24,6 +23,7 @@ from classifier.report.tables import Rows, basis, progress, show
 from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
 from classifier.studies.store import Store
 from classifier.studies.study import Study
+from generator.console import Shown
 from generator.dataset import electrodes
 from generator.dataset.schema import header
 from generator.dataset.storage import Dataset
@@ -140,7 +140,7 @@ def robustness(
     """
     study.check([model])
     asked = conditions(dataset)
-    target, console = Dataset(dataset), Console(quiet=quiet)
+    target, omitted = Dataset(dataset), list[str]()
     looks.check_writable(target, FOLDER)
     table = accuracies(dataset, asked, model, study, transfer="both", store=Store(target, model, study))
     stored = io.BytesIO()
@@ -153,14 +153,24 @@ def robustness(
         if figure is None:
             for kind in ("png", "svg"):
                 target.remove(f"{FOLDER}/{name}.{kind}")
-            console.print(f"{name} is left out: it needs {needs}", highlight=False)
+            omitted.append(f"{name} is left out: it needs {needs}")
         else:
             looks.publish(target, f"{FOLDER}/{name}", figure)
+    table.attrs["omitted"] = omitted
+    if not quiet:
+        show_study(target, table)
+    return table
+
+
+def show_study(dataset: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """Print what a study found, and where its pictures are."""
+    console, shown = Shown(), tidy(table)
+    for sentence in table.attrs["omitted"]:
+        console.print(sentence)
     title = f"Accuracy per network at all checkpoints (mean over splits; chance {table.attrs['chance']:.2f})"
     show(console, title, accuracy_rows(table))
     if lost := noise_rows(shown):
         show(console, "Accuracy lost to noise (mean over its levels)", lost)
     if table.attrs["design"]:
-        console.print(table.attrs["design"], highlight=False)
-    console.print(f"written: {target}/{FOLDER}", highlight=False)
-    return table
+        console.print(table.attrs["design"])
+    console.print(f"written: {Dataset(dataset)}/{FOLDER}")

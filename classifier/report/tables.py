@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from classifier.examples import splits as splitting
+from generator.console import Shown
 from generator.dataset.noise import MODES
 from generator.dataset.storage import Dataset
 
@@ -166,11 +165,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def show(console: Console, title: str, rows: Rows) -> None:
+def show(console: Shown, title: str, rows: Rows) -> None:
     """Print the table."""
-    table = Table(*map(escape, rows[0]), title=escape(title), title_justify="left")
+    console.print(title, style="italic", soft_wrap=True)  # a table's own would be as narrow as the table
+    table = Table(*rows[0])
     for row in rows[1:]:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
 
 
@@ -186,7 +186,7 @@ def sentence(evaluation: dict[str, Any]) -> str:
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
     """Print an evaluation's tables, per network and per layer."""
-    console = Console()
+    console = Shown()
     for level in ("network", "layer"):
         condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
         title = f"Accuracy per {level} ({evaluation['split']} split, {condition})"
@@ -195,11 +195,9 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
     show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
     for text in filter(None, (sentence(evaluation), evaluation["design"])):
-        console.print(text, highlight=False)
+        console.print(text)
     if evaluation["caution"]:
-        console.print(
-            f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.", highlight=False
-        )
+        console.print(f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.")
 
 
 def recording_sentence(asked: dict[str, Any]) -> str:
@@ -268,8 +266,8 @@ def target_sentence(target: dict[str, Any], noise_mode: str) -> str:
 
 def print_power(found: dict[str, Any]) -> None:
     """Print the answer to a power analysis."""
-    console, accuracy = Console(), found["accuracy"]
-    console.print(recording_sentence(found["asked"]), highlight=False)
+    console, accuracy = Shown(), found["accuracy"]
+    console.print(recording_sentence(found["asked"]))
     interval = f"{accuracy['low']:.3f} – {accuracy['high']:.3f}"
     rows = [
         ["expected", f"{accuracy['level']:.0%} interval", "chance"],
@@ -283,7 +281,7 @@ def print_power(found: dict[str, Any]) -> None:
             f"What reaches {found['target']['accuracy']:g}",
             way_rows(found["target"], found["asked"]["noise_mode"]),
         )
-        console.print(target_sentence(found["target"], found["asked"]["noise_mode"]), highlight=False)
+        console.print(target_sentence(found["target"], found["asked"]["noise_mode"]))
     simulated = found["simulated"]
     console.print(
         f"Interpolated between {simulated['conditions']} simulated conditions, whose own s.e.m. is {simulated['sem']:.3f} on "
@@ -291,7 +289,7 @@ def print_power(found: dict[str, Any]) -> None:
         highlight=False,
     )
     if found["design"]:
-        console.print(found["design"], highlight=False)
+        console.print(found["design"])
 
 
 def print_validation(found: dict[str, Any]) -> None:
@@ -304,7 +302,7 @@ def print_validation(found: dict[str, Any]) -> None:
             one = found[kind]
             cells = [f"{one['held_out']}", f"{one['error']:.3f}", f"{one['sem']:.3f}", f"{one['coverage']:.1%}"]
             rows.append([f"{kind}", *cells])
-    show(Console(), "Simulated conditions predicted from the others (balanced accuracy per network)", rows)
+    show(Shown(), "Simulated conditions predicted from the others (balanced accuracy per network)", rows)
 
 
 def control_rows(found: dict[str, Any]) -> Rows:
@@ -326,12 +324,12 @@ def control_rows(found: dict[str, Any]) -> Rows:
 
 def print_controls(found: dict[str, Any]) -> None:
     """Print the table, and a sentence for each control left out."""
-    console = Console()
+    console = Shown()
     title = (
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
     show(console, title, control_rows(found))
     if found["design"]:
-        console.print(found["design"], highlight=False)
+        console.print(found["design"])
     for sentence in found["skipped"]:
-        console.print(f"left out: {sentence}", highlight=False)
+        console.print(f"left out: {sentence}")

@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from rich.console import Console
-
 from classifier.models.stored import versions
 from classifier.studies.study import Study
+from generator.console import Shown
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Dataset
 
@@ -76,7 +75,7 @@ class Store:
         try:
             self._dataset.publish(self._name, json.dumps({**self._about, "rows": rows}, allow_nan=False).encode())
         except DatasetError as error:
-            Console(stderr=True).print(f"not kept for the next question: {error}", highlight=False, soft_wrap=True)
+            Shown(stderr=True).print(f"not kept for the next question: {error}", soft_wrap=True)
             self._dataset = None
 
     def once(self, asked: Mapping[str, Any], measure: Callable[[], Found]) -> Found:

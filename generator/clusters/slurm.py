@@ -6,7 +6,9 @@ import asyncio
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -251,10 +253,16 @@ def slurm_cluster() -> Any:
     """dask-jobqueue's cluster. Raises RequestError if it is not installed, or if there is no Slurm here."""
     import shutil
 
+    handler = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise RequestError("a Slurm cluster needs dask-jobqueue: pip install 'rulescope[cluster]'") from error
+    finally:
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # that package ends the process at Ctrl-C, as if all was well
+            signal.signal(signal.SIGINT, handler)
     if shutil.which("sbatch") is None:
         raise RequestError("there is no sbatch on this machine: run this where Slurm jobs can be submitted")
     return SLURMCluster

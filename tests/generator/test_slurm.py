@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -181,3 +182,19 @@ def test_a_job_whose_time_is_over_is_followed_by_another(site: Callable[..., str
     assert problems(Dataset(tmp_path / "x")) == []
     generate(spec.parse(text), tmp_path / "here", workers=0)
     assert contents(tmp_path / "x") == contents(tmp_path / "here")
+
+
+def test_ctrl_c_ends_a_run_as_it_does_elsewhere(site: Callable[..., str], tmp_path: Path) -> None:
+    """dask-jobqueue ends a process at Ctrl-C as if all was well."""
+    (tmp_path / "spec.toml").write_text(SPEC.format(3000))
+    order = [sys.executable, "-m", "rulescope", "generate", "spec.toml", "--cluster", site()]
+    run = subprocess.Popen(order, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not jobs():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    said, error = run.communicate(timeout=60)
+    assert (run.returncode, error.splitlines()[-1]) == (130, "rulescope: interrupted")
+    assert "the same command goes on where it stopped" in said

@@ -19,6 +19,7 @@ ELSEWHERE = {  # in the repository: in the site
     "README.md": "start.md",
     "CITATION.cff": "CITATION.cff",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "datasets/README.md": "datasets.md",
     "tests/README.md": "tests.md",
     "tests/benchmarks/README.md": "benchmarks.md",

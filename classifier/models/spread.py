@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -113,7 +114,7 @@ class Spread(Problem):
                     raise RequestError(
                         f"XGBoost could not be trained on the workers, {TRIES} times: {error}"
                     ) from error
-                client.wait_for_workers(1)
+                _freed(client, tables)
         raise AssertionError
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
@@ -139,6 +140,16 @@ class Spread(Problem):
         """On a worker: the features of some rows of a block."""
         columns = None if observable in ("all", CURVE) else self.places[features][observable]
         return current().submit(_table, block, features, observable == CURVE, columns, rows, pure=False)
+
+
+def _freed(client: Any, tables: Sequence[Any]) -> None:
+    """Start the workers anew that hold these tables: their threads may wait for one that died, and nothing stops them."""
+    holders = {worker for workers in client.who_has(tables).values() for worker in workers}
+    with suppress(
+        ValueError, KeyError, OSError, RuntimeError
+    ):  # a worker without a nanny, or one that is gone just now
+        client.restart_workers(list(holders), raise_for_error=False)
+    client.wait_for_workers(1)
 
 
 async def _while_there(

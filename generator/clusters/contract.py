@@ -138,7 +138,7 @@ class Started(Site):
     def scheduler(self) -> dict[str, Any]:
         """Options of its scheduler. Raises RequestError if a dashboard was asked for, and what draws it is not installed."""
         if self.dashboard and find_spec("bokeh") is None:
-            raise RequestError("the dashboard is drawn by bokeh: pip install 'rulescope[cluster]'")
+            raise RequestError("the dashboard is drawn by bokeh, which is not installed: pip install bokeh")
         quietly = {} if self.dashboard else {"preload": [quiet.__name__]}
         return {"dashboard": self.dashboard, "dashboard_address": NOWHERE, **quietly}
 

@@ -257,7 +257,7 @@ def slurm_cluster() -> Any:
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
-        raise RequestError("a Slurm cluster needs dask-jobqueue: pip install 'rulescope[cluster]'") from error
+        raise RequestError("a Slurm cluster needs dask-jobqueue: pip install dask-jobqueue") from error
     finally:
         if (
             threading.current_thread() is threading.main_thread()

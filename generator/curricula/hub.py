@@ -166,7 +166,7 @@ def _not_installed(*packages: str) -> str:
     for package in packages:
         found = find_spec(package)
         if found is None or found.origin is None:
-            return f"the package {package} is not installed: run pip install 'rulescope[hub]'"
+            return f"the package {package} is not installed: pip install {package}"
     return ""
 
 

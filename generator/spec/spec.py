@@ -15,14 +15,14 @@ import tomli_w
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from generator import rules, toml
-from generator.architectures import family
+from generator.architectures import ARCHITECTURES, family
 from generator.architectures.layers import NONLINEARITIES, PRECISIONS
 from generator.architectures.network import STEMS, measure
 from generator.clusters import site
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.dataset.electrodes import FULL, Electrode
-from generator.errors import RequestError, unknown
+from generator.errors import Problems, RequestError, unknown
 from generator.observables import PAPER, chosen
 from generator.rules.schedules import SCHEDULES
 from generator.spec.electrode_blocks import ElectrodeGrid
@@ -96,8 +96,11 @@ class Spec(Table):
     def networks(self) -> list[NetworkSpec]:
         """All networks, each once, in the order of the grid. Raises RequestError for an impossible combination."""
         found: dict[str, NetworkSpec] = {}
+        problems = Problems()
         for index in range(len(self.grid)):
-            found |= {network.network_id: network for network in self._block(index)}
+            with problems:
+                found |= {network.network_id: network for network in self._block(index)}
+        problems.check()
         return list(found.values())
 
     @cached_property
@@ -113,11 +116,15 @@ class Spec(Table):
 
     def _block(self, index: int) -> list[NetworkSpec]:
         block, where = self.grid[index], f"grid block {index + 1}"
-        parsed = [rules.chosen(entry, where) for entry in axis(block.rule)]
-        block = block.model_copy(update={"task": [tasks.canonical(name) for name in axis(block.task)]})
+        problems, parsed = Problems(), []
+        for entry in axis(block.rule):
+            with problems:
+                parsed.append(rules.chosen(entry, where))
         for name in axis(block.task):
-            tasks.info(name, where)
+            with problems:
+                tasks.info(tasks.canonical(name), where)
         for kind, names, known in (
+            ("architecture", block.architecture, ARCHITECTURES),
             ("objective", block.objective, OBJECTIVES),
             ("nonlinearity", block.nonlinearity, NONLINEARITIES),
             ("schedule", block.schedule, SCHEDULES),
@@ -125,8 +132,11 @@ class Spec(Table):
             ("precision", block.precision, PRECISIONS),
         ):
             for name in axis(names):
-                if name is not None and name not in known:
-                    raise unknown(kind, name, known, where)
+                with problems:
+                    if name is not None and name not in known:
+                        raise unknown(kind, name, known, where)
+        problems.check()
+        block = block.model_copy(update={"task": [tasks.canonical(name) for name in axis(block.task)]})
         seeds = list(range(block.seeds))
         axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
         axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
@@ -140,8 +150,10 @@ class Spec(Table):
             if chosen["stem"] is None or not family(chosen["architecture"]).stems:
                 chosen["stem"] = family(chosen["architecture"]).default_stem(chosen["pixels"])
             network = NetworkSpec(root_seed=self.root_seed, **chosen)
-            self._check(network, where)
+            with problems:
+                self._check(network, where)
             networks.append(network)
+        problems.check()
         return networks
 
     def _check(self, network: NetworkSpec, where: str) -> None:
@@ -237,29 +249,48 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
 
 
 def parse(text: str) -> Spec:
-    """A spec from TOML text, validated."""
+    """A spec from TOML text, validated. Raises RequestError, with all that is wrong with it."""
     try:
         spec = Spec.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"not valid TOML: {error}") from error
     except ValidationError as error:
-        raise _sentence(error) from error
-    _ = (
-        spec.networks,
-        spec.electrodes,
-        spec.measured,
-        site.choose(None, spec.cluster),
-    )  # expands, and so checks, everything
+        problems, seen = Problems(), set[tuple[int | str, ...]]()
+        for problem in error.errors():
+            if (
+                key := _key(problem)
+            ) not in seen:  # a value that is neither one thing nor a list of such is reported twice
+                seen.add(key)
+                with problems:
+                    raise _sentence(problem) from error
+        problems.check()
+        raise AssertionError from error
+    problems = Problems()
+    for expands in (  # and so checks
+        lambda: spec.networks,
+        lambda: spec.electrodes,
+        lambda: spec.measured,
+        lambda: site.choose(None, spec.cluster),
+    ):
+        with problems:
+            expands()
+    problems.check()
     return spec
 
 
-def _sentence(error: ValidationError) -> RequestError:
-    """The first problem that pydantic found, as one sentence."""
-    problems = error.errors()
-    first = problems[0]
-    place = [
-        part for part in first["loc"] if isinstance(part, int) or part in _KEYS or first["type"] == "extra_forbidden"
-    ]
+def _key(problem: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """Which key of a spec a problem is about."""
+    place = problem["loc"]
+    if problem["type"] == "extra_forbidden":
+        return place
+    last = max((number for number, part in enumerate(place) if part in _KEYS), default=-1)
+    return place[: last + 1]
+
+
+def _sentence(problem: Mapping[str, Any]) -> RequestError:
+    """A problem that pydantic found, as one sentence."""
+    kept = (*_KEYS, problem["loc"][-1]) if problem["type"] == "extra_forbidden" else _KEYS
+    place = [part for part in problem["loc"] if isinstance(part, int) or part in kept]
     owner: type[BaseModel] = Spec
     where = "the spec"
     match place:
@@ -269,7 +300,7 @@ def _sentence(error: ValidationError) -> RequestError:
             owner, where, place = ElectrodeGrid, f"electrode block {index + 1}", rest
         case ["snapshots", *rest] if rest:
             owner, where, place = Snapshots, "[snapshots]", rest
-    return toml.sentence(first, owner, where, place)
+    return toml.sentence(problem, owner, where, place)
 
 
 _KEYS = {*Spec.model_fields, *Grid.model_fields, *ElectrodeGrid.model_fields, *Snapshots.model_fields}

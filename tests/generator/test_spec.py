@@ -259,3 +259,54 @@ def test_a_task_of_any_size_needs_a_number_of_pixels() -> None:
     (network,) = spec.parse(text + "pixels = 64\n").networks
     assert network.stem == "large"
     assert network.sizes[0].units == 64 * 32 * 32
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """What the values are, before what they mean."""
+    wrong = 'name = "x y"\nprobe = 0\nseed = 1\n[[grid]]\ntask = "digits"\nrule = "sgdm"\narchitecture = 5\nepochs = "many"\n'
+    with pytest.raises(RequestError) as caught:
+        spec.parse(wrong)
+    first, *sentences = str(caught.value).splitlines()
+    assert first == "5 problems"
+    for key, sentence in zip(("name", "probe", "architecture", "epochs", "seed"), sentences, strict=True):
+        assert sentence.startswith("- ")
+        assert key in sentence
+
+    wrong = """
+        name = "x"
+        probe = 100000
+        observables = ["weights"]
+        [cluster]
+        partion = "gpu"
+        [[grid]]
+        task = ["digit", "digits"]
+        rule = ["sgd", {beta = 0.1}]
+        architecture = ["mlp2", "mlp9"]
+        objective = "clasify"
+        [[grid]]
+        task = "digits"
+        rule = "sgdm"
+        architecture = ["mlp2", "knet4"]
+        pixels = [8, 3]
+        batch_size = 100000
+    """
+    with pytest.raises(RequestError) as caught:
+        spec.parse(wrong)
+    for part in (
+        "'sgd'",
+        "a rule in grid block 1",
+        "'digit'",
+        "'mlp9'",
+        "'clasify'",
+        "batch_size 100000",
+        "weights",
+        "'partion'",
+    ):
+        assert part in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 21
+
+
+def test_one_problem_is_one_sentence() -> None:
+    with pytest.raises(RequestError, match=r"^unknown rule 'sgd' in grid block 1.*$") as caught:
+        spec.parse('name = "x"\n[[grid]]\ntask = "digits"\nrule = "sgd"\narchitecture = "mlp2"\n')
+    assert "\n" not in str(caught.value)

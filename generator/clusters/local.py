@@ -18,9 +18,6 @@ from generator.toml import PositiveInt
 if TYPE_CHECKING:
     from dask.distributed import LocalCluster
 
-START = (
-    "5 minutes"  # that a worker's successor may take on a busy machine; Dask's 15 s are too few to import PyTorch there
-)
 REFILLED_MS = 5000  # between two looks for places without a worker
 
 
@@ -137,7 +134,6 @@ class Local(Started):
         return {
             **dask.config.merge(*dask.config.defaults),
             "distributed.nanny.pre-spawn-environ": environment,
-            "distributed.deploy.lost-worker-timeout": START,
         }
 
     def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
-import os
+import re
+import threading
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from generator.clusters import pool as pools
@@ -16,6 +20,8 @@ from generator.errors import RequestError
 if TYPE_CHECKING:
     from dask.distributed import Client
 
+ADDRESS = r"(tcp|tls|ws|wss)://[\w.:%\[\]-]+:\d{1,5}"
+ANSWER_SECONDS = 15.0  # that a scheduler has to answer who connects
 ASKED = (0.0, 1.0, 5.0, 20.0)  # seconds after which the workers of a scheduler are asked, if none answered before
 RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
 
@@ -70,16 +76,59 @@ def connected(site: Scheduler) -> Client:
     """A client of a running scheduler. Raises RequestError if it does not answer."""
     from dask.distributed import Client
 
-    if site.address.endswith(".json") and not os.path.isfile(site.address):
-        raise RequestError(f"there is no scheduler file {site.address}: no scheduler that wrote it is running")
-    where: dict[str, Any] = (
-        {"scheduler_file": site.address} if site.address.endswith(".json") else {"address": site.address}
-    )
+    address = located(site.address)
     try:
         with process.uninterrupted():
-            return Client(**where, timeout=pools.CONNECT_SECONDS, set_as_default=False)
+            _check(address)
+            return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # the latter for a TLS address without TLS settings
         raise RequestError(f"no Dask scheduler answers at {site.address}: {error}") from error
+
+
+def _check(address: str) -> None:
+    """Raises OSError if no scheduler answers in time. A client would wait for ever for what takes connections and is silent."""
+    from distributed import Security
+    from distributed.core import rpc
+
+    ends: list[Exception | None] = []
+
+    async def ask() -> None:
+        async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
+            await scheduler.identity()
+
+    def run() -> None:
+        try:
+            asyncio.run(ask())
+            ends.append(None)
+        except Exception as error:
+            ends.append(error)
+
+    asking = threading.Thread(target=run, daemon=True)  # Dask does not let itself be interrupted in this
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if not ends or isinstance(
+        ends[0], MemoryError
+    ):  # the latter to hold what another protocol's words would announce in Dask's
+        raise OSError("what is there is silent, or something else")
+    if ends[0] is not None:
+        raise ends[0]
+
+
+def located(address: str) -> str:
+    """A scheduler's address, from its file if that was named. Raises RequestError if it is none."""
+    found: object = address
+    if address.endswith(".json"):
+        try:
+            found = json.loads(Path(address).read_bytes())["address"]
+        except FileNotFoundError as error:
+            raise RequestError(
+                f"there is no scheduler file {address}: no scheduler that wrote it is running"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RequestError(f"{address} is not a scheduler file: `dask scheduler` writes them") from error
+    if not isinstance(found, str) or not re.fullmatch(ADDRESS, found):
+        raise RequestError(f"{found!r} is no address of a Dask scheduler, such as tcp://node7:8786 or tls://node7:8786")
+    return found
 
 
 class _Recount:

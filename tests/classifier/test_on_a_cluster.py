@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dask
 import pandas as pd
 import pytest
 from asked import accuracies, evaluate, train
@@ -32,7 +31,6 @@ STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}
 def cluster() -> Iterator[str]:
     """The address of a scheduler with two workers."""
     with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": local.START}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50, memory_limit=0
         ) as running,

@@ -31,7 +31,9 @@ ROWS = [
 ]
 HEADLINE = {"models": {"svm": {}, EVIL: {}}, "electrode": "full", "sampling": "all", "split": "scenario", "seed": 0}
 HEADLINE |= {"folds": {"0": {}, "1": {}}}
-CARD = Card("svm", "shape", {}, "rule", ["a"], ["b"], 6, "scenario", "", 9, {}, {"numpy": "2.0"}, "skops")
+CARD = Card(
+    "svm", "shape", {}, "rule", ["a"], ["b"], 6, "scenario", "", 9, {}, {"numpy": "2.0"}, "skops", "full", "all", ""
+)
 
 
 def files() -> dict[str, bytes]:

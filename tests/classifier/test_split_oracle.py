@@ -18,7 +18,7 @@ from generator.running.generate import generate
 SPEC = Path(__file__).parents[2] / "datasets" / "demo.toml"
 SPLITS = 5
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

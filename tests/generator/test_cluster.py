@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,6 +288,43 @@ def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
         generate(spec.parse(text), tmp_path / "x", cluster="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://node7", "tcp://", "tcp://:8786:", "http://node7:80", "inproc://a", "gs://bucket", "tcp://node7:a"],
+)
+def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
+    with pytest.raises(RequestError, match=r"is no address of a Dask scheduler, such as tcp://node7:8786"):
+        running.connected(Scheduler(address=address))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"address": 5}', '{"address": "node7"}', "[" * 10**5])
+def test_a_scheduler_file_that_is_none_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(RequestError, match=r"is not a scheduler file|is no address of a Dask scheduler"):
+        running.connected(Scheduler(address=str(tmp_path / "x.json")))
+
+
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_answers_and_is_no_scheduler_is_one_sentence(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "ANSWER_SECONDS", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard: list[socket.socket] = []
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    heard.append(server.accept()[0])
+                    heard[-1].sendall(says)
+
+        threading.Thread(target=answer, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(RequestError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:\d+: ."):
+            running.connected(Scheduler(address=f"tcp://127.0.0.1:{server.getsockname()[1]}"))
+        assert time.monotonic() - began < 20
+        for one in heard:
+            one.close()
+
+
 def test_a_connection_that_breaks_is_made_again(
     scheduler: tuple[str, list[subprocess.Popen[bytes]]], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -370,7 +409,7 @@ def _die() -> None:
 
 
 def test_a_place_that_dask_gives_up_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "START", "10 ms")
+    monkeypatch.setitem(pools.CONFIG, "distributed.deploy.lost-worker-timeout", "10 ms")
     monkeypatch.setattr(local, "REFILLED_MS", 500)
     with pools.opened(Local(workers=1), "cpu", 1) as pool:
         first = pool.client.submit(os.getpid, pure=False).result(timeout=60)

@@ -18,6 +18,7 @@ from generator.toml import PositiveInt
 if TYPE_CHECKING:
     from dask.distributed import LocalCluster
 
+SILENCE = "distributed.scheduler.worker-ttl"  # after which a worker is taken for dead: a user's to say
 REFILLED_MS = 5000  # between two looks for places without a worker
 
 
@@ -126,13 +127,14 @@ class Local(Started):
         return [f"cluster: {self.count(device)} local worker processes on {device}{each}"]
 
     def settings(self, device: str) -> dict[str, Any]:
-        """Dask's own, whatever the user's are: those are for other clusters, and some of them would make this one fail."""
+        """Dask's own but for one, whatever the user's are: those are for other clusters, and some would make this one fail."""
         import dask
         import distributed  # noqa: F401  (whose defaults these are, too)
 
         environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
         return {
             **dask.config.merge(*dask.config.defaults),
+            SILENCE: dask.config.get(SILENCE),
             "distributed.nanny.pre-spawn-environ": environment,
         }
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from generator.clusters import process
 from generator.clusters.contract import Pool, Say, Site
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def opened(site: Site, device: str, most: int, say: Say = lambda text: None, fai
     Raises:
         RequestError: they cannot be had.
     """
-    import dask
-    import distributed  # noqa: F401  (its defaults come before what is set here)
+    with process.uninterrupted():  # Python ends as if Ctrl-C had killed it, if that comes while a library is imported
+        import dask
+        import distributed  # noqa: F401  (its defaults come before what is set here)
 
     with ExitStack() as stack:
         private = stack.enter_context(TemporaryDirectory(prefix="rulescope-", ignore_cleanup_errors=True))

@@ -19,19 +19,10 @@ DEEPEST = 50  # levels of objects in objects
 ROOT = 2**31 - 1  # what XGBoost calls the parent of a root
 # modules of scikit-learn whose estimators compute with numpy alone, or are looked at below
 KNOWN = {
-    *(
-        "base",
-        "calibration",
-        "compose",
-        "decomposition",
-        "discriminant_analysis",
-        "dummy",
-        "feature_selection",
-        "impute",
-    ),
-    *("linear_model", "multiclass", "naive_bayes", "neural_network", "pipeline", "preprocessing", "utils"),
-    *("ensemble", "neighbors", "svm", "tree"),
-}
+    "base", "calibration", "compose", "decomposition", "discriminant_analysis", "dummy", "ensemble", "feature_selection",
+    "impute", "linear_model", "multiclass", "naive_bayes", "neighbors", "neural_network", "pipeline", "preprocessing",
+    "svm", "tree", "utils",
+}  # fmt: skip
 
 
 def _demand(holds: bool | np.bool_, reason: str) -> None:
@@ -91,9 +82,7 @@ def _held(top: Any) -> Iterator[tuple[Any, int | None]]:
             inside = one
         elif isinstance(one, list | tuple | set) or (isinstance(one, np.ndarray) and one.dtype == object):
             inside = dict(enumerate(np.ravel(one) if isinstance(one, np.ndarray) else one))
-        gaps = (
-            type(one).__name__ == "SimpleImputer"
-        )  # what it puts in place of a column without any value is not defined
+        gaps = type(one).__name__ == "SimpleImputer"  # which has nothing for a column that never had a value
         waiting += [(each, columns, depth + 1) for name, each in inside.items() if not (gaps and name == "statistics_")]
 
 
@@ -117,7 +106,9 @@ def _children(left: NDArray[np.integer], right: NDArray[np.integer]) -> None:
     _demand(((right != -1) == inner).all(), "a node of a tree has one child")
     places, children = np.flatnonzero(inner), np.concatenate([left[inner], right[inner]])
     after = (np.minimum(left[inner], right[inner]) > places).all()
-    _demand(after and (np.sort(children) == np.arange(1, len(left))).all(), "the nodes of a tree do not form a tree")
+    _demand(
+        after and np.array_equal(np.sort(children), np.arange(1, len(left))), "the nodes of a tree do not form a tree"
+    )
 
 
 def _svc(machine: Any, columns: int | None) -> None:

@@ -42,7 +42,9 @@ def _word(text: str) -> str:
     return text
 
 
-def _folder(text: str) -> str:
+def check_folder(text: str) -> str:
+    """A folder that a job script can name. Raises ValueError, in words, for another."""
+    _line(text)
     if bad := [part for part in ('"', "\\", "`", "$(", "%") if part in text]:
         raise ValueError(f"cannot have {' '.join(bad)} in it, which means something else to the shell or to Slurm")
     return text
@@ -50,7 +52,7 @@ def _folder(text: str) -> str:
 
 Text = Annotated[StrictStr, Field(min_length=1), AfterValidator(_line)]
 Word = Annotated[StrictStr, AfterValidator(_word)]
-Folder = Annotated[Text, AfterValidator(_folder)]
+Folder = Annotated[Text, AfterValidator(check_folder)]
 
 
 @dataclass(frozen=True)

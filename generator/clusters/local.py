@@ -144,9 +144,8 @@ class Local(Started):
 
         count = min(self.count(device), most)
         stack.enter_context(without_script())
-        stack.enter_context(
-            process.unchanged(*process.environment(), pinning.VISIBLE, "PYTHONHASHSEED")
-        )  # Dask sets them
+        set_by_dask = (*process.environment(), pinning.VISIBLE, "PYTHONHASHSEED")
+        stack.enter_context(process.unchanged(*set_by_dask))
         with process.uninterrupted():
             cluster = LocalCluster(
                 n_workers=count,

@@ -106,9 +106,7 @@ def _check(address: str) -> None:
     asking = threading.Thread(target=run, daemon=True)  # Dask does not let itself be interrupted in this
     asking.start()
     asking.join(ANSWER_SECONDS)
-    if not ends or isinstance(
-        ends[0], MemoryError
-    ):  # the latter to hold what another protocol's words would announce in Dask's
+    if not ends or isinstance(ends[0], MemoryError):  # read as Dask's, another protocol's words announce exabytes
         raise OSError("what is there is silent, or something else")
     if ends[0] is not None:
         raise ends[0]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
 from generator.clusters import pinning, process, quiet
-from generator.clusters.contract import NOWHERE, Folder, Pool, Say, Started, Text, Word
+from generator.clusters.contract import NOWHERE, Folder, Pool, Say, Started, Text, Word, check_folder
 from generator.errors import RequestError
 from generator.toml import PositiveInt
 
@@ -175,7 +175,12 @@ def slurm_options(site: Slurm, keys: str = "<keys>") -> dict[str, Any]:
     margin = min(300, site.seconds // 5)
     lifetime = ["--lifetime", f"{site.seconds - margin}s", "--lifetime-stagger", f"{margin // 2}s"]
     gres = [f"--gres=gpu:{site.gpus}"] if site.gpus else []
-    logs = [f'-{kind[0]} "{os.path.abspath(site.logs)}/rulescope-%J.{kind}"' for kind in ("err", "out")]
+    folder = os.path.abspath(site.logs)
+    try:
+        check_folder(folder)  # with the working directory in it
+    except ValueError as error:
+        raise RequestError(f"the folder of the jobs' logs, {folder!r}, {error}") from error
+    logs = [f'-{kind[0]} "{folder}/rulescope-%J.{kind}"' for kind in ("err", "out")]
     python = shlex.quote(site.python or sys.executable)
     scratch = f'"{site.scratch}"' if site.scratch else '"${TMPDIR:-/tmp}"'
     return {
@@ -208,7 +213,9 @@ def slurm_options(site: Slurm, keys: str = "<keys>") -> dict[str, Any]:
 def _exports(keys: str) -> list[str]:
     """Lines that name the keys to Dask. Its options would not take a folder with a space in it."""
     files = {"CA_FILE": CERTIFICATE, "WORKER__CERT": CERTIFICATE, "WORKER__KEY": KEY}
-    return [f'export DASK_DISTRIBUTED__COMM__TLS__{name}="{keys}/{file}"' for name, file in files.items()]
+    return [
+        f"export DASK_DISTRIBUTED__COMM__TLS__{name}={shlex.quote(f'{keys}/{file}')}" for name, file in files.items()
+    ]
 
 
 def job_script(site: Slurm) -> str:

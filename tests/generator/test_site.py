@@ -162,3 +162,14 @@ def test_slurm_without_slurm_is_one_sentence(tmp_path: Path, monkeypatch: pytest
         generate(parse(SPEC), tmp_path / "x", cluster="slurm")
     with pytest.raises(RequestError, match="asks Slurm for no GPUs"):
         generate(parse(SPEC), tmp_path / "x", cluster="slurm", device="cuda")
+
+
+@pytest.mark.parametrize("name", ["a\nb", '"; id; "', "$(id)"])
+def test_a_working_directory_does_not_become_lines_of_the_job_script(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(RequestError, match=r"the folder of the jobs' logs, .* (must be one line|cannot have)"):
+        job_script(Slurm())

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dask.distributed import LocalCluster
 
 SILENCE = "distributed.scheduler.worker-ttl"  # after which a worker is taken for dead: a user's to say
+CLOSED = "distributed.deploy.lost-worker-timeout"  # after a death, when a place that has no worker just then is closed
+NEVER = "365 days"
 REFILLED_MS = 5000  # between two looks for places without a worker
 
 
@@ -67,16 +69,38 @@ def without_script() -> Iterator[None]:
 
 @contextmanager
 def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
-    """Its places have workers again if Dask gave them up, as it does when a successor starts too slowly, or dies as it starts."""
+    """Places whose worker died and got no successor, as when that dies while starting, are filled again.
+
+    Dask itself would close each place that has no worker 15 s after a death: also one whose worker takes so long to start, or has
+    just died of the next cohort. That is switched off in `Local.settings`.
+    """
     from tornado.ioloop import PeriodicCallback
 
     loop: Any = cluster.loop
-    look = PeriodicCallback(lambda: cluster.scale(count), REFILLED_MS)
+    empty: set[Any] = set()
+
+    async def refill() -> None:
+        nonlocal empty
+        seen = {place for place in cluster.workers if not _kept(cluster.workers[place])}
+        closed = [cluster.workers.pop(place) for place in seen & empty]
+        empty = seen - empty
+        cluster.scale(count)
+        for nanny in closed:
+            await nanny.close()
+
+    look = PeriodicCallback(refill, REFILLED_MS)
     loop.add_callback(look.start)
     try:
         yield
     finally:
         loop.add_callback(look.stop)
+
+
+def _kept(nanny: Any) -> bool:
+    """Whether it has a worker, or starts one."""
+    from distributed.core import Status
+
+    return nanny.process is not None and nanny.process.status in (Status.starting, Status.running)
 
 
 class Local(Started):
@@ -135,6 +159,7 @@ class Local(Started):
         return {
             **dask.config.merge(*dask.config.defaults),
             SILENCE: dask.config.get(SILENCE),
+            CLOSED: NEVER,
             "distributed.nanny.pre-spawn-environ": environment,
         }
 

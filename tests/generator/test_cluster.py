@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import flushing
 import pytest
 from chaos import Proxy
 from datasets_equal import contents
 from distributed import LocalCluster, Worker
-from distributed.scheduler import KilledWorker
+from distributed.core import Status
 
 from generator.clusters import local, pinning
 from generator.clusters import pool as pools
@@ -404,18 +405,19 @@ def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
         assert dict(pool.client.run(_visible).values()) == {"0": "none"}
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_place_that_dask_gives_up_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pools.CONFIG, "distributed.deploy.lost-worker-timeout", "10 ms")
+def test_a_place_whose_successor_dies_as_it_starts_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "REFILLED_MS", 500)
     with pools.opened(Local(workers=1), "cpu", 1) as pool:
-        first = pool.client.submit(os.getpid, pure=False).result(timeout=60)
-        with pytest.raises(KilledWorker):
-            pool.client.submit(_die).result(timeout=60)
+        assert dask.config.get(local.CLOSED) == local.NEVER
+        (nanny,) = pool.client.cluster.workers.values()
+        first = nanny.pid
+        os.kill(first, signal.SIGKILL)
+        while nanny.pid in (first, None):
+            time.sleep(0.01)
+        assert nanny.process.status == Status.starting
+        os.kill(nanny.pid, signal.SIGKILL)
         assert pool.client.submit(os.getpid, pure=False).result(timeout=60) != first
+        assert list(pool.client.cluster.workers.values()) != [nanny]
 
 
 # -- the order ---------------------------------------------------------------------------------------------------------

@@ -59,18 +59,18 @@ def main() -> None:
         or HERE / "results" / f"{'-'.join(''.join(c if c.isalnum() else ' ' for c in hardware).split())}.json"
     )
     kept = json.loads(file.read_text()) if file.exists() else []
+    file.parent.mkdir(parents=True, exist_ok=True)
     print(f"{hardware}\n")
     print(f"{'':<86}{'value':>12}  {'unit':<10}{'baseline':>12}{'ratio':>8}  target")
     for section in chosen:
-        rows = []
+        kept, rows = [each for each in kept if each["section"] != section], []
         for row in SECTIONS[section](arguments.device):
             other = "" if row.baseline is None else f"{row.baseline:.4g}"
             ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
             print(f"{row.name:<86}{row.value:>12.4g}  {row.unit:<10}{other:>12}{ratio:>8}  {row.target}", flush=True)
             rows.append({"section": section, **asdict(row), "hardware": hardware, "versions": versions})
-        kept = [each for each in kept if each["section"] != section] + rows
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            file.write_text(json.dumps(kept + rows, indent=1, ensure_ascii=False) + "\n")
+        kept += rows
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from generator import counters
 from generator.architectures.layers import Conv
+from generator.clusters import process
 from generator.curricula.augmentation import augment
 from generator.dataset.electrodes import FULL, Electrode
 from generator.observables.tensors import tensor_statistics
@@ -15,6 +18,13 @@ from generator.spec import spec
 from generator.training import loop
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+@pytest.fixture(autouse=True)
+def set_up_as_workers_are() -> Iterator[None]:
+    """PyTorch's own default for convolutions is TF32, with ten bits of mantissa."""
+    with process.for_training():
+        yield
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4", "knet4lrn", "alexnet", "resnet18", "resnet18v2"])

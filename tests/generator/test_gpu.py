@@ -1,4 +1,8 @@
-"""On a GPU: the same numbers as on a CPU within float32 rounding."""
+"""On a GPU: the same numbers as on a CPU within float32 rounding.
+
+Learning multiplies rounding: with convolutions that sum in another order, one CPU comes as far from itself after an epoch of the
+deep networks. That is measured beside, and bounds what a GPU may do.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,21 @@ def test_statistics_agree_with_the_cpu(rule: str, architecture: str) -> None:
     text = f'name = "x"\ncheckpoints = 3\n[[grid]]\ntask = "photos"\narchitecture = "{architecture}"\nrule = "{rule}"\n'
     text += f"width = {0.125 if architecture[:6] in ('alexne', 'resnet') else 1.0}\n"
     networks = spec.parse(text + "epochs = 1\nbatch_size = 256\nseeds = 2\n").networks
-    runs = [list(loop.train(networks, checkpoints=3, probe=64, device=device)) for device in ("cpu", "cuda")]
-    for ours, theirs in zip(*runs, strict=True):
-        np.testing.assert_allclose(theirs.statistics, ours.statistics, rtol=2e-2, atol=1e-3)
+
+    def trained(device: str) -> list[np.ndarray]:
+        return [seen.statistics for seen in loop.train(networks, checkpoints=3, probe=64, device=device)]
+
+    ours, theirs = trained("cpu"), trained("cuda")
+    with torch.backends.mkldnn.flags(enabled=False):
+        reordered = trained("cpu")
+    assert _far(theirs[0], ours[0]) == 0
+    for one, other, same in zip(theirs[1:], reordered[1:], ours[1:], strict=True):
+        assert _far(one, same) <= 0.01 + 5 * _far(other, same)
+
+
+def _far(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of statistics that differ by more than rounding alone does, before learning has made more of it."""
+    return float(np.mean(~np.isclose(one, other, rtol=2e-2, atol=1e-3, equal_nan=True)))
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4"])

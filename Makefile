@@ -1,11 +1,12 @@
 # make setup: install; make demo: the whole pipeline; make test: every check; make results: the demo's results into docs/demo.md
 # make docs: run the code of README, pages and notebooks, and build the site into site/
+# make locked: setup, but of files whose hashes are in requirements.lock alone; make audit: ask whether one of them has a known hole
 # make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test docs results bench clean
+.PHONY: setup locked audit demo test docs results bench clean
 
 setup: $(VENV)/.installed
 
@@ -13,6 +14,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
+
+locked:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(VENV)/.installed $(VENV)/.docs
+
+audit:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet 'pip-audit>=2.9'
+	$(VENV)/audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 demo: setup
 	$(BIN)/rulescope generate datasets/demo.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -21,6 +22,16 @@ class Table(BaseModel):
     """A table whose keys are all known; values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def loads(content: str | bytes) -> dict[str, Any]:
+    """The tables of a TOML file, which is UTF-8 whatever the locale. Raises RequestError if it is none."""
+    try:
+        return tomllib.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"not text in UTF-8: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RequestError(f"not valid TOML: {error}") from error
 
 
 def axis(value: Any) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +72,40 @@ def test_a_bad_request_is_refused_before_anything_is_made(command: Command, spec
     refused(command("verify", spec.parent), "is not a dataset")
     refused(command("evaluate", spec.parent), "is not a dataset")
     refused(command("generate", spec, "--out", spec), "x.toml is a file")
+
+
+def test_files_are_utf8_whatever_the_locale(spec: Path) -> None:
+    """Also with the mark that Windows' editors begin them with. What is no UTF-8 is shown as it can be."""
+    spec.write_bytes(b"\xef\xbb\xbf" + f"# größer\n{SPEC}[cluster]\nworkers = 0\n".encode())
+    site = spec.with_name("site.toml")
+    site.write_bytes(b"\xef\xbb\xbf# gr\xc3\xb6\xc3\x9fer\n[cluster]\nworkers = 0\n")
+    odd = spec.with_name(os.fsdecode(b"caf\xe9.toml"))
+    odd.write_bytes(spec.read_bytes())
+    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp932"}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        order = [sys.executable, "-m", "rulescope", *map(str, arguments)]
+        return subprocess.run(order, cwd=spec.parent, capture_output=True, encoding="cp932", env=ascii_alone)
+
+    assert run("generate", spec).returncode == 0
+    assert "1 of 1 cohorts" in run("status", "x").stdout
+    assert "1 of 1 cohorts complete" in run("generate", odd, "--cluster", site, "--dry-run").stdout
+    refused(run("status", odd), r"caf\udce9.toml' is no place for a dataset: its name is not UTF-8")
+    spec.write_bytes(SPEC.encode() + b"# gr\xf6sser")
+    refused(run("plan", spec), "x.toml: not text in UTF-8: ")
+
+
+def test_no_text_is_read_or_written_in_the_locale_s_encoding() -> None:
+    def names_it(call: ast.Call) -> bool:
+        function = call.func
+        if isinstance(function, ast.Attribute) and function.attr in ("read_text", "write_text"):
+            return any(keyword.arg == "encoding" for keyword in call.keywords)
+        opens = isinstance(function, ast.Name) and function.id == "open"
+        return not opens or any("b" in ast.unparse(mode) for mode in call.args[1:])
+
+    files = [*REPOSITORY.glob("generator/**/*.py"), *REPOSITORY.glob("classifier/**/*.py"), REPOSITORY / "rulescope.py"]
+    calls = [(file, each) for file in files for each in ast.walk(ast.parse(file.read_bytes()))]
+    assert not [(file, one.lineno) for file, one in calls if isinstance(one, ast.Call) and not names_it(one)]
 
 
 def imported_by(module: str) -> set[str]:

@@ -251,17 +251,17 @@ def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[
     target, source = Path(readme), Path(dataset) / "report"
     if not (source / "results.md").is_file():
         raise RequestError(f"{source} has no results.md; `rulescope report {dataset}` writes it")
-    text = target.read_text() if target.is_file() else ""
+    text = target.read_text(encoding="utf-8") if target.is_file() else ""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise RequestError(f"{target} must hold the markers {BEGIN} and {END}, once each and in this order")
     pictures = target.parent / "pictures"
     pictures.mkdir(exist_ok=True)
-    results = (source / "results.md").read_text()
+    results = (source / "results.md").read_text(encoding="utf-8")
     for name in (f"{picture}.png" for picture in PICTURES):
         (pictures / name).write_bytes((source / name).read_bytes())
         results = results.replace(f"]({name})", f"](pictures/{name})")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    target.write_text(f"{before}\n\n{results}\n{after}")
+    target.write_text(f"{before}\n\n{results}\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,8 @@ def from_table(table: Mapping[str, Any], where: str = "[cluster]") -> Site:
 def read(path: str | os.PathLike[str]) -> Site:
     """The site of a file with a `[cluster]` table. Raises RequestError if it cannot be read, or says something else too."""
     try:
-        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = toml.loads(Path(path).read_bytes())
+    except (OSError, RequestError) as error:
         raise RequestError(
             f"cannot read the site file {os.fspath(path)}: {getattr(error, 'strerror', None) or error}"
         ) from error

@@ -159,7 +159,7 @@ def _secured(folder: Path) -> Security:
 
     made = Security.temporary()
     for name, text in ((CERTIFICATE, made.tls_ca_file), (KEY, made.tls_worker_key)):
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="ascii")
     certificate, key = str(folder / CERTIFICATE), str(folder / KEY)
     roles = {f"tls_{role}_cert": certificate for role in ("client", "scheduler", "worker")}
     roles |= {f"tls_{role}_key": key for role in ("client", "scheduler", "worker")}

@@ -58,6 +58,12 @@ class Folder:
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
             self.location = root  # which stays where it is, whatever the working directory
+            try:
+                root.encode()
+            except UnicodeEncodeError as error:
+                raise DatasetError(
+                    f"{root!a} is no place for {self.what}: its name is not UTF-8 (or the locale is not: set PYTHONUTF8=1)"
+                ) from error
         self.root = self.top = PurePosixPath(root)
 
     def __fspath__(self) -> str:

@@ -22,7 +22,7 @@ TUNED = Path(__file__).parent / "tuned.json"  # written by training/search.py, w
 @lru_cache(maxsize=1)
 def tuned() -> dict[str, Any]:
     """What the search found."""
-    return json.loads(TUNED.read_text())["chosen"]
+    return json.loads(TUNED.read_text(encoding="utf-8"))["chosen"]
 
 
 class Lesson(NamedTuple):

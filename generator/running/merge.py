@@ -68,7 +68,7 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
 
 
 def _joined(name: str, datasets: Sequence[Dataset]) -> Spec:
-    specs = [parse(dataset.read("spec.toml").decode()) for dataset in datasets]
+    specs = [parse(dataset.read("spec.toml")) for dataset in datasets]
     blocks = [block for spec in specs for block in spec.grid]
     unique = [block for place, block in enumerate(blocks) if block not in blocks[:place]]
     joined = specs[0].model_copy(update={"name": name, "grid": unique})

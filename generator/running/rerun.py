@@ -62,7 +62,7 @@ def rerun(
         )
     if outdated := opened.outdated():
         raise RequestError(f"{outdated}, nor can its networks be trained again")
-    spec = parse(opened.read("spec.toml").decode())
+    spec = parse(opened.read("spec.toml"))
     network = next(each for each in spec.networks if each.network_id == found[0])
     tasks.check(network.task, network.pixels)
     target = Dataset(f"{os.fspath(dataset).rstrip('/')}/reruns/{found[0]}" if out is None else out)

@@ -57,7 +57,7 @@ def status(dataset: Dataset) -> Status:
     from generator.spec.spec import parse
 
     cohorts, complete = dataset.cohorts(), dataset.complete()
-    spec = parse(dataset.read("spec.toml").decode())
+    spec = parse(dataset.read("spec.toml"))
     networks = {network.network_id: network for network in spec.networks}
     records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
     states: dict[tuple[str, str], Counter[str]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -224,14 +223,14 @@ def read(path: str | os.PathLike[str]) -> Spec:
         RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
     """
     try:
-        text = (located(path) or Path(path)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = (located(path) or Path(path)).read_bytes()
+    except OSError as error:
         raise RequestError(
-            f"cannot read the spec {os.fspath(path)}: {getattr(error, 'strerror', None) or error} (with Rulescope come "
+            f"cannot read the spec {os.fspath(path)}: {error.strerror or error} (with Rulescope come "
             f"{', '.join(bundled())})"
         ) from error
     try:
-        return parse(text)
+        return parse(content)
     except RequestError as error:
         raise RequestError(f"{os.fspath(path)}: {error}") from error
 
@@ -248,12 +247,10 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
         raise RequestError(f"the spec holds what a TOML file cannot: {error}") from error
 
 
-def parse(text: str) -> Spec:
-    """A spec from TOML text, validated. Raises RequestError, with all that is wrong with it."""
+def parse(text: str | bytes) -> Spec:
+    """A spec from TOML text, or from a file's bytes, validated. Raises RequestError, with all that is wrong with it."""
     try:
-        spec = Spec.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"not valid TOML: {error}") from error
+        spec = Spec.model_validate(toml.loads(text))
     except ValidationError as error:
         problems, seen = Problems(), set[tuple[int | str, ...]]()
         for problem in error.errors():

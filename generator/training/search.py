@@ -56,15 +56,15 @@ def accuracies(rule: Any, architecture: str, task: str, rates: Sequence[float]) 
 
 def main() -> None:
     """Run the search and write tuned.json."""
-    record: dict[str, Any] = {"chosen": json.loads(TUNED.read_text())["chosen"], "scores": {}}
+    record: dict[str, Any] = {"chosen": json.loads(TUNED.read_text(encoding="utf-8"))["chosen"], "scores": {}}
     record["scored_on"] = (
         "accuracy on test stimuli outside the probe set, mean over rate multipliers, tasks, architectures"
     )
     for update in RATES:
         search_rates(update, record)
-        TUNED.write_text(json.dumps(record, indent=1) + "\n")
+        TUNED.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     search_alignment(record)
-    TUNED.write_text(json.dumps(record, indent=1) + "\n")
+    TUNED.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def search_rates(update: str, record: dict[str, Any]) -> None:

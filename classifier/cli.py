@@ -12,6 +12,16 @@ import typer
 
 from generator.errors import RequestError
 
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuse before any work a file that could not be written after it. Raises RequestError."""
+    if path is not None:
+        from generator.dataset.storage import check_writable
+
+        check_writable(path)
+    return path
+
+
 DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="directory or URI of a dataset")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="directory or URI of a trained model")]
 Features = Annotated[
@@ -42,7 +52,9 @@ Cluster = Annotated[
         help="where to compute, as `generate --cluster` takes it: slurm, a scheduler or a site file; else here"
     ),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the answer as JSON")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="write the answer as JSON", callback=_writable)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -86,18 +98,14 @@ def _write(path: Path, content: str | bytes) -> None:
         raise RequestError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _check_writable(path: Path | None) -> None:
-    """Refuse before any work what could not be written after it."""
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise RequestError(f"cannot write {path}: its directory does not exist, or it is a directory itself")
-
-
 def curves(
     dataset: DatasetPath,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="a .png, .svg or .pdf file; by default curves.png and .svg in DATASET/report"
+            metavar="FILE",
+            help="a .png, .svg or .pdf file; by default curves.png and .svg in DATASET/report",
+            callback=_writable,
         ),
     ] = None,
 ) -> None:
@@ -105,12 +113,13 @@ def curves(
     kind = "" if out is None else out.suffix.removeprefix(".").lower()
     if out is not None and kind not in ("png", "svg", "pdf"):
         raise RequestError(f"--out must end in .png, .svg or .pdf, not {str(out)!r}")
-    _check_writable(out)
     from classifier.report import curves as learning
     from classifier.report import looks
     from generator.dataset.storage import Dataset
 
     source = Dataset(dataset)
+    if out is None:
+        source.check_writable("report/curves.png")
     table = learning.curves(source)
     figure = learning.draw(table)
     if out is None:
@@ -139,7 +148,6 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
-    _check_writable(json_file)
     from classifier.report.tables import print_evaluation
     from classifier.studies.evaluate import evaluate as named
     from classifier.studies.study import Study
@@ -186,26 +194,23 @@ def predict(
     model: ModelPath,
     dataset: DatasetPath,
     level: Annotated[str, typer.Option(help="network (the layers' votes) or layer")] = "network",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="a .parquet or .csv file; printed otherwise")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="a .parquet or .csv file; printed otherwise", callback=_writable),
+    ] = None,
     electrode: Annotated[str | None, typer.Option(help="what is measured with; by default the model's own")] = None,
     sampling: Annotated[str | None, typer.Option(help="checkpoints seen; by default the model's own")] = None,
 ) -> None:
     """Scores of every class for each network, or layer, of a dataset: scores, not calibrated probabilities."""
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise RequestError(f"--out must end in .parquet or .csv, not {str(out)!r}")
-    _check_writable(out)
     from classifier.studies.predict import predict as name
 
     table = name(model, dataset, level, electrode, sampling)
-    try:
-        if out is None:
-            typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
-        elif out.suffix == ".csv":
-            table.to_csv(out, index=False)
-        else:
-            table.to_parquet(out, index=False)
-    except OSError as error:
-        raise RequestError(f"cannot write {out}: {error.strerror or error}") from error
+    if out is None:
+        typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
+    else:
+        _write(out, table.to_csv(index=False) if out.suffix == ".csv" else table.to_parquet(index=False))
 
 
 def importance(
@@ -221,7 +226,6 @@ def importance(
     json_file: JsonFile = None,
 ) -> None:
     """What a stored model relies on, or cannot do without, the most important first."""
-    _check_writable(json_file)
     from classifier.studies import importance as stored
 
     table = stored.importance(model, by, top, method)
@@ -249,7 +253,6 @@ def robustness(
     json_file: JsonFile = None,
 ) -> None:
     """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
-    _check_writable(json_file)
     from classifier.report import robustness as robust
     from classifier.studies.study import Study
 
@@ -270,7 +273,6 @@ def controls(
     json_file: JsonFile = None,
 ) -> None:
     """The controls of the headline: curves and identity alone, matched performance, permuted labels, untrained networks, …"""
-    _check_writable(json_file)
     from classifier.report.tables import print_controls
     from classifier.studies.controls import controls as control
     from classifier.studies.study import Study
@@ -318,7 +320,6 @@ def power(
     json_file: JsonFile = None,
 ) -> None:
     """How well a planned recording would name the rule, and what would reach a target accuracy."""
-    _check_writable(json_file)
     from classifier.power import power as planning
     from classifier.power.design import Planned
     from classifier.power.simulated import Question

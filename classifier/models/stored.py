@@ -85,10 +85,7 @@ def check_place(location: str | os.PathLike[str] | Folder) -> None:
     folder = Folder.of(location)
     if not folder.exists("card.json") and folder.occupied():
         raise RequestError(f"{location} exists and is not a model: name a new directory")
-    try:
-        folder.check_writable()
-    except RequestError as error:
-        raise RequestError(f"cannot write the model to {location}: {error}") from error
+    folder.check_writable("card.json")
 
 
 def kept(classifier: Any, format_: str) -> bytes:

@@ -131,10 +131,3 @@ def publish(dataset: Dataset, name: str, figure: Figure) -> dict[str, bytes]:
     for kind, content in files.items():
         dataset.publish(f"{name}.{kind}", content)
     return files
-
-
-def check_writable(dataset: Dataset, folder: str) -> None:
-    """Refuse before any work what could not be written after it. Raises DatasetError."""
-    probe = f"{folder}/.writable"
-    dataset.publish(probe, b"")
-    dataset.remove(probe)

@@ -22,6 +22,7 @@ from classifier.examples import splits as splitting
 from classifier.examples.trajectories import Examples, load
 from classifier.models.card import Card
 from classifier.models.estimators import FEATURES
+from classifier.models.stored import check_place
 from classifier.report import curves, looks, page, plots
 from classifier.report.tables import (
     Section,
@@ -170,10 +171,11 @@ def report(
     Raises:
         RequestError: no dataset there, too few networks, or a place that cannot be written to.
     """
-    examples = load(dataset)
     target = Dataset(dataset)
-    looks.check_writable(target, "report")
-    networks, unfinished = target.read_kind("networks").to_pandas(), progress(target)
+    unfinished, place = progress(target), target.inside("report/model")
+    target.check_writable("report/results.md")
+    check_place(place)
+    examples, networks = load(dataset), target.read_kind("networks").to_pandas()
     study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed)
     headline = evaluate(examples, tuple(models), study, permute_labels=permute_labels)
     model = headline["selected"]["model"]
@@ -186,7 +188,6 @@ def report(
                 others.append(evaluate(examples, [model], there, ["all"]))
             except RequestError as error:  # a split that this dataset is too small or too uneven for
                 Shown(stderr=True).print(f"left out: {error}")
-    place = target.inside("report/model")
     card = train(examples, place, model, study)
     ranking = importance(place, "statistic", None)
     ranked, without = ranking.head(TOP), importance(place, "statistic", None, "refit")

@@ -141,7 +141,7 @@ def robustness(
     study.check([model])
     asked = conditions(dataset)
     target, omitted = Dataset(dataset), list[str]()
-    looks.check_writable(target, FOLDER)
+    target.check_writable(f"{FOLDER}/{FILES[0]}")
     table = accuracies(dataset, asked, model, study, transfer="both", store=Store(target, model, study))
     stored = io.BytesIO()
     table.to_parquet(stored, index=False)

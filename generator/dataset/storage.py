@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
@@ -189,12 +189,14 @@ class Folder:
             return True
         return bool(self.fs.get_file_info(pafs.FileSelector(str(self.root), allow_not_found=True)))
 
-    def check_writable(self) -> None:
-        """Raise DatasetError if nothing can be written here; of another machine's storage only writing tells."""
+    def check_writable(self, name: str) -> None:
+        """Refuse before any work what could not be published after it. Leaves nothing. Raises DatasetError."""
         if isinstance(self.fs, pafs.LocalFileSystem):
-            place = next(str(one) for one in (self.root, *self.root.parents) if os.path.exists(one))
-            if not os.path.isdir(place) or not os.access(place, os.W_OK):
-                raise DatasetError(f"{place} is not a directory that may be written to")
+            check_writable(self.root / name, made=True)
+        else:  # of another machine's storage only writing tells
+            probe = str(PurePosixPath(name).with_name(".writable"))
+            self.publish(probe, b"")
+            self.remove(probe)
 
 
 class Dataset(Folder):
@@ -397,6 +399,20 @@ class Dataset(Folder):
     def networks(self) -> int:
         """How many there are, done or not."""
         return sum(len(cohort.network_ids) for cohort in self.cohorts())
+
+
+def check_writable(file: str | os.PathLike[str], made: bool = False) -> None:
+    """Refuse before any work what could not be written after it, to this machine's disks. Raises DatasetError.
+
+    Args:
+        made: whether the folders on the way to it are made when it is written; else its own has to be there.
+    """
+    target = Path(os.path.abspath(file))
+    place = next(one for one in target.parents if os.path.lexists(one)) if made else target.parent
+    if target.is_dir():
+        raise DatasetError(f"cannot write {os.fspath(file)}: it is a directory")
+    if not place.is_dir() or not os.access(place if made or not target.exists() else target, os.W_OK):
+        raise DatasetError(f"cannot write {os.fspath(file)}: {place} is not a directory that may be written to")
 
 
 def named(text: object) -> str:

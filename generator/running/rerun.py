@@ -65,7 +65,8 @@ def rerun(
     spec = parse(opened.read("spec.toml"))
     network = next(each for each in spec.networks if each.network_id == found[0])
     tasks.check(network.task, network.pixels)
-    target = Dataset(f"{os.fspath(dataset).rstrip('/')}/reruns/{found[0]}" if out is None else out)
+    target = opened.inside(f"reruns/{found[0]}") if out is None else Dataset(out)
+    target.check_writable("0.safetensors")
     electrodes = [Electrode.named(name) for name in spec.settings()["electrodes"]]
     seen = []
     with process.for_training():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from synthetic import grid, write
 from typer.testing import CliRunner
 
 from classifier.cli import register
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 app = typer.Typer()
@@ -122,3 +124,30 @@ def test_the_command_line_is_light_and_the_classifier_never_needs_torch(traced: 
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "arguments"),
+    [
+        ("report", ["report", "DATASET"]),
+        ("report", ["curves", "DATASET"]),
+        ("report", ["robustness", "DATASET"]),
+        ("report/model", ["report", "DATASET"]),
+        ("x", ["train", "DATASET", "--out", "DATASET/x/model"]),
+        ("x", ["predict", "DATASET", "DATASET", "--out", "DATASET/x/p.csv"]),
+        ("x", ["curves", "DATASET", "--out", "DATASET/x/c.pdf"]),
+        ("x", ["evaluate", "DATASET", "--json", "DATASET/x/r.json"]),
+        ("x", ["evaluate", "DATASET", "--json", "DATASET"]),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_read(
+    blocked: str, arguments: list[str], traced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a file where a folder should be, or the other way round."""
+    place = shutil.copytree(traced, tmp_path / "d", ignore=shutil.ignore_patterns("report"))
+    (place / blocked).parent.mkdir(exist_ok=True)
+    (place / blocked).write_text("mine")
+    monkeypatch.setattr(Dataset, "map", None)
+    with pytest.raises(RequestError, match=r"cannot write|is not a model: name a new directory"):
+        CliRunner().invoke(app, [one.replace("DATASET", str(place)) for one in arguments], catch_exceptions=False)
+    assert (place / blocked).read_text() == "mine"

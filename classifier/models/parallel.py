@@ -6,7 +6,6 @@ process when there is a single worker, and loses what all calls share between tw
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from generator.clusters import pool as clusters
 from generator.clusters import site as sites
 from generator.console import Shown
+from generator.dataset.cores import cores
 from generator.errors import RequestError
 
 FALSE_ALARM = "`sklearn.utils.parallel.delayed` should be used"
@@ -83,7 +83,7 @@ def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple
     if client() is not None:
         return _watched(_elsewhere(function, shared, calls), len(calls), title)
     with threadpool_limits(1), _without_false_alarms():
-        workers = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
+        workers = Parallel(n_jobs=cores(), prefer="threads", return_as="generator")
         return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, StrictInt
 
 from generator.clusters import pinning, process, quiet
 from generator.clusters.contract import DEVICES, Pool, Say, Started
+from generator.dataset.cores import cores
 from generator.errors import RequestError, unknown
 from generator.toml import PositiveInt
 
@@ -22,11 +23,6 @@ SILENCE = "distributed.scheduler.worker-ttl"  # after which a worker is taken fo
 CLOSED = "distributed.deploy.lost-worker-timeout"  # after a death, when a place that has no worker just then is closed
 NEVER = "365 days"
 REFILLED_MS = 5000  # between two looks for places without a worker
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> list[str]:

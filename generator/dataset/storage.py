@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from generator.dataset.cores import cores
 from generator.dataset.schema import IDENTITY_VERSION, KINDS, SCHEMA_VERSION, DatasetError, checked, declared, header
 
 T = TypeVar("T")
@@ -367,7 +368,7 @@ class Dataset(Folder):
                 raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
             return function(table, *rest)
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             return list(pool.map(one, files, *each))
 
     def complete_in_order(self) -> list[str]:

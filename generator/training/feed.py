@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,9 +11,9 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from generator.curricula.stimuli import Part, Resident
+from generator.dataset.cores import cores
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-DECODERS = min(16, CORES)  # threads that read stimuli; images are decoded outside Python's lock
+DECODERS = min(16, cores())  # threads that read stimuli; images are decoded outside Python's lock
 AHEAD = max(4, DECODERS)  # batches being read beyond the one in use, at most
 MEMORY = 1 << 30  # bytes that these may take
 

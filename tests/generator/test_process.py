@@ -6,11 +6,14 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from generator.clusters import process
+from generator.clusters.local import Local
+from generator.dataset import cores as counting
 
 
 def test_training_has_one_thread_and_others_get_theirs_back() -> None:
@@ -28,6 +31,48 @@ def test_workers_start_with_one_thread_per_library() -> None:
     assert {environment[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
 
 
+V1 = {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000", "cpu/a/cpu.cfs_quota_us": "300000"}
+
+
+@pytest.mark.parametrize(
+    ("mine", "files", "found"),
+    [
+        ("0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "150000 100000", "a/b/cpu.max": "900000 100000"}, 2),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/../elsewhere", {"cpu.max": "max 100000"}, 8),
+        ("4:memory:/a\n3:cpu,cpuacct:/a/b\n0::/", V1 | {"cpu/a/cpu.cfs_period_us": "100000"}, 3),
+        ("4:cpuset:/a\n3:cpuacct,cpu:/of the host", V1, 8),
+        (None, {}, 8),
+    ],
+)
+def test_cores_are_those_that_there_is_time_for(
+    mine: str | None, files: dict[str, str], found: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of version 2 and 1 of control groups; the quotas above a group count, too."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(counting, "GROUPS", tmp_path)
+    monkeypatch.setattr(counting, "MINE", tmp_path / "cgroup")
+    for name, content in {**files, **({"cgroup": mine} if mine else {})}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert Local().count() == counting.cores() == found
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_cores_are_those_that_the_process_is_bound_to() -> None:
+    """As `taskset -c 0` does it. No other file counts cores."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert counting.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    sources = [path for folder in ("generator", "classifier") for path in (ROOT / folder).rglob("*.py")]
+    count = [path.name for path in sources if "cpu_count" in (text := path.read_text()) or "getaffinity" in text]
+    assert count == ["cores.py"]
+
+
+ROOT = Path(process.__file__).parents[2]
 CHURN = """
 import resource, torch
 from contextlib import nullcontext

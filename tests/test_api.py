@@ -69,7 +69,7 @@ def test_a_plan_of_a_dictionary() -> None:
     assert found.to_dict()["counts"][0] == {
         **{"rule": "sgdm", "architecture": "mlp2", "task": "digits", "objective": "supervised", "networks": 12}
     }
-    with pytest.raises(rs.RequestError, match="unknown rule 'sgmd'"):
+    with pytest.raises(rs.RequestError, match=r"^unknown rule 'sgmd'"):
         rs.plan(SPEC | {"grid": [SPEC["grid"][0] | {"rule": "sgmd"}]})
     with pytest.raises(rs.RequestError, match="holds what a TOML file cannot"):
         rs.plan(SPEC | {"probe": None})

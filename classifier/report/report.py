@@ -171,12 +171,13 @@ def report(
     Raises:
         RequestError: no dataset there, too few networks, or a place that cannot be written to.
     """
+    study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed)
+    study.check(models)
     target = Dataset(dataset)
     unfinished, place = progress(target), target.inside("report/model")
     target.check_writable("report/results.md")
     check_place(place)
     examples, networks = load(dataset), target.read_kind("networks").to_pandas()
-    study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed)
     headline = evaluate(examples, tuple(models), study, permute_labels=permute_labels)
     model = headline["selected"]["model"]
     seeds = [evaluate(examples, [model], replace(study, seed=seed + more), ["all"]) for more in range(1, SEEDS)]

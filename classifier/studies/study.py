@@ -18,6 +18,8 @@ from classifier.examples.trajectories import Examples
 from classifier.models.estimators import FEATURES, Learner, Recipe, Setting, grid
 from generator.errors import RequestError
 
+SEEDS = 2**31  # scikit-learn takes twice as many; some studies use the next ones, too
+
 
 @dataclass(frozen=True)
 class Study:
@@ -45,11 +47,13 @@ class Study:
     seed: int = 0
 
     def check(self, models: Sequence[Learner]) -> None:
-        """Raises RequestError if one of these models or feature sets is unknown, or if there are none, or no split."""
+        """Raises RequestError for an unknown model or feature set, or none, and for splits or a seed that cannot be."""
         if not models or not self.features:
             raise RequestError("name at least one model and one feature set")
         if self.n_splits < 1:
             raise RequestError(f"a study needs at least one split, not {self.n_splits}")
+        if not 0 <= self.seed < SEEDS:
+            raise RequestError(f"seed must be 0 or more and below {SEEDS}, not {self.seed}")
         for model in models:
             grid(model)
         for name in self.features:

@@ -34,6 +34,12 @@ def _memory(text: str) -> str:
     return text
 
 
+def _walltime(text: str) -> str:
+    if not set(text) & set("123456789"):
+        raise ValueError("must be a time, not none at all")
+    return text
+
+
 def _directive(text: str) -> str:
     if not text.startswith("-"):
         raise ValueError('must be an option of sbatch, such as "--constraint=a100"')
@@ -62,7 +68,7 @@ class Slurm(Started):
     jobs: PositiveInt = 1
     partition: Word | None = None
     account: Word | None = None
-    walltime: Annotated[StrictStr, Field(pattern=r"^(\d+-)?\d{1,3}:\d\d:\d\d$")] = "24:00:00"
+    walltime: Annotated[StrictStr, Field(pattern=r"^(\d+-)?\d{1,3}:\d\d:\d\d$"), AfterValidator(_walltime)] = "24:00:00"
     cores: PositiveInt = 1
     gpus: Annotated[StrictInt, Field(ge=0)] = 0
     workers_per_gpu: PositiveInt = 1

@@ -18,6 +18,7 @@ from generator.rules.direct import DirectFeedbackAlignment
 from generator.rules.feedback import FeedbackAlignment
 from generator.rules.information import InformationAlignment
 from generator.rules.momentum import Momentum
+from generator.toml import single
 
 PATHWAYS: dict[str, type[Pathway]] = {
     "bp": Backpropagation,
@@ -91,6 +92,10 @@ def chosen(entry: str | Mapping[str, Any], where: str) -> Rule:
             raise unknown(f"parameter of rule {name}:", parameter, rule.parameters, where)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RequestError(f"parameter {parameter!r} of rule {name!r}{where and f' in {where}'} must be a number")
+        try:
+            single(value)
+        except ValueError as error:
+            raise RequestError(f"parameter {parameter!r} of rule {name!r}{where and f' in {where}'} {error}") from error
         low, high = (PATHWAYS[pathway].bounds | UPDATES[update].bounds).get(parameter, (0, math.inf))
         if not low <= value < high:
             raise RequestError(

@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictStr
 from generator.dataset.electrodes import SYNAPSES, Electrode
 from generator.dataset.noise import MODES, Relative
 from generator.errors import RequestError, unknown
-from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
+from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis, single
 
 
 class ElectrodeGrid(Table):
@@ -63,6 +63,12 @@ class ElectrodeGrid(Table):
         found: list[dict[str, Any]] = []
         for levels in itertools.product(*(given.get(level, [0.0]) for level in wanted)):
             of = dict(zip(wanted, levels, strict=True))
+            try:
+                single(mode.amount(**of))
+            except ValueError as error:
+                raise RequestError(
+                    f"{where}: {' × '.join(f'{level} {of[level]:g}' for level in of)} {error}"
+                ) from error
             silent = not mode.levels or (not needed and not any(levels))
             found.append({} if silent else {"noise_mode": name, **of, "noise": mode.amount(**of)})
         return found

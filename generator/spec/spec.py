@@ -28,6 +28,8 @@ from generator.spec.electrode_blocks import ElectrodeGrid
 from generator.spec.network import NetworkSpec, default_pixels
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
+MOST = 10**6  # networks, a thousand times the paper's: a plan of so many takes three minutes, and a gigabyte
+MOST_ELECTRODES = 1000  # each records everything again at every checkpoint
 DEFAULT = "the default"  # said of a setting that is recorded only where it is another one
 
 
@@ -88,12 +90,21 @@ class Spec(Table):
     @cached_property
     def electrodes(self) -> list[Electrode]:
         """All measurement conditions, each once, the full one first. Raises RequestError for an impossible one."""
+        count = sum(toml.combinations(block) * block.seeds for block in self.electrode or [])
+        if count > MOST_ELECTRODES:
+            raise RequestError(f"the electrode blocks make {count:,} electrodes, of {MOST_ELECTRODES:,} at most")
         blocks = [each.electrodes(f"electrode block {i}") for i, each in enumerate(self.electrode or [], start=1)]
         return list(dict.fromkeys([FULL, *itertools.chain.from_iterable(blocks)]))
 
     @cached_property
     def networks(self) -> list[NetworkSpec]:
         """All networks, each once, in the order of the grid. Raises RequestError for an impossible combination."""
+        count = sum(toml.combinations(block) * block.seeds**2 for block in self.grid)
+        if count > MOST:
+            raise RequestError(
+                f"the grid makes {count:,} networks, of {MOST:,} at most: give its axes fewer values, or fewer seeds, "
+                "which count twice"
+            )
         found: dict[str, NetworkSpec] = {}
         problems = Problems()
         for index in range(len(self.grid)):
@@ -242,9 +253,10 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(spec, str | os.PathLike):
         return read(spec)
     try:
-        return parse(tomli_w.dumps(dict(spec)))
+        text = tomli_w.dumps(dict(spec))
     except (TypeError, ValueError) as error:
         raise RequestError(f"the spec holds what a TOML file cannot: {error}") from error
+    return parse(text)
 
 
 def parse(text: str | bytes) -> Spec:
@@ -252,14 +264,13 @@ def parse(text: str | bytes) -> Spec:
     try:
         spec = Spec.model_validate(toml.loads(text))
     except ValidationError as error:
-        problems, seen = Problems(), set[tuple[int | str, ...]]()
-        for problem in error.errors():
-            if (
-                key := _key(problem)
-            ) not in seen:  # a value that is neither one thing nor a list of such is reported twice
-                seen.add(key)
-                with problems:
-                    raise _sentence(problem) from error
+        problems, found = Problems(), dict[tuple[int | str, ...], Any]()
+        for problem in error.errors():  # a value that is neither one thing nor a list of such is reported twice
+            if isinstance(found.setdefault(_key(problem), problem)["input"], list):
+                found[_key(problem)] = problem
+        for problem in found.values():
+            with problems:
+                raise _sentence(problem) from error
         problems.check()
         raise AssertionError from error
     problems = Problems()

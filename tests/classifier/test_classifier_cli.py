@@ -97,6 +97,12 @@ def test_robustness_and_controls_write_json(tmp_path: Path) -> None:
             ["importance", "MODEL", "--method", "impurity", "--by", "depth"],
             "'depth'; known: checkpoint, function, observable",
         ),
+        (
+            ["evaluate", "DATASET", "--seed", "4294967296"],
+            "seed must be 0 or more and below 2147483648, not 4294967296",
+        ),
+        (["report", "DATASET", "--seed", "4294967296"], "seed must be 0 or more"),
+        (["power", "MEASURED", "--seed", "4294967296"], "seed must be 0 or more"),
         (["report", "nowhere"], "nowhere is not a dataset"),
         (["robustness", "nowhere"], "nowhere is not a dataset"),
         (["robustness", "DATASET", "--model", "forst"], "unknown model 'forst'"),
@@ -107,8 +113,10 @@ def test_robustness_and_controls_write_json(tmp_path: Path) -> None:
         (["train", "DATASET", "--out", "m", "--observables", "weights"], "unknown observable 'weights'"),
     ],
 )
-def test_bad_requests_are_a_sentence(traced: Path, trained: Path, arguments: list[str], message: str) -> None:
-    paths = {"DATASET": str(traced), "MODEL": str(trained)}
+def test_bad_requests_are_a_sentence(
+    traced: Path, measured: Path, trained: Path, arguments: list[str], message: str
+) -> None:
+    paths = {"DATASET": str(traced), "MEASURED": str(measured), "MODEL": str(trained)}
     with pytest.raises(RequestError, match=message):
         CliRunner().invoke(app, [paths.get(one, one) for one in arguments], catch_exceptions=False)
 

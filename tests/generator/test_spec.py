@@ -134,6 +134,23 @@ MISTAKES = {
     'name = "x"\n' + BLOCK + "pixels = 9\n": ["8, 16 or 32 pixels, not at 9"],
     'name = "x"\n' + BLOCK.replace("mlp2", "knet4") + "pixels = 8\n": ["knet4", "5×5 kernel on a 2×2 input"],
     "name = \n": ["not valid TOML"],
+    f"name = {'9' * 5000}\n": ["not valid TOML", "digits"],
+    'name = "x"\n' + BLOCK + "learning_rate = 1e39\n": ["learning_rate", "single precision", "1e+39"],
+    'name = "x"\n' + BLOCK + "learning_rate = [1.0, 1e-46]\n": ["learning_rate", "single precision", "1e-46"],
+    'name = "x"\n' + BLOCK + "weight_decay = [0.1, nan]\n": ["weight_decay", "finite", "found nan"],
+    'name = "x"\n' + BLOCK + "learning_rate = []\n": ["learning_rate", "at least 1 item"],
+    'name = "x"\n' + BLOCK + f"epochs = {10**30}\n": ["epochs", f"less than or equal to {2**63 - 1}"],
+    'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "ia", beta = 1e39}'): ["'beta'", "'ia'", "single precision"],
+    'name = "x"\n' + BLOCK + "[[electrode]]\nnoise = 1e39\n": ["noise", "single precision"],
+    'name = "x"\n' + BLOCK + '[[electrode]]\nnoise_mode = "poisson"\nrate = 1e30\nwindow = 1e30\n': [
+        "rate 1e+30 × window 1e+30",
+        "single precision",
+    ],
+    'name = "x"\n' + BLOCK + "[[electrode]]\nunits = [1, 2]\nseeds = 100000\n": [
+        "200,000 electrodes, of 1,000 at most"
+    ],
+    'name = "x"\n' + BLOCK + '[cluster]\nkind = "slurm"\nwalltime = "0-00:00:00"\n': ["walltime", "must be a time"],
+    'name = "x"\n' + BLOCK + '[cluster]\nkind = "slurm"\nmemory = ""\n': ["memory", "must be an amount of memory"],
 }
 
 
@@ -145,6 +162,19 @@ def test_a_mistake_is_one_sentence_that_names_it(text: str) -> None:
     assert "\n" not in sentence
     for part in MISTAKES[text]:
         assert part in sentence
+
+
+def test_more_networks_than_can_be_planned_are_counted_and_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PAPER.read_text(encoding="utf-8")
+    with pytest.raises(
+        RequestError, match=r"2,376,000,000 networks, of 1,000,000 at most: .* seeds, which count twice"
+    ):
+        spec.parse(text.replace("seeds = 2", "seeds = 3000"))
+    monkeypatch.setattr(spec, "MOST", 2 * 3 * 5**2)
+    many = "learning_rate = [1, 2]\nbatch_size = [16, 32, 64]\nseeds = 5\n"
+    assert len(parse(many).networks) == spec.MOST
+    with pytest.raises(RequestError, match=r"makes 151 networks, of 150 at most"):
+        parse(many + BLOCK)
 
 
 def test_cohorts_hold_every_network_once_and_only_networks_that_stack() -> None:

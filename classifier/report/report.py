@@ -32,6 +32,7 @@ from classifier.report.tables import (
     count_rows,
     counted,
     final_accuracy_rows,
+    gaps,
     importance_rows,
     markdown,
     nearest_rate,
@@ -98,11 +99,11 @@ def _rate(networks: pd.DataFrame) -> str:
     return f"the learning-rate multiplier nearest 1 ({', '.join(f'{one:g}' for one in found)})"
 
 
-def _summary(headline: dict[str, Any], unfinished: str) -> str:
-    """The first paragraph: what the tables rest on, and what was selected; `unfinished` as `progress` says it."""
-    so_far = f"The dataset is not finished: {unfinished}. " if unfinished else ""
+def _summary(headline: dict[str, Any], lacks: Sequence[str]) -> str:
+    """The first paragraph: what the tables rest on, and what was selected; `lacks`: the dataset's gaps, a sentence each."""
+    rests = f"{headline['networks']} networks, {headline['examples']} layers."
     return (
-        f"{so_far}{headline['networks']} networks, {headline['examples']} layers. Balanced accuracy, mean over {N_SPLITS} "
+        f"{' '.join([*lacks, rests])} Balanced accuracy, mean over {N_SPLITS} "
         f"splits ± half of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
         f"{sentence(headline)} {headline['design']}".rstrip()
     )
@@ -178,6 +179,7 @@ def report(
     target.check_writable("report/results.md")
     check_place(place)
     examples, networks = load(dataset), target.read_kind("networks").to_pandas()
+    lacks = gaps(target, study.target)
     headline = evaluate(examples, tuple(models), study, permute_labels=permute_labels)
     model = headline["selected"]["model"]
     seeds = [evaluate(examples, [model], replace(study, seed=seed + more), ["all"]) for more in range(1, SEEDS)]
@@ -223,7 +225,7 @@ def report(
     for name, found in (("evaluation", headline), ("seeds", seeds), ("splits", others)):
         target.publish(f"report/{name}.json", (json.dumps(found, indent=1) + "\n").encode())
     sections = _sections(headline, seeds, others, card, ranked, without, networks)
-    summary, end = _summary(headline, unfinished), _stored(card)
+    summary, end = _summary(headline, lacks), _stored(card)
     target.publish("report/results.md", _document(summary, sections, end).encode())
     every = [*sections, Section("Learning curves", picture="curves")]
     command = [
@@ -239,7 +241,8 @@ def report(
     for section in sections:
         if section.rows is not None:
             show(console, section.title, section.rows)
-    console.print(sentence(headline))
+    for text in (*lacks, sentence(headline)):
+        console.print(text)
     console.print(f"written: {target}/report")
     return f"{target}/report"
 

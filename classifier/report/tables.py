@@ -43,6 +43,20 @@ def progress(dataset: Dataset) -> str:
     return f"{recorded:,} of {planned:,} networks" if recorded < planned else ""
 
 
+def gaps(dataset: Dataset, target: str) -> list[str]:
+    """What accuracies on a dataset do not speak of, a sentence each. Raises DatasetError if it is none.
+
+    Networks that are not made yet, and classes of the target of which no network is complete.
+    """
+    found = pd.concat([table.to_pandas() for table in dataset.records([target, "status"])])
+    complete = (found["status"] == "complete").groupby(found[target].astype(str)).agg(["any", "size"])
+    unfinished = progress(dataset)
+    return [
+        *([f"The dataset is not finished: {unfinished}."] if unfinished else []),
+        *(f"{name}: none of {count:,} complete." for name, count in complete["size"][~complete["any"]].items()),
+    ]
+
+
 def of(networks: int, unfinished: str = "") -> str:
     """So many networks, in words; `unfinished` as `progress` says it."""
     far = f" (not finished: {unfinished})" if unfinished else ""
@@ -184,8 +198,8 @@ def sentence(evaluation: dict[str, Any]) -> str:
     return f"{chosen}. With permuted labels it scores {plus_minus(permuted)} per network; {chance}."
 
 
-def print_evaluation(evaluation: dict[str, Any]) -> None:
-    """Print an evaluation's tables, per network and per layer."""
+def print_evaluation(evaluation: dict[str, Any], gaps: Sequence[str] = ()) -> None:
+    """Print an evaluation's tables, per network and per layer; `gaps`: of its dataset."""
     console = Shown()
     for level in ("network", "layer"):
         condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
@@ -194,7 +208,7 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
     show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
-    for text in filter(None, (sentence(evaluation), evaluation["design"])):
+    for text in filter(None, (*gaps, sentence(evaluation), evaluation["design"])):
         console.print(text)
     if evaluation["caution"]:
         console.print(f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.")
@@ -322,14 +336,14 @@ def control_rows(found: dict[str, Any]) -> Rows:
     ]
 
 
-def print_controls(found: dict[str, Any]) -> None:
-    """Print the table, and a sentence for each control left out."""
+def print_controls(found: dict[str, Any], gaps: Sequence[str] = ()) -> None:
+    """Print the table, and a sentence for each control left out; `gaps`: of its dataset."""
     console = Shown()
     title = (
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
     show(console, title, control_rows(found))
-    if found["design"]:
-        console.print(found["design"])
+    for text in filter(None, (*gaps, found["design"])):
+        console.print(text)
     for sentence in found["skipped"]:
         console.print(f"left out: {sentence}")

@@ -13,14 +13,16 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from synthetic import grid, write
+from typer.testing import CliRunner
 
 from classifier.examples.trajectories import load
 from classifier.report import looks, plots
 from classifier.report.report import BEGIN, END, PICTURES, _rate, _summary, copy_into_readme, report
-from classifier.report.tables import basis, confusion_title, final_accuracy_rows, importance_rows, progress
+from classifier.report.tables import basis, confusion_title, final_accuracy_rows, gaps, importance_rows, progress
 from classifier.studies import evaluate as evaluation
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
+from rulescope import app
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +126,34 @@ def test_an_unfinished_dataset_says_how_far_it_is(tmp_path: Path) -> None:
     assert progress(dataset) == f"{len(networks) // 2} of {len(networks)} networks"
     headline = {"networks": 24, "examples": 72, "selected": {"model": "svm", "features": "shape"}}
     headline |= {"permuted": None, "chance": 0.5, "design": ""}
-    assert _summary(headline, "").startswith("24 networks, 72 layers.")
-    assert _summary(headline, "24 of 48 networks").startswith("The dataset is not finished: 24 of 48 networks. 24 net")
+    assert _summary(headline, []).startswith("24 networks, 72 layers.")
+    lacks = gaps(dataset, "rule")
+    assert lacks == ["The dataset is not finished: 24 of 48 networks."]
+    assert _summary(headline, lacks).startswith("The dataset is not finished: 24 of 48 networks. 24 net")
     assert basis(23, 10, "24 of 48 networks") == "23 networks (not finished: 24 of 48 networks), 10 splits"
+
+
+def test_a_class_that_is_missing_is_said_where_accuracies_are(tmp_path: Path) -> None:
+    networks = grid(architectures=["mlp2"], seeds=1)
+    lost = {one["network_id"]: "diverged" for one in networks if one["rule"] == "fa"}
+    lost[next(one["network_id"] for one in networks if one["rule"] == "ia")] = "diverged"
+    place = write(tmp_path / "d", networks, statuses=lost, layers=1)
+    assert gaps(Dataset(place), "rule") == ["fa: none of 6 complete."]
+    assert gaps(Dataset(place), "update") == []
+    asked = [
+        "evaluate",
+        str(place),
+        "--models",
+        "forest",
+        "--features",
+        "levels",
+        "--observables",
+        "all",
+        "--n-splits",
+        "1",
+    ]
+    shown = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert "fa: none of 6 complete." in shown.stdout
 
 
 def test_counts_of_one_split_are_no_sums() -> None:

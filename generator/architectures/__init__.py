@@ -12,8 +12,8 @@ from generator.errors import unknown
 ARCHITECTURES: dict[str, Family] = {
     "mlp2": Family(MLP, {"depth": 2}, min_pixels=1, weight_decay=0.0),
     "mlp3": Family(MLP, {"depth": 3}, min_pixels=1, weight_decay=0.0),
-    "knet4": Family(KNet, {"depth": 4, "norm": "batch"}, min_pixels=16, weight_decay=1e-5),
-    "knet4lrn": Family(KNet, {"depth": 4, "norm": "lrn"}, min_pixels=16, weight_decay=1e-5),
+    "knet4": Family(KNet, {"depth": 4, "norm": "batch"}, min_pixels=12, weight_decay=1e-5),
+    "knet4lrn": Family(KNet, {"depth": 4, "norm": "lrn"}, min_pixels=12, weight_decay=1e-5),
     "knet5": Family(KNet, {"depth": 5, "norm": "batch"}, min_pixels=24, weight_decay=1e-5),
     "knet5lrn": Family(KNet, {"depth": 5, "norm": "lrn"}, min_pixels=24, weight_decay=1e-5),
     "alexnet": Family(AlexNet, {"norm": False}, min_pixels=16, weight_decay=5e-4, stems=True),

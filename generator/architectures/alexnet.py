@@ -1,6 +1,6 @@
 """`alexnet`, `alexnetlrn`: five convolutions and three fully connected layers (Krizhevsky et al. 2012).
 
-Numbers of channels are those of the code that Nayebi et al. 2020 released. Convolutions keep ⌈side / stride⌉, pools ⌈side / 2⌉.
+Numbers of channels are those of the code that Nayebi et al. 2020 released. Convolutions keep ⌈side / stride⌉, pools ⌊side / 2⌋.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import Draw, Pass, dropout, local_response_norm, max_pool
+from generator.architectures.layers import Draw, Pass, dropout, local_response_norm, max_pool, pooled
 from generator.architectures.network import Form, InputShape, Network
 
 STEMS = {"large": (11, 4), "small": (5, 1)}  # kernel and stride of the first convolution; the small one is [ours]
@@ -35,7 +35,7 @@ class AlexNet(Network):
             channels = self.wide(count)
         self.normalised = [self.convs[index] for index in NORMALISED] if norm else []
         for _ in POOLED:
-            side = (side + 1) // 2
+            side = pooled(side)
         units = self.wide(UNITS)
         self.large = [self.linear("fc6", channels * side**2, units, phi), self.linear("fc7", units, units, phi)]
         self.readout = self.head(units, "fc8")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import Draw, Pass, avg_pool, local_response_norm, max_pool
+from generator.architectures.layers import Draw, Pass, avg_pool, local_response_norm, max_pool, pooled
 from generator.architectures.network import Form, InputShape, Network
 
 CHANNELS = (32, 32, 64, 128)
@@ -36,7 +36,7 @@ class KNet(Network):
         ]
         side = shape.pixels
         for _ in self.convs:
-            side = (side + 1) // 2
+            side = pooled(side)
         if self.batch:
             for i, count in enumerate(channels[1:], 1):
                 self.batch_norm(count, bias=i < len(self.convs) or not self.centred)

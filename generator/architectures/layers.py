@@ -321,6 +321,11 @@ class BatchNorm:
         return _ungrouped(F.batch_norm(_grouped(x), *running, *affine, run.training, run.track, self.epsilon), k)
 
 
+def pooled(side: int) -> int:
+    """What a pool that is not centred leaves of a side: ⌊side / 2⌋. Of too small a side 1; then a kernel is refused (`Conv`)."""
+    return max(1, side // 2)
+
+
 def max_pool(x: Float[Tensor, "k b c h w"], centred: bool = False) -> Float[Tensor, "k b c h2 w2"]:
     """3×3 windows at stride 2, padded on the right (SAME for even sides) or, centred, by one on every side."""
     how = {"padding": 1} if centred else {"ceil_mode": True}

@@ -201,8 +201,13 @@ class Spec(Table):
             )
         try:
             measure(network.family, network.input, network.form)
-        except (RequestError, RuntimeError) as error:  # the latter is PyTorch's when memory is not enough
-            found = error if isinstance(error, RequestError) else "one such network does not fit into memory"
+        except (
+            RequestError,
+            RuntimeError,
+        ) as error:  # the latter is PyTorch's, which has no type for a lack of memory on a CPU
+            found = str(error).partition("\n")[0]
+            if "allocate memory" in found or "Storage size" in found:
+                found = "one such network does not fit into memory"
             raise RequestError(
                 f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {found}"
             ) from error

@@ -15,7 +15,9 @@ from torch import Tensor
 from generator.architectures import ARCHITECTURES, family
 from generator.architectures.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
 from generator.architectures.network import Form, InputShape, Network
+from generator.curricula import digits, tasks
 from generator.errors import RequestError
+from generator.spec import spec as specs
 from generator.spec.spec import parse
 from generator.training.stack import Stack
 
@@ -213,13 +215,19 @@ def windows(x: np.ndarray, empty: float) -> np.ndarray:
     return view.reshape(*view.shape[:-2], 9)
 
 
-@pytest.mark.parametrize("side", [16, 8, 4, 2])
-def test_pools_halve_even_sides_and_leave_the_padding_out(side: int) -> None:
+@pytest.mark.parametrize("side", [16, 8, 7, 5, 4, 3, 2])
+def test_pools_halve_sides_and_leave_the_padding_out(side: int) -> None:
     x = np.random.default_rng(side).normal(size=(2, 3, 4, side, side)) - 3.0
     largest, mean = max_pool(torch.from_numpy(x)).numpy(), avg_pool(torch.from_numpy(x)).numpy()
     assert largest.shape == mean.shape == (2, 3, 4, side // 2, side // 2)
-    np.testing.assert_array_equal(largest, windows(x, -np.inf).max(-1))
-    np.testing.assert_allclose(mean, np.nanmean(windows(x, np.nan), axis=-1), rtol=1e-12)
+    whole = (
+        ...,
+        slice(side // 2),
+        slice(side // 2),
+        slice(None),
+    )  # the last window of an odd side would begin at its end
+    np.testing.assert_array_equal(largest, windows(x, -np.inf)[whole].max(-1))
+    np.testing.assert_allclose(mean, np.nanmean(windows(x, np.nan)[whole], axis=-1), rtol=1e-12)
 
 
 def test_local_response_norm_is_pytorchs_with_its_alpha_times_the_window() -> None:
@@ -276,6 +284,56 @@ def test_knets_take_whatever_side_their_kernels_can_use() -> None:
     run = Pass()
     network.forward(torch.ones(1, 1, 1, 24, 24, dtype=torch.float64), run)
     assert [x.shape[-1] for x in run.received] == [24, 12, 6, 64 * 3 * 3]
+
+
+# The smallest side at which every tap of every kernel meets the input: ⌊side / 4⌋ ≥ 3, ⌊⌈side / 4⌉ / 4⌋ ≥ 2, ⌈side / 32⌉ ≥ 2, …
+SMALLEST = {"knet4": 12, "knet4lrn": 12, "knet5": 24, "knet5lrn": 24, "alexnet large": 29, "alexnetlrn large": 29}
+SMALLEST |= {f"resnet{kind} large": 33 for kind in ("18", "18v2", "34", "34v2")}
+
+
+@pytest.mark.parametrize("stem", ["small", "large"])
+@every_architecture
+def test_every_side_works_from_the_smallest_on(architecture: str, stem: str) -> None:
+    form = Form(width=1 / 64, stem=stem)
+    smallest = SMALLEST.get(f"{architecture} {stem}", SMALLEST.get(architecture, 1))
+    sides = range(12, 65, 13 if architecture.startswith("resnet") else 1)  # whose read-out takes means over any side
+    for pixels in sides if stem == "small" or ARCHITECTURES[architecture].stems else ():
+        shape, x = InputShape(1, pixels, 3), torch.ones(1, 2, 1, pixels, pixels)
+        network = family(architecture)(shape, form, lambda purpose, layer, dims: torch.ones(1, *dims))
+        if pixels < smallest:
+            with pytest.raises(RequestError, match="taps could never learn; use a larger input"):
+                network.forward(x, Pass())
+        else:
+            assert network.forward(x, Pass()).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("architecture", ["knet5", "alexnetlrn", "resnet18"])
+@pytest.mark.parametrize("pixels", [28, 31])
+def test_gradients_at_an_odd_side_equal_a_plain_build(
+    architecture: str, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        digits, "_upsample", lambda images, factor: images.repeat(4, 1).repeat(4, 2)[:, :pixels, :pixels]
+    )
+    tasks.load.cache_clear()
+    built = stack(member("sgdm", architecture, pixels=pixels, width=1 / 32))
+    tasks.load.cache_clear()
+    batch, model = built.batch(0), plain(built)
+    found = built.pathway.learn(batch, built.objective, built.pace(0)).gradients
+    for actual, answer in zip(found, gradients(model, batch), strict=True):
+        np.testing.assert_allclose(actual[0], answer, rtol=1e-9, atol=1e-13)
+
+
+def test_only_a_lack_of_memory_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\n'
+    for cause, sentence in (
+        (lambda *_: torch.zeros(1 << 50), "one such network does not fit into memory"),
+        (lambda *_: torch.zeros(1 << 40, 1 << 40), "one such network does not fit into memory"),
+        (lambda *_: torch.zeros(2, 3) @ torch.zeros(2, 3), "shapes cannot be multiplied"),
+    ):
+        monkeypatch.setattr(specs, "measure", cause)
+        with pytest.raises(RequestError, match=f"mlp2 on digits at 8 px: .*{sentence}"):
+            parse(text)
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4", "resnet18"])

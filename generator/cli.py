@@ -181,12 +181,13 @@ def rerun(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train one network of a dataset again and keep its raw tensors at every checkpoint."""
+    from generator.curricula.pinned import shown
     from generator.running.rerun import rerun as run
 
     found = run(dataset, network, out, device)
     about = found.network
     typer.echo(
-        f"{found.folder}: {about.network_id}, {about.rule.label} in {about.architecture} on {about.task}, "
+        f"{found.folder}: {about.network_id}, {about.rule.label} in {about.architecture} on {shown(about.data)}, "
         f"{found.checkpoints} checkpoints"
     )
     if found.difference == found.difference:  # else the dataset has no numbers of it

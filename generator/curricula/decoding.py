@@ -30,7 +30,7 @@ def reading(name: str) -> Iterator[None]:
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(f"cannot read {name}: {error}") from error
+        raise RequestError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 @dataclass(frozen=True)

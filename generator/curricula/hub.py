@@ -7,6 +7,8 @@ lie, by `Dataset.from_file`, which knows no network. So a cluster job without in
 A folder holds `train/<class>/*.png` (or jpg, wav, flac, …) and `test/<class>/…`, `validation/…` or `val/…`: the layout of
 Hugging Face's imagefolder and audiofolder. Classes are numbered, and files ordered, by name.
 
+What is there is pinned (pinned.py): its fingerprint is a folder's identity, and tells a hub's copies apart.
+
 Images: the central square, resized. Sounds: their middle, in background noise, as cochleagrams (decoding.py). The noise is a
 random excerpt from `noise/` in the folder or else pink; it is keyed by part and index, so a stimulus never changes.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -27,6 +29,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from generator.curricula.decoding import Item, Pictures, Sounds, reading
+from generator.curricula.pinned import Pinned, fingerprint, shown
 from generator.curricula.stimuli import Part, TaskInfo
 from generator.errors import RequestError
 
@@ -93,36 +96,65 @@ class Found(NamedTuple):
     classes: tuple[str, ...]
     train: Labelled
     test: Labelled
+    fingerprint: str
     noise: tuple[Path, ...] = ()
 
 
 def info(name: str) -> TaskInfo:
     """The description of `hub:…` or `folder:…`. Raises RequestError for what is neither known nor there."""
-    source, _, address = name.partition(":")
-    form = r"[\w.-]+(/[\w.-]+){0,2}" if source == "hub" else ".+"
-    if source not in ("hub", "folder") or not re.fullmatch(form, address):
-        raise RequestError(f"{name!r} is not of the form hub:data, hub:data/configuration or folder:path")
-    known = _known(name)
-    if known:
-        numbers = known.channels, known.classes, known.train_size, known.test_size
+    name = pinned(name)
+    pin, known = Pinned.of(name), _known(name)
+    if pin:
+        numbers = pin[1:5]
     else:
-        if sentence := _missing(name):
-            raise RequestError(sentence)
-        found = _find(name)
-        numbers = _channels(found), len(found.classes), len(found.train.labels), len(found.test.labels)
+        assert known  # for what is not known has to be there
+        numbers = known.channels, known.classes, known.train_size, known.test_size
     return TaskInfo(*numbers, (), partial(_open, name, numbers[0]), partial(_missing, name))
 
 
-def canonical(name: str) -> str:
-    """The one name of `hub:…` or `folder:…`; a network's identity rests on it."""
+def pinned(name: str, base: Path = Path()) -> str:
+    """`hub:…` or `folder:…` with what is found of it now; of a known set that is not there, its one name alone.
+
+    Args:
+        name: left as it is if it says already what was found.
+        base: what a folder's path is relative to.
+
+    Raises:
+        RequestError: it is neither known nor there, or not as it should be.
+    """
     source, _, address = name.partition(":")
+    pin = Pinned.of(name)
+    form = r"[\w.-]+(/[\w.-]+){0,2}" if source == "hub" and not pin else ".+"
+    if source not in ("hub", "folder") or not re.fullmatch(form, address):
+        raise RequestError(f"{name!r} is not of the form hub:data, hub:data/configuration or folder:path")
+    if pin:
+        return name
     if source == "folder":
-        return f"folder:{os.path.normpath(address)}"
-    return next((short for short, known in KNOWN.items() if known is _known(name)), name)
+        name = f"folder:{os.path.abspath(base / Path(address).expanduser())}"
+    else:
+        name = next((short for short, known in KNOWN.items() if known is _known(name)), name)
+    if not (sentence := _missing(name)):
+        return str(_pin(name, _look(name)))
+    if not _known(name):
+        raise RequestError(sentence)
+    return name
+
+
+def identity(name: str) -> str:
+    """What a network's identity, and all that is random about it, rests on: a folder's fingerprint, or a name on the hub."""
+    pin = Pinned.of(name)
+    if name.startswith("folder:"):
+        return f"folder:{pin.fingerprint if pin else Path(name).name}"
+    return shown(name)
+
+
+def _pin(name: str, found: Found) -> Pinned:
+    sizes = len(found.train.labels), len(found.test.labels)
+    return Pinned(name, _channels(found), len(found.classes), *sizes, found.fingerprint)
 
 
 def _known(name: str) -> Known | None:
-    source, address = name.split(":", 1)
+    source, address = shown(name).split(":", 1)
     if source == "folder":
         return KNOWN.get(f"folder:{Path(address).name}")
     return next((known for known in KNOWN.values() if (known.repository, known.config) == _repository(address)), None)
@@ -138,14 +170,17 @@ def _repository(address: str) -> tuple[str, str]:
 
 def _missing(name: str) -> str:
     """One sentence on what has to be done before the data can be opened, or ""."""
+    name = shown(name)
     source, address = name.split(":", 1)
     known = _known(name)
     first = known.first if known else ""
     if source == "folder":
-        if _folder(address).is_dir():
+        if os.path.isdir(address):
             return _not_installed("soundfile") if known and known.seconds else ""
+        if os.path.exists(address):
+            return f"{address} has to be a folder of classes, and is a file"
         noise = ", background noise at …/noise/" if known else ""
-        classes = f"{_folder(address)}/train/<class>/ and …/test/<class>/"
+        classes = f"{address}/train/<class>/ and …/test/<class>/"
         return f"{name} is not there: {first}put its files at {classes}{noise}"
     if sentence := _not_installed("datasets", "soundfile"):
         return sentence
@@ -170,12 +205,21 @@ def _not_installed(*packages: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=16)
 def _find(name: str) -> Found:
+    """Open the data set that a name was pinned to. Raises RequestError if it is no longer the same."""
+    found, plain = _look(shown(name)), shown(name)
+    if name not in (plain, str(_pin(plain, found))):
+        raise RequestError(
+            f"{plain} has changed: its files are not those that these networks learn from; bring them back"
+        )
+    return found
+
+
+def _look(name: str) -> Found:
     """Open a data set's index: classes, labels and where every stimulus is. Nothing is decoded."""
     source, address = name.split(":", 1)
     known = _known(name)
-    found = _in_folder(name, _folder(address)) if source == "folder" else _in_cache(name, *_repository(address))
+    found = _in_folder(name, Path(address)) if source == "folder" else _in_cache(name, *_repository(address))
     if known:
         expected = ("sounds" if known.seconds else "images", known.classes, known.train_size, known.test_size)
         actual = (found.kind, len(found.classes), len(found.train.labels), len(found.test.labels))
@@ -183,10 +227,6 @@ def _find(name: str) -> Found:
             words = [f"{kind}, {c:,} classes, {n:,} to train and {m:,} to test" for kind, c, n, m in (actual, expected)]
             raise RequestError(f"{name} is not what it is known to be: it has {words[0]}, not {words[1]}")
     return found
-
-
-def _folder(address: str) -> Path:
-    return Path(address).expanduser()
 
 
 def _in_folder(name: str, root: Path) -> Found:
@@ -201,8 +241,9 @@ def _in_folder(name: str, root: Path) -> Found:
     if any(sounds) and not all(sounds):
         raise RequestError(f"{name} mixes images and sounds")
     train_part, test_part = Labelled(_files(train_files), train_labels), Labelled(_files(test_files), test_labels)
-    noise = sorted(file for file in (root / "noise").rglob("[!.]*") if file.suffix.lower() in SOUNDS)
-    return Found("sounds" if any(sounds) else "images", classes, train_part, test_part, tuple(noise))
+    noise = sorted(file for file in (root / "noise").rglob("[!.]*") if file.suffix.lower() in SOUNDS and any(sounds))
+    files = fingerprint(root, [*train_files, *test_files, *map(str, noise)])
+    return Found("sounds" if any(sounds) else "images", classes, train_part, test_part, files, tuple(noise))
 
 
 def _list(folder: Path) -> tuple[tuple[str, ...], list[str], Int64[np.ndarray, " n"]]:
@@ -225,7 +266,8 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[str], Int64[np.ndarray, "
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(file for file in os.listdir(folder) if not file.startswith("."))
+    with reading(str(folder)):
+        return sorted(file for file in os.listdir(folder) if not file.startswith("."))
 
 
 def _suffix(file: str) -> str:
@@ -280,7 +322,9 @@ def _in_cache(name: str, repository: str, config: str) -> Found:
         rows = table.select_columns([column]).cast_column(column, kind)
         labelled.append(Labelled(_rows(f"{part} of {name}", rows, column), labels))
     sounds = isinstance(features[column], datasets.Audio)
-    return Found("sounds" if sounds else "images", names[0], labelled[0], labelled[1])
+    shards = [str(file) for part in parts for file in _shards(folder, part)]
+    files = fingerprint(folder.parents[1], [str(folder / "dataset_info.json"), *shards], whole=0)
+    return Found("sounds" if sounds else "images", names[0], labelled[0], labelled[1], files)
 
 
 def _shards(folder: Path, part: str) -> list[Path]:

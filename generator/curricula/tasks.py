@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -59,12 +60,24 @@ def info(name: str, where: str = "") -> TaskInfo:
     return TASKS[name]
 
 
-def canonical(name: str) -> str:
-    """The one name of a task: the short one of a well-known data set, a folder's path without detours."""
+def pinned(name: str, base: Path = Path()) -> str:
+    """A task's name and, of data that did not come with Rulescope, what is found of it now (pinned.py).
+
+    `base` is what a folder's path is relative to. Raises RequestError if the data has to be there and is not.
+    """
     if name.startswith(SOURCES):
         from generator.curricula import hub
 
-        return hub.canonical(name)
+        return hub.pinned(name, base)
+    return name
+
+
+def identity(name: str) -> str:
+    """What a task is, wherever its data lies."""
+    if name.startswith(SOURCES):
+        from generator.curricula import hub
+
+        return hub.identity(name)
     return name
 
 
@@ -86,7 +99,7 @@ def load(name: str, pixels: int) -> Task:
     small = 4 * about.train * about.channels * pixels**2 <= SMALL
     if small:
         train, test = (part if isinstance(part, Resident) else _resident(part) for part in (train, test))
-    some = np.arange(about.train) if small else stream("standardise", name).permutation(about.train)[:SAMPLE]
+    some = np.arange(about.train) if small else stream("standardise", identity(name)).permutation(about.train)[:SAMPLE]
     seen = train.images if isinstance(train, Resident) else train.read(some)
     mean, std = float(seen.mean(dtype=np.float64)), float(seen.std(dtype=np.float64))
     scaled = [
@@ -95,7 +108,7 @@ def load(name: str, pixels: int) -> Task:
         else Standardised(part, mean, std)
         for part in (train, test)
     ]
-    return Task(scaled[0], scaled[1], stream("probe", name).permutation(len(test.labels)))
+    return Task(scaled[0], scaled[1], stream("probe", identity(name)).permutation(len(test.labels)))
 
 
 def _resident(part: Part) -> Resident:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tomllib
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,8 @@ from pathlib import Path
 from generator.clusters import site as sites
 from generator.clusters.contract import DEVICES, Site
 from generator.curricula import tasks
+from generator.curricula.pinned import shown
+from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError, unknown
 from generator.running import card as croissant
@@ -23,6 +26,7 @@ from generator.spec import planning
 from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import DEFAULT, Spec
+from generator.toml import axis
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
@@ -185,8 +189,8 @@ def _resolved(
             raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
         out = parsed.name if specs.located(spec) else Path(spec).parent / parsed.name
     site = sites.choose(cluster, parsed.cluster, workers)
-    for task, pixels in dict.fromkeys((network.task, network.pixels) for network in parsed.networks):
-        tasks.check(task, pixels)
+    for data, pixels in dict.fromkeys((network.data, network.pixels) for network in parsed.networks):
+        tasks.check(data, pixels)
     text = os.fspath(out)
     # workers elsewhere have other working directories
     return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site, say)
@@ -215,6 +219,22 @@ def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str
     return cohorts
 
 
+def _check_data(dataset: Dataset, spec: Spec) -> None:
+    """Raise RequestError if a place now holds other data than what the dataset's networks learned from there."""
+    try:
+        grid = tomllib.loads(dataset.read("spec.toml").decode())["grid"] if dataset.exists("spec.toml") else []
+        made = {name for block in grid for name in axis(block["task"])}
+    except (ValueError, KeyError, TypeError) as error:  # TOML's and Unicode's decoding errors are ValueErrors
+        raise DatasetError(f"{dataset}/spec.toml is damaged: {error!r}") from error
+    places = {shown(name) for name in made if shown(name) != name}
+    changed = sorted({shown(each.data) for each in spec.networks if each.data not in made} & places)
+    if changed:
+        raise RequestError(
+            f"{changed[0]} has changed since {dataset} was made: bring its files back, or give this spec a name, or --out, "
+            "of its own"
+        )
+
+
 def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str, list[NetworkSpec]]], list[Cohort]]:
     """All cohorts with their networks, recorded ones first, and the new ones. Changes nothing; raises as `prepare` does."""
     networks = {network.network_id: network for network in spec.networks}
@@ -231,6 +251,7 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
                     "give this spec a name, or --out, of its own"
                 )
         recorded = dataset.cohorts()
+        _check_data(dataset, spec)
         dropped = [name for cohort in recorded for name in cohort.network_ids if name not in networks]
         if dropped:
             raise RequestError(

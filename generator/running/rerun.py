@@ -63,8 +63,10 @@ def rerun(
     if outdated := opened.outdated():
         raise RequestError(f"{outdated}, nor can its networks be trained again")
     spec = parse(opened.read("spec.toml"))
-    network = next(each for each in spec.networks if each.network_id == found[0])
-    tasks.check(network.task, network.pixels)
+    network = next((each for each in spec.networks if each.network_id == found[0]), None)
+    if network is None:
+        raise RequestError(f"{opened}/spec.toml no longer gives the network {found[0]}: it, or its data, has changed")
+    tasks.check(network.data, network.pixels)
     target = opened.inside(f"reruns/{found[0]}") if out is None else Dataset(out)
     target.check_writable("0.safetensors")
     electrodes = [Electrode.named(name) for name in spec.settings()["electrodes"]]

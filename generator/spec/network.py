@@ -20,7 +20,10 @@ from generator.rules.schedules import SCHEDULES
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Everything that defines one network. Defaults do not enter its identity, so a new option renames no old network."""
+    """Everything that defines one network. Defaults do not enter its identity, so a new option renames no old network.
+
+    `task` is what is learned, and `source` the name with which that is found, where it is another one; it may change.
+    """
 
     root_seed: int
     rule: rules.Rule
@@ -39,6 +42,7 @@ class NetworkSpec:
     epochs: int = 40
     model_seed: int = 0
     data_seed: int = 0
+    source: str = ""
 
     SEEDS: ClassVar[tuple[str, ...]] = ("root_seed", "model_seed", "data_seed")
 
@@ -66,9 +70,14 @@ class NetworkSpec:
         return family(self.architecture)
 
     @property
+    def data(self) -> str:
+        """The name with which the task is found."""
+        return self.source or self.task
+
+    @property
     def input(self) -> InputShape:
         """Shape of a stimulus and number of classes."""
-        about = tasks.info(self.task)
+        about = tasks.info(self.data)
         return InputShape(about.channels, self.pixels, about.classes)
 
     @property
@@ -84,7 +93,7 @@ class NetworkSpec:
     @property
     def steps_per_epoch(self) -> int:
         """Updates per pass; the rest of the training part that fills no batch is left out of that pass."""
-        return tasks.info(self.task).train // self.batch_size
+        return tasks.info(self.data).train // self.batch_size
 
     @property
     def steps(self) -> int:
@@ -102,9 +111,9 @@ class NetworkSpec:
 
     def _identity(self) -> dict[str, Any]:
         defaults = {f.name: f.default for f in fields(self)}
-        defaults |= {"pixels": default_pixels(self.task, self.architecture), "weight_decay": self.family.weight_decay}
+        defaults |= {"pixels": default_pixels(self.data, self.architecture), "weight_decay": self.family.weight_decay}
         defaults["stem"] = self.family.default_stem(self.pixels)
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rule"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rule", "source")}
         kept = {name: value for name, value in values.items() if value != defaults[name]}
         kept["rule"] = self.rule.label
         if self.rule.overrides:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
+from generator.curricula.pinned import shown
 from generator.dataset.electrodes import Electrode
 from generator.dataset.storage import Cohort
 from generator.keys import digest
@@ -192,10 +193,10 @@ def plan(spec: Spec) -> Plan:
         examples=examples,
         rows=rows,
         layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
-        counts=dict(Counter((n.rule.label, n.architecture, n.task, n.objective) for n in networks)),
+        counts=dict(Counter((n.rule.label, n.architecture, shown(n.data), n.objective) for n in networks)),
         core_seconds=sum(cost(network, spec) for network in networks),
         bytes=rows * (BYTES_PER_ROW + BYTES_PER_STATISTIC * len(statistics(spec.measured))),
-        missing=tuple(filter(None, (tasks.info(task).missing() for task in dict.fromkeys(n.task for n in networks)))),
+        missing=tuple(filter(None, (tasks.info(data).missing() for data in dict.fromkeys(n.data for n in networks)))),
         electrodes=len(spec.electrodes),
         shortages=tuple(shortages(spec)),
     )

@@ -6,12 +6,12 @@ import itertools
 import os
 import sys
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
 from generator import rules, toml
 from generator.architectures import ARCHITECTURES, family
@@ -20,6 +20,7 @@ from generator.architectures.network import STEMS, measure
 from generator.clusters import site
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
+from generator.curricula.pinned import shown
 from generator.dataset.electrodes import FULL, Electrode
 from generator.errors import Problems, RequestError, unknown
 from generator.observables import PAPER, chosen
@@ -60,6 +61,13 @@ class Grid(Table):
     pixels: Axis[Annotated[StrictInt, Field(gt=0, le=4096)]] | None = None
     weight_decay: Axis[NonNegativeFloat] | None = None
     seeds: PositiveInt = 1
+
+    @field_validator("task")
+    @classmethod
+    def _pin(cls, task: str | list[str], about: Any) -> str | list[str]:
+        """Each with what is found of its data now. Raises RequestError if that has to be there and is not."""
+        pinned = (about.context or {}).get("pinned", tasks.pinned)
+        return [pinned(name) for name in task] if isinstance(task, list) else pinned(task)
 
 
 class Spec(Table):
@@ -132,7 +140,7 @@ class Spec(Table):
                 parsed.append(rules.chosen(entry, where))
         for name in axis(block.task):
             with problems:
-                tasks.info(tasks.canonical(name), where)
+                tasks.info(name, where)
         for kind, names, known in (
             ("architecture", block.architecture, ARCHITECTURES),
             ("objective", block.objective, OBJECTIVES),
@@ -146,7 +154,6 @@ class Spec(Table):
                     if name is not None and name not in known:
                         raise unknown(kind, name, known, where)
         problems.check()
-        block = block.model_copy(update={"task": [tasks.canonical(name) for name in axis(block.task)]})
         seeds = list(range(block.seeds))
         axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
         axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
@@ -159,7 +166,8 @@ class Spec(Table):
                 chosen["weight_decay"] = family(chosen["architecture"]).weight_decay
             if chosen["stem"] is None or not family(chosen["architecture"]).stems:
                 chosen["stem"] = family(chosen["architecture"]).default_stem(chosen["pixels"])
-            network = NetworkSpec(root_seed=self.root_seed, **chosen)
+            data, chosen["task"] = chosen["task"], tasks.identity(chosen["task"])
+            network = NetworkSpec(root_seed=self.root_seed, source=data if data != chosen["task"] else "", **chosen)
             with problems:
                 self._check(network, where)
             networks.append(network)
@@ -167,29 +175,25 @@ class Spec(Table):
         return networks
 
     def _check(self, network: NetworkSpec, where: str) -> None:
-        about = tasks.info(network.task)
+        about, task = tasks.info(network.data), shown(network.data)
         if not about.sides and not network.pixels:
-            raise RequestError(
-                f"{where}: task {network.task!r} comes at any size: say how many pixels, as in pixels = 224"
-            )
+            raise RequestError(f"{where}: task {task!r} comes at any size: say how many pixels, as in pixels = 224")
         if about.sides and network.pixels not in about.sides:
             sides = " or ".join(filter(None, (", ".join(map(str, about.sides[:-1])), str(about.sides[-1]))))
-            raise RequestError(f"{where}: task {network.task!r} can be had at {sides} pixels, not at {network.pixels}")
+            raise RequestError(f"{where}: task {task!r} can be had at {sides} pixels, not at {network.pixels}")
         if about.classes < 2:
-            raise RequestError(f"{where}: task {network.task!r} has one class: there is nothing to tell apart")
+            raise RequestError(f"{where}: task {task!r} has one class: there is nothing to tell apart")
         if OBJECTIVES[network.objective].shown > 1 and min(network.batch_size, self.probe) < 2:
             raise RequestError(
                 f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more"
             )
         if network.batch_size > about.train:
             raise RequestError(
-                f"{where}: batch_size {network.batch_size} is larger than task {network.task!r}, "
+                f"{where}: batch_size {network.batch_size} is larger than task {task!r}, "
                 f"which has {about.train} training stimuli"
             )
         if self.probe > about.test:
-            raise RequestError(
-                f"probe = {self.probe}, but the test part of task {network.task!r} has {about.test} stimuli"
-            )
+            raise RequestError(f"probe = {self.probe}, but the test part of task {task!r} has {about.test} stimuli")
         if network.steps >= 2**31:
             raise RequestError(
                 f"{where}: {network.epochs} epochs make {network.steps} updates, more than can be counted"
@@ -208,9 +212,7 @@ class Spec(Table):
             found = str(error).partition("\n")[0]
             if "allocate memory" in found or "Storage size" in found:
                 found = "one such network does not fit into memory"
-            raise RequestError(
-                f"{where}: {network.architecture} on {network.task} at {network.pixels} px: {found}"
-            ) from error
+            raise RequestError(f"{where}: {network.architecture} on {task} at {network.pixels} px: {found}") from error
 
     def to_toml(self) -> str:
         """The resolved spec, defaults filled in."""
@@ -246,7 +248,7 @@ def read(path: str | os.PathLike[str]) -> Spec:
             f"{', '.join(bundled())})"
         ) from error
     try:
-        return parse(content)
+        return parse(content, Path() if located(path) else Path(path).parent)
     except RequestError as error:
         raise RequestError(f"{os.fspath(path)}: {error}") from error
 
@@ -264,10 +266,13 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     return parse(text)
 
 
-def parse(text: str | bytes) -> Spec:
-    """A spec from TOML text, or from a file's bytes, validated. Raises RequestError, with all that is wrong with it."""
+def parse(text: str | bytes, base: Path = Path()) -> Spec:
+    """A spec from TOML text, or from a file's bytes, validated.
+
+    Folders of data are relative to `base`. Raises RequestError, with all that is wrong.
+    """
     try:
-        spec = Spec.model_validate(toml.loads(text))
+        spec = Spec.model_validate(toml.loads(text), context={"pinned": cache(partial(tasks.pinned, base=base))})
     except ValidationError as error:
         problems, found = Problems(), dict[tuple[int | str, ...], Any]()
         for problem in error.errors():  # a value that is neither one thing nor a list of such is reported twice

@@ -62,7 +62,7 @@ class Stack:
             if layer.penalty is not None or any(member.weight_decay for member in members)
         }
         self.decaying = {id(layer.weight): layer.name for layer in self.network.layers if layer.name in self.decay}
-        self.task = tasks.load(first.task, first.pixels)
+        self.task = tasks.load(first.data, first.pixels)
         train = self.task.train
         self.feed = (
             OnDevice(train, self.seen, self.device, dtype)

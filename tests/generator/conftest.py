@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from real_sets import encoded, picture, prepare, tone, write
 
-from generator.curricula import hub
-
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty cache and no network."""
 
     def connect(*_: object) -> None:
@@ -24,9 +22,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     monkeypatch.setattr(socket.socket, "connect", connect)
-    hub._find.cache_clear()
-    yield
-    hub._find.cache_clear()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from real_sets import picture, tone, write
 
-from generator.curricula import decoding, hub
+from generator.curricula import decoding
 from generator.curricula.cochleagram import cochleagram, image
 from generator.curricula.decoding import Sounds, decode_image, decode_sound
 from generator.curricula.hub import info
@@ -63,7 +63,6 @@ def test_what_is_read_depends_on_the_index_alone(birds: Path, tones: Path) -> No
         assert len(np.unique(once.reshape(n, -1), axis=0)) == n
         order = np.array([n - 1, 0, 1, 1, n - 1])
         np.testing.assert_array_equal(train.read(order), once[order])
-        hub._find.cache_clear()
         np.testing.assert_array_equal(info(f"folder:{root}").open(16)[0].read(np.arange(n)), once)
         assert train.read(np.array([], np.int64)).shape == (0, *once.shape[1:])
 
@@ -97,7 +96,6 @@ def test_a_folder_without_colour_has_one_channel(tmp_path: Path) -> None:
     expected = np.asarray(picture(9, 9, 0, "L"), "f4")[None, None] / 255
     np.testing.assert_array_equal(grey.open(9)[1].read(np.array([0])), expected)
     picture(9, 9, 0).save(tmp_path / "g/train/b/y.png")
-    hub._find.cache_clear()
     assert info(f"folder:{tmp_path / 'g'}").channels == 3
 
 

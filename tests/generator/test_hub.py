@@ -119,7 +119,6 @@ def test_rows_that_are_broken_or_without_labels(tiny: Callable[..., str]) -> Non
     train, _ = info(tiny(broken=3)).open(8)
     with pytest.raises(RequestError, match=r"cannot read a stimulus \(row 3 of train of hub:someone/Tiny\)"):
         train.read(np.arange(5))
-    hub._find.cache_clear()
     with pytest.raises(RequestError, match="part test of hub:someone/Tiny is empty or has stimuli without a label"):
         info(tiny(labels=([2, 0, 1, 1, 0], [1, -1]), commit="4567"))
 
@@ -158,7 +157,7 @@ def test_known_sets_are_planned_before_they_are_there() -> None:
         assert command(found.missing()) == arguments
         assert str(hub._cache()) in found.missing()
         assert ("accept its terms at" in found.missing()) == ("imagenet" in name)
-        with pytest.raises(RequestError, match=f"{name} is not in"):
+        with pytest.raises(RequestError, match=r"^hub:(cifar10|imagenet-1k|speech_commands) is not in"):
             found.open(8)
 
 
@@ -180,7 +179,6 @@ def test_known_sizes_are_compared(birds: Path, tiny: Callable[..., str], monkeyp
     monkeypatch.setitem(hub.KNOWN, "folder:birds", right)
     assert info(f"folder:{birds}").open(8)[0].read(np.array([0])).shape == (1, 3, 8, 8)
     for wrong in ({"classes": 3}, {"train_size": 6}, {"test_size": 3}, {"seconds": 1.0}):
-        hub._find.cache_clear()
         monkeypatch.setitem(hub.KNOWN, "folder:birds", right._replace(**wrong))
         with pytest.raises(RequestError, match="it has images, 2 classes, 5 to train and 2 to test, not"):
             info(f"folder:{birds}").open(8)

@@ -5,7 +5,8 @@ lie, by `Dataset.from_file`, which knows no network. So a cluster job without in
 `HF_HUB_OFFLINE` says. What `hf download` fetches is not enough, for nothing has been prepared from it.
 
 A folder holds `train/<class>/*.png` (or jpg, wav, flac, …) and `test/<class>/…`, `validation/…` or `val/…`: the layout of
-Hugging Face's imagefolder and audiofolder. Classes are numbered, and files ordered, by name.
+Hugging Face's imagefolder and audiofolder. Of one that holds `train` alone, or classes alone, a fifth of each class is tested
+on. Classes are numbered, and files ordered, by name.
 
 What is there is pinned (pinned.py): its fingerprint is a folder's identity, and tells a hub's copies apart.
 
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -32,10 +34,12 @@ from generator.curricula.decoding import Item, Pictures, Sounds, reading
 from generator.curricula.pinned import Pinned, fingerprint, shown
 from generator.curricula.stimuli import Part, TaskInfo
 from generator.errors import RequestError
+from generator.keys import stream
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
 TESTS = ("test", "validation", "val")  # names of the test part, the first that is there
+HELD_OUT = 0.2  # share of each class that is tested on where a folder has no test part
 GREY = ("1", "L", "LA")  # Pillow's modes without colour
 LOOKED_AT = 101  # training stimuli, evenly spaced, that decide on colour or duration
 
@@ -220,6 +224,10 @@ def _look(name: str) -> Found:
     source, address = name.split(":", 1)
     known = _known(name)
     found = _in_folder(name, Path(address)) if source == "folder" else _in_cache(name, *_repository(address))
+    seen: dict[str, str] = {}
+    for label in found.classes:
+        if (other := seen.setdefault(unicodedata.normalize("NFC", label), label)) != label:
+            raise RequestError(f"two classes of {name} look alike: {_told(other)} and {_told(label)}")
     if known:
         expected = ("sounds" if known.seconds else "images", known.classes, known.train_size, known.test_size)
         actual = (found.kind, len(found.classes), len(found.train.labels), len(found.test.labels))
@@ -230,29 +238,57 @@ def _look(name: str) -> Found:
 
 
 def _in_folder(name: str, root: Path) -> Found:
-    test = next((root / part for part in TESTS if (root / part).is_dir()), None)
-    if not (root / "train").is_dir() or test is None:
-        raise RequestError(f"{name} has to hold the folders train and test (or validation or val)")
-    (classes, train_files, train_labels), (others, test_files, test_labels) = _list(root / "train"), _list(test)
-    if classes != others:
-        differing = ", ".join(sorted(set(classes) ^ set(others))[:3])
-        raise RequestError(f"classes of {name} differ between train and {test.name}: only one of them has {differing}")
+    test = next((root / part for part in TESTS if os.path.isdir(root / part)), None)
+    whole, there = not os.path.isdir(root / "train"), set(_names(root))
+    if whole if test else not whole and there > {"train"} | there & {"noise"}:
+        raise RequestError(f"{name} has to hold the folders train and test (or validation or val), or train alone")
+    if "noise" in there and not os.path.isdir(root / "noise"):
+        raise RequestError(f"{root / 'noise'} has to be a folder: of backgrounds, or of a class")
+    noise = sorted(file for file in (root / "noise").rglob("[!.]*") if file.suffix.lower() in SOUNDS)
+    classes, train_files, train_labels = _list(
+        root if whole else root / "train", but="noise" if noise and whole else ""
+    )
+    if test:
+        others, test_files, test_labels = _list(test)
+        if classes != others:
+            differing = ", ".join(map(_told, sorted(set(classes) ^ set(others))[:3]))
+            raise RequestError(
+                f"classes of {name} differ between train and {test.name}: only one of them has {differing}"
+            )
+    else:
+        parts = _split(name, classes, train_labels)
+        (train_labels, test_labels) = (train_labels[part] for part in parts)
+        (train_files, test_files) = ([train_files[place] for place in part] for part in parts)
     sounds = [_suffix(file) in SOUNDS for file in train_files + test_files]
     if any(sounds) and not all(sounds):
         raise RequestError(f"{name} mixes images and sounds")
-    train_part, test_part = Labelled(_files(train_files), train_labels), Labelled(_files(test_files), test_labels)
-    noise = sorted(file for file in (root / "noise").rglob("[!.]*") if file.suffix.lower() in SOUNDS and any(sounds))
+    noise = noise if any(sounds) else []
     files = fingerprint(root, [*train_files, *test_files, *map(str, noise)])
+    train_part, test_part = Labelled(_files(train_files), train_labels), Labelled(_files(test_files), test_labels)
     return Found("sounds" if any(sounds) else "images", classes, train_part, test_part, files, tuple(noise))
 
 
-def _list(folder: Path) -> tuple[tuple[str, ...], list[str], Int64[np.ndarray, " n"]]:
+def _split(name: str, classes: Sequence[str], labels: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " m"]]:
+    """Which files to train and which to test on: a share of every class is held out, keyed by the class's number."""
+    parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for number, label in enumerate(classes):
+        places = np.flatnonzero(labels == number)
+        if len(places) < 2:
+            raise RequestError(f"class {_told(label)} of {name} has one file, too few to hold one out for a test part")
+        order = stream("split", "folder", number).permutation(places)
+        held = max(1, round(HELD_OUT * len(places)))
+        parts[0].append(np.sort(order[held:]))
+        parts[1].append(np.sort(order[:held]))
+    return [np.concatenate(part) for part in parts]
+
+
+def _list(folder: Path, but: str = "") -> tuple[tuple[str, ...], list[str], Int64[np.ndarray, " n"]]:
     """Classes, files and labels of a part, ordered by name. Hidden files are passed over, others must be of a known kind."""
     files: list[str] = []
     counts = []
-    classes = tuple(_names(folder))
+    classes = tuple(label for label in _names(folder) if label != but)
     for label in classes:
-        if not (folder / label).is_dir():
+        if not os.path.isdir(folder / label):
             raise RequestError(f"{folder / label} has to be a folder: one for each class")
         inside = [os.path.join(folder, label, file) for file in _names(folder / label)]
         odd = next((file for file in inside if _suffix(file) not in IMAGES | SOUNDS), None)
@@ -263,6 +299,11 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[str], Int64[np.ndarray, "
     if not classes:
         raise RequestError(f"{folder} is empty")
     return classes, files, np.arange(len(classes)).repeat(counts)
+
+
+def _told(label: str) -> str:
+    """A class's name; character by character where it could be taken for another one that looks the same."""
+    return label if label.isprintable() and unicodedata.is_normalized("NFC", label) else ascii(label)
 
 
 def _names(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from generator.curricula.hub import info
 from generator.curricula.noise import RATE
 from generator.errors import RequestError
 from generator.keys import stream
+from generator.spec.spec import parse
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -249,6 +251,115 @@ def test_odd_folders(birds: Path, change: str, sentence: str) -> None:
     spoil(birds, change)
     with pytest.raises(RequestError, match=sentence):
         info(f"folder:{birds}")
+
+
+def classes(root: Path, counts: dict[str, int]) -> None:
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True)
+        for i in range(count):
+            picture(8, 8, len(label) * 1000 + i).save(root / label / f"{i:03}.png")
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_a_fifth_of_each_class_is_held_out_of_a_folder_without_a_test_part(tmp_path: Path, inside: str) -> None:
+    classes(tmp_path / "one" / inside, {"noise": 20, "a": 2, "bb": 11})
+    if inside:
+        write(tmp_path / "one/noise/hum.wav", tone(1000, 0.1, 16_000), 16_000)  # goes with sounds
+    found = info(f"folder:{tmp_path}/one")
+    assert (found.classes, found.train, found.test) == (3, 1 + 9 + 16, 1 + 2 + 4)
+    train, test = found.open(8)
+    np.testing.assert_array_equal(train.labels, np.repeat([0, 1, 2], [1, 9, 16]))
+    np.testing.assert_array_equal(test.labels, np.repeat([0, 1, 2], [1, 2, 4]))
+    images = [part.read(np.arange(len(part.labels))).reshape(len(part.labels), -1) for part in (train, test)]
+    assert len(np.unique(np.concatenate(images), axis=0)) == 33  # each file once
+    noise = sorted(stream("split", "folder", 2).permutation(20)[:4])
+    for place, file in enumerate(noise):
+        expected = np.asarray(picture(8, 8, 5000 + file), "f4").transpose(2, 0, 1).ravel() / 255
+        np.testing.assert_array_equal(images[1][3 + place], expected)
+    (tmp_path / "one").rename(tmp_path / "two")
+    again = info(f"folder:{tmp_path}/two").open(8)[1]
+    np.testing.assert_array_equal(again.read(np.arange(7)).reshape(7, -1), images[1])
+
+
+def test_backgrounds_are_no_class_of_a_folder_without_parts(tones: Path) -> None:
+    (tones / "train").rename(tones / "x")
+    for label in "high", "low":
+        (tones / "validation" / label).rename(tones / label)
+        for file in (tones / "x" / label).iterdir():
+            file.rename(tones / label / file.name)
+        (tones / "x" / label).rmdir()
+    (tones / "x").rmdir()
+    (tones / "validation").rmdir()
+    write(tones / "noise/hum.wav", tone(1000, 3.0, 16_000), 16_000)
+    found = info(f"folder:{tones}")
+    assert (found.channels, found.classes, found.train, found.test) == (1, 2, 3, 2)
+    train, _ = found.open(8)
+    assert isinstance(train, Sounds)
+    assert [file.name for file in train.noise] == ["hum.wav"]
+
+
+def test_a_class_too_small_to_hold_one_out_is_named(tmp_path: Path) -> None:
+    classes(tmp_path / "one", {"a": 1, "b": 5})
+    with pytest.raises(RequestError, match=r"class a of .*one has one file, too few to hold one out"):
+        info(f"folder:{tmp_path}/one")
+
+
+def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for part, label in (("train", composed), ("train", "tea"), ("test", decomposed), ("test", "tea")):
+        classes(tmp_path / "one" / part, {label: 1})
+    with pytest.raises(RequestError) as error:
+        info(f"folder:{tmp_path}/one")
+    assert str(error.value).endswith(f"only one of them has 'cafe\\u0301', {composed}")
+    for part, label in (("train", decomposed), ("test", composed)):
+        classes(tmp_path / "one" / part, {label: 1})
+    with pytest.raises(RequestError) as error:
+        info(f"folder:{tmp_path}/one")
+    assert str(error.value).endswith(f"look alike: 'cafe\\u0301' and {composed}")
+
+
+@pytest.mark.parametrize("place", ["train/owl/a.png", "test/auk/new.png"])
+def test_a_pipe_in_place_of_an_image_is_named_and_not_waited_for(birds: Path, place: str) -> None:
+    (birds / place).unlink(missing_ok=True)
+    os.mkfifo(birds / place)
+    with pytest.raises(RequestError, match=f"{birds / place} is no file, but a folder, a pipe or a device"):
+        info(f"folder:{birds}")
+
+
+@pytest.mark.parametrize("kind", ["dangling", "circle", "folder"])
+def test_what_cannot_be_read_is_named(birds: Path, kind: str) -> None:
+    odd = birds / "train/owl/odd.png"
+    if kind == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to("nowhere" if kind == "dangling" else odd)
+    sentence = {"dangling": "No such file", "circle": "symbolic links", "folder": "is no file, but a folder"}[kind]
+    with pytest.raises(RequestError, match=f"{odd}.*{sentence}"):
+        info(f"folder:{birds}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(birds: Path) -> None:
+    for odd, sentence in ((birds / "train/owl/a.png", "Permission denied"), (birds / "train/owl", "Permission denied")):
+        mode = odd.stat().st_mode
+        odd.chmod(0)
+        with pytest.raises(RequestError, match=f"cannot read {odd}: {sentence}"):
+            info(f"folder:{birds}")
+        odd.chmod(mode)
+
+
+def test_a_file_in_place_of_a_folder_is_named(birds: Path) -> None:
+    with pytest.raises(RequestError, match=r"z.PNG has to be a folder of classes, and is a file"):
+        info(f"folder:{birds}/train/auk/z.PNG")
+    (birds / "noise").write_text("")
+    with pytest.raises(RequestError, match=r"birds/noise has to be a folder"):
+        info(f"folder:{birds}")
+
+
+def test_a_malformed_name_is_said_of_a_spec() -> None:
+    text = 'name = "x"\n[[grid]]\ntask = ["hub:", "digits"]\narchitecture = "mlp2"\nrule = "sgdm"\n'
+    with pytest.raises(RequestError, match=r"^grid block 1: task: 'hub:' is not of the form"):
+        parse(text)
 
 
 @pytest.mark.parametrize("name", ["hub:", "folder:", "hub:a/b/c/d", "hub:a b", "hub:/a", "zip:a", "cifar10"])

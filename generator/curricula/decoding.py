@@ -51,15 +51,19 @@ class Pictures:
 
 
 def decode_image(name: str, data: Path | BytesIO, channels: int, pixels: int) -> Float32[np.ndarray, "c pixels pixels"]:
-    """The central square of an image, turned as its camera says, at `pixels` to a side (bicubic, antialiased), in [0, 1]."""
+    """The central square of an image, turned as its camera says, at `pixels` to a side (bicubic, antialiased), in [0, 1].
+
+    What is transparent shows white.
+    """
     from PIL import Image, ImageOps
 
     with reading(name), Image.open(data) as opened:
         if opened.mode[0] in "IF":
             raise RequestError(f"{name} has more than 8 bits per channel (Pillow's mode {opened.mode})")
         image = ImageOps.exif_transpose(opened)
-        if "transparency" in image.info:
+        if "A" in image.getbands() or "transparency" in image.info:  # whatever colour lies under what is clear
             image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB" if channels == 3 else "L")
         side = min(image.size)
         left, top = ((length - side) / 2 for length in image.size)

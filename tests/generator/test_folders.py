@@ -110,12 +110,39 @@ def test_images_are_turned_as_the_camera_says(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got.transpose(1, 2, 0), np.rot90(straight, -1))
 
 
-def test_palettes_with_transparency_are_read_in_quiet(tmp_path: Path) -> None:
-    """Pillow warns of them."""
-    palette = picture(8, 8, 0).quantize(16)
-    palette.save(tmp_path / "p.png", transparency=bytes(range(16)))
-    expected = np.asarray(palette.convert("RGB"), "f4").transpose(2, 0, 1) / 255
-    np.testing.assert_array_equal(decode_image("x", tmp_path / "p.png", 3, 8), expected)
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_what_is_transparent_shows_white(tmp_path: Path, mode: str) -> None:
+    """In quiet: Pillow warns of palettes with transparency. Of L and RGB one colour is clear."""
+    opaque = picture(8, 8, 0, "L" if mode in ("L", "LA") else "RGB")
+    opacity = np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 4).reshape(8, 8)
+    if mode in ("RGBA", "LA"):
+        opaque.putalpha(Image.fromarray(opacity))
+        opaque.save(tmp_path / "p.png")
+        under = np.asarray(opaque.convert("RGB"), "f8")
+    elif mode == "P":
+        palette = opaque.quantize(16)
+        opacity = 17 * np.asarray(palette)
+        palette.save(tmp_path / "p.png", transparency=bytes(range(0, 256, 17)))
+        under = np.asarray(palette.convert("RGB"), "f8")
+    else:
+        clear = opaque.getpixel((3, 5))
+        under = np.asarray(opaque.convert("RGB"), "f8")
+        opacity = 255 * (under != under[5, 3]).any(2)
+        opaque.save(tmp_path / "p.png", transparency=clear)
+    share = opacity[..., None] / 255
+    expected = (share * under + (1 - share) * 255).transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(decode_image("x", tmp_path / "p.png", 3, 8), expected, atol=1.01 / 255)
+    grey = decode_image("x", tmp_path / "p.png", 1, 8)
+    np.testing.assert_allclose(grey[0], expected.transpose(1, 2, 0) @ [0.299, 0.587, 0.114], atol=1.6 / 255)
+
+
+def test_black_ink_on_a_clear_ground_can_be_seen(tmp_path: Path) -> None:
+    ink = np.zeros((8, 8, 4), np.uint8)
+    ink[2:5, 3, 3] = 255
+    Image.fromarray(ink).save(tmp_path / "ink.png")
+    read = decode_image("x", tmp_path / "ink.png", 3, 8)
+    np.testing.assert_array_equal(read[0], 1 - (ink[..., 3] == 255))
+    assert (read == read[0]).all()
 
 
 @pytest.mark.parametrize(("rate", "suffix"), [(8_000, "wav"), (16_000, "flac"), (20_000, "wav"), (44_100, "wav")])

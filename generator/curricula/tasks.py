@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from generator.curricula import digits, photos, words
+from generator.curricula.pinned import shown
 from generator.curricula.stimuli import Part, Resident, Standardised, TaskInfo, in_memory
 from generator.errors import RequestError, unknown
 from generator.keys import stream
@@ -36,6 +37,7 @@ TASKS: dict[str, TaskInfo] = {
 }
 SOURCES = ("hub:", "folder:")  # what names of other data begin with; see hub.py
 SMALL = 1 << 30  # bytes up to which a training part is held in memory, and on the device
+GLANCE = 8  # training stimuli, evenly spaced, that a run looks at before it starts
 SAMPLE = 2048  # training stimuli from which a larger one is standardised
 
 
@@ -87,13 +89,19 @@ def check(name: str, pixels: int) -> None:
     if sentence := about.missing():
         raise RequestError(sentence)
     if name.startswith(SOURCES):
-        for part in about.open(pixels):
-            part.read(np.arange(1))
+        train, test = about.open(pixels)
+        test.read(np.arange(1))
+        seen = train.read(np.unique(np.linspace(0, about.train - 1, GLANCE).astype(int)))
+        if seen.min() == seen.max():
+            load(name, pixels)
 
 
 @lru_cache(maxsize=4)
 def load(name: str, pixels: int) -> Task:
-    """Read a task's data at a side length in pixels. The same for every network, whatever its seeds."""
+    """Read a task's data at a side length in pixels. The same for every network, whatever its seeds.
+
+    Raises RequestError for data that cannot be read, or of which all numbers are the same.
+    """
     about = info(name)
     train, test = about.open(pixels)
     small = 4 * about.train * about.channels * pixels**2 <= SMALL
@@ -101,6 +109,10 @@ def load(name: str, pixels: int) -> Task:
         train, test = (part if isinstance(part, Resident) else _resident(part) for part in (train, test))
     some = np.arange(about.train) if small else stream("standardise", identity(name)).permutation(about.train)[:SAMPLE]
     seen = train.images if isinstance(train, Resident) else train.read(some)
+    if seen.min() == seen.max():
+        raise RequestError(
+            f"every number of every stimulus of {shown(name)} is {seen.min():.3g}: there is nothing to learn"
+        )
     mean, std = float(seen.mean(dtype=np.float64)), float(seen.std(dtype=np.float64))
     scaled = [
         Resident(((part.images - mean) / std).astype("f4"), part.labels)

@@ -148,6 +148,25 @@ def test_data_that_has_changed_is_refused_and_what_was_made_can_be_used(pairs: P
     assert generate(parse(text(pairs, "seeds = 2\n")), out, workers=0).done_now == 3
 
 
+def test_data_that_is_the_same_everywhere_is_refused_before_anything_is_written(pairs: Path, tmp_path: Path) -> None:
+    for file in pairs.rglob("*.bmp"):
+        Image.new("RGB", (8, 8), (51, 51, 51)).save(file)
+    with pytest.raises(
+        RequestError, match=r"every number of every stimulus of folder:.*pairs is 0.2: there is nothing"
+    ):
+        generate(parse(text(pairs)), tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_of_which_what_is_looked_at_is_the_same_is_not_refused(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "GLANCE", 2)  # the first and the last
+    for file in ("train/a/0.bmp", "train/b/3.bmp"):
+        Image.new("RGB", (8, 8)).save(pairs / file)
+    assert generate(parse(text(pairs)), tmp_path / "out", workers=0).states == {"complete": 1}
+
+
 def test_no_cache_gives_the_images_of_before(pairs: Path, tmp_path: Path) -> None:
     """One process makes both datasets, as a worker that lives long does."""
     generate(parse(text(pairs)), tmp_path / "one", workers=0)

@@ -16,11 +16,12 @@ envelopes have the signal's amplitude, where its real transform gives half of it
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from generator.errors import RequestError
@@ -32,6 +33,7 @@ EXPONENT = 0.3
 
 ERB_QUALITY, ERB_MINIMUM = 9.265, 24.7  # the ERB is minimum + frequency / quality, in Hz
 LOBES, KAISER = 5, 5.0  # the low-pass: frames it reaches to either side, and its window's β
+DENSE = 1 << 23  # weights of a low-pass as one matrix, at most: those of 2.5 seconds
 OVERSAMPLING = 4  # a band's envelope is first sampled at no less than this times the band's width [ours]
 
 
@@ -53,10 +55,18 @@ def filters(
     samples: int, rate: int = RATE, bands: int = BANDS, low: float = LOW, high: float = HIGH, overcomplete: int = 1
 ) -> Float64[Tensor, "filters bins"]:
     """Gain of every filter at the frequencies of `rfft`; where neighbours overlap, the squares sum to one."""
+    return torch.stack([*_filters(samples, rate, bands, low, high, overcomplete)])
+
+
+def _filters(
+    samples: int, rate: int, bands: int, low: float, high: float, overcomplete: int
+) -> Iterator[Float64[Tensor, " bins"]]:
+    """The same one by one, for those of a long sound are large."""
     reach = erb_number(torch.tensor([low, high], dtype=torch.float64)).diff() / (bands + 1)
     places = erb_number(torch.arange(samples // 2 + 1, dtype=torch.float64) * (rate / samples))
-    distance = (places - erb_number(centres(bands, low, high, overcomplete))[:, None]) / reach
-    return torch.where(distance.abs() < 1, torch.cos(distance * (math.pi / 2)), 0.0) / math.sqrt(overcomplete)
+    for centre in erb_number(centres(bands, low, high, overcomplete)):
+        distance = (places - centre) / reach
+        yield torch.where(distance.abs() < 1, torch.cos(distance * (math.pi / 2)), 0.0) / math.sqrt(overcomplete)
 
 
 def cochleagram(
@@ -76,10 +86,9 @@ def cochleagram(
     """
     n, samples = waveforms.shape
     frames = samples * envelope_rate // rate
-    bank = filters(samples, rate, bands, low, high, overcomplete)
     spectrum = torch.fft.rfft(waveforms)
-    out = waveforms.new_empty(n, len(bank), frames)
-    for band, response in enumerate(bank):
+    out = waveforms.new_empty(n, overcomplete * (bands + 1) - 1, frames)
+    for band, response in enumerate(_filters(samples, rate, bands, low, high, overcomplete)):
         inside = response.nonzero()
         if not len(inside):
             raise RequestError(f"{samples} samples at {rate} Hz are too short a sound for {bands} bands from {low} Hz")
@@ -87,19 +96,48 @@ def cochleagram(
         size = 1 << (OVERSAMPLING * max(end - begin, frames) - 1).bit_length()
         analytic = torch.fft.ifft(spectrum[:, begin:end] * response[begin:end].to(waveforms), n=size)
         envelope = (analytic.real.square() + analytic.imag.square()).sqrt_()  # three times as fast as abs
-        smoother = _lowpass(size, frames, samples / rate * envelope_rate) * (2 * size / samples)
-        out[:, band] = (envelope @ smoother.to(waveforms)).clamp_(min=0).pow_(exponent)
+        smooth = _dense if size * frames <= DENSE else _banded
+        smoothed = smooth(envelope, frames, samples / rate * envelope_rate, 2 * size / samples)
+        out[:, band] = smoothed.clamp_(min=0).pow_(exponent)
+    return out
+
+
+def _dense(envelope: Float[Tensor, "n size"], frames: int, duration: float, scale: float) -> Float[Tensor, "n frames"]:
+    """Frames of an envelope, × `scale`, by one matrix product."""
+    return envelope @ (_lowpass(envelope.shape[1], frames, duration) * scale).to(envelope)
+
+
+def _banded(envelope: Float[Tensor, "n size"], frames: int, duration: float, scale: float) -> Float[Tensor, "n frames"]:
+    """The same tap by tap: of a long sound the matrix is nearly all zeros."""
+    size = envelope.shape[1]
+    out, (first, weights) = envelope.new_zeros(len(envelope), frames), _taps(size, frames, duration)
+    for tap, weight in enumerate(weights):
+        out += envelope[:, (first + tap).clamp(0, size - 1)] * (weight * scale).to(envelope)
     return out
 
 
 @lru_cache(maxsize=8)
 def _lowpass(size: int, frames: int, duration: float) -> Float64[Tensor, "size frames"]:
-    """Weights that turn `size` samples of an envelope into frames: a sinc in a Kaiser window. `duration` is in frames."""
+    """Weights that turn `size` samples of an envelope into frames. `duration` is in frames."""
     samples = torch.arange(size, dtype=torch.float64) * (duration / size)
-    lag = torch.arange(frames, dtype=torch.float64) + 0.5 - samples[:, None]
-    window = torch.special.i0(KAISER * (1 - (lag / LOBES) ** 2).clamp(min=0).sqrt())
-    weights = torch.where(lag.abs() < LOBES, torch.sinc(lag) * window, 0.0)
+    weights = _kernel(torch.arange(frames, dtype=torch.float64) + 0.5 - samples[:, None])
     return weights / weights.sum(0)
+
+
+@lru_cache(maxsize=8)
+def _taps(size: int, frames: int, duration: float) -> tuple[Int64[Tensor, " frames"], Float64[Tensor, "taps frames"]]:
+    """The first sample that enters each frame, and the weights of those from it on; what is no sample has none."""
+    middle = torch.arange(frames, dtype=torch.float64) + 0.5
+    first = ((middle - LOBES) * (size / duration)).floor().long()
+    place = first + torch.arange(math.ceil(2 * LOBES * size / duration) + 2)[:, None]
+    weights = _kernel(middle - place.double() * (duration / size)) * ((place >= 0) & (place < size))
+    return first, weights / weights.sum(0)
+
+
+def _kernel(lag: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+    """The low-pass: a sinc in a Kaiser window, `lag` frames from its middle."""
+    window = torch.special.i0(KAISER * (1 - (lag / LOBES) ** 2).clamp(min=0).sqrt())
+    return torch.where(lag.abs() < LOBES, torch.sinc(lag) * window, 0.0)
 
 
 def add_noise(

@@ -18,7 +18,8 @@ from generator.keys import stream
 
 SNR_DB = (-10.0, 10.0)  # sound over background, uniform; as in Word-Speaker-Noise (hub.KNOWN)
 SILENCE = 1e-5  # a sound whose samples never exceed it, less than a step of 16 bits, is silent
-CHUNK = 16  # cochleagrams made at once, always: with other numbers, or one, their last bits would differ
+CHUNK = 16  # cochleagrams of a part made at once, always: with other numbers, or one, their last bits would differ
+TOGETHER = 64.0  # seconds of sound that these may have; of longer ones there are fewer
 Item = Callable[[int], tuple[str, Path | BytesIO]]  # what to call an encoded stimulus in a sentence, and what to decode
 
 
@@ -94,12 +95,13 @@ class Sounds:
         from generator.curricula.cochleagram import cochleagram, image
 
         images = np.empty((len(index), 1, self.pixels, self.pixels), np.float32)
-        for begin in range(0, len(index), CHUNK):
-            waves = np.zeros((CHUNK, round(self.seconds * RATE)), np.float32)
-            some = index[begin : begin + CHUNK]
+        count = max(1, min(CHUNK, int(TOGETHER / self.seconds)))
+        for begin in range(0, len(index), count):
+            waves = np.zeros((count, round(self.seconds * RATE)), np.float32)
+            some = index[begin : begin + count]
             for place, which in enumerate(some):
                 waves[place] = self.mixture(int(which))
-            images[begin : begin + CHUNK] = image(cochleagram(torch.from_numpy(waves), RATE), self.pixels)[: len(some)]
+            images[begin : begin + count] = image(cochleagram(torch.from_numpy(waves), RATE), self.pixels)[: len(some)]
         return images
 
     def mixture(self, index: int) -> Float32[np.ndarray, " samples"]:

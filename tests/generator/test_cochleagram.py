@@ -8,6 +8,7 @@ import scipy.signal
 import torch
 from PIL import Image
 
+from generator.curricula import cochleagram as cochleagrams
 from generator.curricula.cochleagram import add_noise, centres, cochleagram, erb_number, filters, image
 from generator.errors import RequestError
 
@@ -125,6 +126,15 @@ def test_single_precision_is_near_double_and_stimuli_do_not_mix() -> None:
     np.testing.assert_allclose(single, double, atol=1e-4)
     np.testing.assert_allclose(cochleagram(wave[1:2])[0], double[1], rtol=1e-9)
     assert torch.equal(cochleagram(wave.float()), single)
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, SAMPLES - 37])
+def test_the_low_pass_of_long_sounds_is_that_of_short_ones(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = torch.from_numpy(np.random.default_rng(6).standard_normal((2, samples)))
+    dense = cochleagram(wave, exponent=1.0)
+    monkeypatch.setattr(cochleagrams, "DENSE", 0)
+    monkeypatch.setattr(cochleagrams, "_lowpass", None)
+    np.testing.assert_allclose(cochleagram(wave, exponent=1.0), dense, rtol=1e-9, atol=1e-12)
 
 
 def test_a_sound_without_a_bin_in_every_band_is_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from real_sets import picture, tone, write
 
+from generator.curricula import cochleagram as cochleagrams
 from generator.curricula import decoding
 from generator.curricula.cochleagram import cochleagram, image
 from generator.curricula.decoding import Sounds, decode_image, decode_sound
@@ -76,6 +77,24 @@ def test_a_sound_does_not_depend_on_those_it_is_read_with(tmp_path: Path) -> Non
     together = part.read(np.arange(40))
     for order in (np.arange(40)[::-1], np.arange(3, 37), np.array([39]), np.random.default_rng(0).permutation(40)):
         np.testing.assert_array_equal(part.read(order), together[order])
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.5, 16), (4.0, 16), (5.0, 12), (60.0, 1), (600.0, 1)])
+def test_of_long_sounds_fewer_are_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, together: int
+) -> None:
+    file, made = write(tmp_path / "x.wav", tone(500, 0.1, RATE), RATE), []
+
+    def record(waves: torch.Tensor, rate: int) -> torch.Tensor:
+        made.append(waves.shape)
+        return waves[:, None, :8].float()
+
+    monkeypatch.setattr(cochleagrams, "cochleagram", record)
+    monkeypatch.setattr(Sounds, "mixture", lambda self, index: np.full(round(self.seconds * RATE), index, "f4"))
+    read = Sounds(lambda i: ("tone", file), np.zeros(18, int), "train", seconds, (), 1).read(np.arange(18))
+    assert set(made) == {(together, seconds * RATE)}
+    assert len(made) == -(-18 // together)
+    np.testing.assert_array_equal(read.ravel(), np.arange(18))
 
 
 def test_several_threads_read_the_same(birds: Path, tones: Path, tiny: Callable[..., str]) -> None:

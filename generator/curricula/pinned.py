@@ -48,12 +48,12 @@ def shown(name: str) -> str:
 
 
 def fingerprint(root: Path, files: Sequence[str], whole: int = WHOLE) -> str:
-    """A hash of names, relative to `root`, of sizes, and of contents, as many bytes as `whole` or at least the first file's.
+    """A hash of names, relative to `root`, of sizes, and of contents: all, or those of evenly spaced files, about `whole` bytes.
 
     Raises RequestError for what is no file, or cannot be read.
     """
     sizes = [size(file) for file in files]
-    every = max(1, -(-sum(sizes) // max(whole, 1)))
+    every = max(1, -(-sum(sizes) // whole))
     found = hashlib.blake2b(digest_size=8)
     for place, (file, count) in enumerate(zip(files, sizes, strict=True)):
         found.update(b"%b\0%d\0" % (os.fsencode(os.path.relpath(file, root)), count))

@@ -123,6 +123,24 @@ def test_rows_that_are_broken_or_without_labels(tiny: Callable[..., str]) -> Non
         info(tiny(labels=([2, 0, 1, 1, 0], [1, -1]), commit="4567"))
 
 
+def test_a_pipe_that_a_row_points_to_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    from datasets import ClassLabel
+    from datasets import Image as Encoded
+
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for seed, file in enumerate(files):
+        picture(8, 8, seed).save(file)
+    cells = [{"bytes": None, "path": str(file)} for file in files]
+    kinds = {"img": Encoded(), "label": ClassLabel(names=["a", "b"])}
+    prepare("someone/pointing", "x", {"img": (cells[:2], cells[2:]), "label": ([0, 1], [0])}, kinds)
+    train, test = info("hub:someone/pointing").open(8)
+    assert train.read(np.arange(2)).shape == (2, 3, 8, 8)
+    files[2].unlink()
+    os.mkfifo(files[2])
+    with pytest.raises(RequestError, match=r"2.png is no file, but a folder, a pipe or a device"):
+        test.read(np.array([0]))
+
+
 def test_a_table_without_images_or_labels() -> None:
     from datasets import ClassLabel, Value
 

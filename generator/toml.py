@@ -1,11 +1,13 @@
-"""What the tables of a TOML file are made of: typed values, axes, and the sentence for a value that does not fit."""
+"""TOML files: read as what a stranger may have written, their typed values, axes, and the sentence for one that does not fit."""
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
@@ -28,6 +30,9 @@ PositiveInt = Annotated[StrictInt, Field(gt=0, le=2**63 - 1)]
 PositiveFloat = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False), AfterValidator(single)]
 NonNegativeFloat = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), AfterValidator(single)]
 
+DEEPEST = 50  # tables and lists in each other
+LONGEST = 200  # characters of a value that a sentence shows
+
 T = TypeVar("T")
 Axis: TypeAlias = T | Annotated[list[T], Field(min_length=1)]  # a scalar or a list
 
@@ -38,14 +43,44 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def loads(content: str | bytes) -> dict[str, Any]:
-    """The tables of a TOML file, which is UTF-8 whatever the locale. Raises RequestError if it is none."""
+def read(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file. Raises RequestError if there is none."""
     try:
-        return tomllib.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+        if not Path(path).is_file() and Path(path).exists():  # a pipe would keep its reader waiting
+            raise RequestError("it is not a file")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise RequestError(error.strerror or str(error)) from error
+
+
+def loads(content: str | bytes) -> dict[str, Any]:
+    """The tables of a TOML file, which is UTF-8 whatever the locale.
+
+    Raises:
+        RequestError: it is none, is nested too deeply, or has a number beyond 64 bits.
+    """
+    try:
+        found = tomllib.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+        _check(found)
+    except RecursionError as error:
+        raise RequestError("not valid TOML: it is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"not text in UTF-8: {error}") from error
-    except (ValueError, RecursionError) as error:  # also of a number that has too many digits
+    except tomllib.TOMLDecodeError as error:
         raise RequestError(f"not valid TOML: {error}") from error
+    except ValueError as error:  # Python's, for thousands of digits
+        raise RequestError("not valid TOML: it has a number that 64 bits do not hold") from error
+    return found
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    if depth > DEEPEST:
+        raise RecursionError
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check(each, depth + 1)
 
 
 def axis(value: Any) -> list[Any]:
@@ -72,4 +107,7 @@ def sentence(problem: Mapping[str, Any], owner: type[BaseModel], where: str, pla
         return RequestError(f"{where} needs a value for {key!r}")
     says = problem["msg"].removeprefix("Value error, ")
     says = says[0].lower() + says[1:]
-    return RequestError(f"{where}: {key or where}: {says} (found {problem['input']!r})")
+    found = repr(problem["input"])
+    return RequestError(
+        f"{where}: {key or where}: {says} (found {found if len(found) <= LONGEST else found[:LONGEST] + '…'})"
+    )

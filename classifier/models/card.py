@@ -94,7 +94,9 @@ def load_card(location: str | os.PathLike[str] | Folder) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         raise RequestError(f"{path} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except RequestError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{path} is damaged: {error!r}") from error
     whole = (
         len(set(card.labels)) == len(card.labels) > 1

@@ -37,11 +37,9 @@ def from_table(table: Mapping[str, Any], where: str = "[cluster]") -> Site:
 def read(path: str | os.PathLike[str]) -> Site:
     """The site of a file with a `[cluster]` table. Raises RequestError if it cannot be read, or says something else too."""
     try:
-        found = toml.loads(Path(path).read_bytes())
-    except (OSError, RequestError) as error:
-        raise RequestError(
-            f"cannot read the site file {os.fspath(path)}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        found = toml.loads(toml.read(path))
+    except RequestError as error:
+        raise RequestError(f"cannot read the site file {os.fspath(path)}: {error}") from error
     if set(found) != {"cluster"} or not isinstance(found["cluster"], dict):
         raise RequestError(f"the site file {os.fspath(path)} must have one table, [cluster], and nothing else")
     return from_table(found["cluster"], f"[cluster] in {os.fspath(path)}")

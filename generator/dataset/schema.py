@@ -131,7 +131,7 @@ def observables(statistics: Iterable[Statistic]) -> pa.Schema:
     return _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics)
 
 
-def declared(header: Mapping[str, Any]) -> pa.Schema:
+def declared(header: Mapping[str, Any], where: str) -> pa.Schema:
     """The schema of a file whose header this is: the contract's columns, and the statistics that it declares.
 
     Raises DatasetError if the header does not say what a statistic is.
@@ -139,9 +139,12 @@ def declared(header: Mapping[str, Any]) -> pa.Schema:
     if header["kind"] != "observables":
         return NETWORKS
     try:
-        return observables(Statistic(name, **about) for name, about in header.get("statistics", {}).items())
+        statistics = [Statistic(name, **about) for name, about in header.get("statistics", {}).items()]
     except (TypeError, AttributeError) as error:
-        raise DatasetError(f"a header of observables is damaged: {error}") from error
+        raise DatasetError(f"the header of {where} is damaged: {error}") from error
+    if not all(isinstance(part, str) for statistic in statistics for part in statistic):
+        raise DatasetError(f"the header of {where} is damaged: what it says of a statistic is not text")
+    return observables(statistics)
 
 
 def header(schema: pa.Schema, where: str) -> dict[str, Any]:
@@ -158,11 +161,13 @@ def checked(raw: bytes, where: str, keys: Sequence[str]) -> dict[str, Any]:
         found = json.loads(raw)
     except ValueError as error:  # JSON's and Unicode's decoding errors are ValueErrors
         raise DatasetError(f"{where} is damaged: {error}") from error
+    except RecursionError as error:
+        raise DatasetError(f"{where} is damaged: it is nested too deeply") from error
     if not isinstance(found, dict):
         raise DatasetError(f"{where} is damaged: it is not an object")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise DatasetError(
-            f"{where} has schema version {found.get('schema_version')}; this Rulescope reads version {SCHEMA_VERSION}"
+            f"{where} has schema version {str(found.get('schema_version'))[:20]}; this Rulescope reads version {SCHEMA_VERSION}"
         )
     if missing := [key for key in keys if key not in found]:
         raise DatasetError(f"{where} is damaged: it lacks {missing[0]!r}")

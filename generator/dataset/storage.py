@@ -14,9 +14,9 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,12 @@ T = TypeVar("T")
 
 INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
 LONGEST = 200  # bytes of a name that becomes a file's
+_NUMBERS, _NAMES = ("root_seed", "checkpoints", "probe", "snapshots"), ("electrodes", "observables")  # of the settings
 FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
+
+
+class Damaged(DatasetError):
+    """A file that Rulescope wrote is not what it was: it can be made again."""
 
 
 @dataclass(frozen=True)
@@ -109,28 +114,38 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Whether the file `name`, relative to the dataset, is there."""
-        return self.fs.get_file_info(self._path(name)).type == pafs.FileType.File
+        return self.stamp(name) is not None
 
     def open(self, name: str) -> pa.NativeFile:
-        """One file, to read here and there. Raises OSError if it cannot be read."""
-        return self.fs.open_input_file(self._path(name))
+        """One file, to read here and there. Raises DatasetError if it is none, or cannot be read."""
+        path = self._path(name)
+        with reaching(path):
+            if self.fs.get_file_info(path).type in (pafs.FileType.Directory, pafs.FileType.Unknown):
+                raise DatasetError(f"cannot read {path}: it is not a file")  # a pipe would keep its reader waiting
+            return self.fs.open_input_file(path)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. Raises OSError if it cannot be read."""
-        with self.fs.open_input_stream(self._path(name)) as stream:
-            return stream.read()
+        """The bytes of one file. Raises DatasetError as `open` does."""
+        with reaching(self._path(name)), self.open(name) as file:
+            return file.read()
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object in one JSON file; empty if it is not there, or damaged."""
         try:
             return dict(json.loads(self.read(name)))
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             return {}
 
     def stamp(self, name: str) -> tuple[int, int] | None:
         """When a file was written last (ns), and its size in bytes; None if there is none."""
-        info = self.fs.get_file_info(self._path(name))
-        return (info.mtime_ns, info.size) if info.type == pafs.FileType.File else None
+        info = self._info(self._path(name), pafs.FileType.File)
+        return (info.mtime_ns, info.size) if info else None
+
+    def _info(self, path: str, kind: pafs.FileType) -> pafs.FileInfo | None:
+        """About what is at a path, if it is of this kind."""
+        with reaching(path):
+            info = self.fs.get_file_info(path)
+        return info if info.type == kind else None
 
     def publish(self, name: str, content: bytes) -> None:
         """Make `content` appear at `name`, whole or not at all: staged, fsynced and renamed locally, one put elsewhere."""
@@ -177,8 +192,10 @@ class Folder:
 
     def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
         """The files in a folder of this one; none if there is no such folder."""
-        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
-        return [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        path = self._path(folder)
+        with reaching(path):
+            found = self.fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=recursive))
+        return [info for info in found if info.type == pafs.FileType.File]
 
     def name(self, info: pafs.FileInfo) -> str:
         """The name, in this folder, of a file that `files` found."""
@@ -186,9 +203,10 @@ class Folder:
 
     def occupied(self) -> bool:
         """Whether something is there: files or folders in it, or a file in its place."""
-        if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
+        if self._info(str(self.root), pafs.FileType.File):
             return True
-        return bool(self.fs.get_file_info(pafs.FileSelector(str(self.root), allow_not_found=True)))
+        with reaching(str(self.root)):
+            return bool(self.fs.get_file_info(pafs.FileSelector(str(self.root), allow_not_found=True)))
 
     def check_writable(self, name: str) -> None:
         """Refuse before any work what could not be published after it. Leaves nothing. Raises DatasetError."""
@@ -207,7 +225,9 @@ class Dataset(Folder):
 
     def check_vacant(self) -> None:
         """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
-        if self.fs.get_file_info(str(self.root)).type == pafs.FileType.File:
+        if self.exists("cohorts.json"):
+            return
+        if self._info(str(self.root), pafs.FileType.File):
             raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
         if any(self.files(folder) for folder in (*KINDS, FAILED)):
             raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
@@ -243,11 +263,22 @@ class Dataset(Folder):
     def _record(self) -> dict[str, Any]:
         if not self.exists("cohorts.json"):
             raise DatasetError(f"{self.root} is not a dataset (it has no cohorts.json); `rulescope generate` makes one")
-        return checked(self.read("cohorts.json"), f"{self.root}/cohorts.json", ("settings", "cohorts"))
+        found = checked(self.read("cohorts.json"), f"{self.root}/cohorts.json", ("settings", "cohorts"))
+        settings, version = found["settings"], found.setdefault("identity_version", 1)
+        if not isinstance(settings, dict):
+            raise DatasetError(f"{self.root}/cohorts.json is damaged: its settings are none")
+        numbers = [version, *(settings.get(name, 0) for name in _NUMBERS)]
+        lists = [settings.get(name, []) for name in _NAMES]
+        whole = all(type(one) is int and abs(one) < 2**63 for one in numbers) and all(
+            isinstance(one, list) for one in lists
+        )
+        if not whole or not all(isinstance(name, str) for names in lists for name in names):
+            raise DatasetError(f"{self.root}/cohorts.json is damaged: its version or its settings are of another type")
+        return found
 
     def identity_version(self) -> int:
         """The identity version of its networks. Raises DatasetError if this is no dataset."""
-        return int(self._record().get("identity_version", 1))
+        return int(self._record()["identity_version"])
 
     def outdated(self) -> str:
         """A sentence if its networks are of another identity version than this program's; empty if not, or if there are none."""
@@ -297,7 +328,7 @@ class Dataset(Folder):
         self.publish(name, buffer.getvalue())
 
     def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign, truncated or unknown."""
+        """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign or unknown, or Damaged."""
         return self._read(name, kind, columns)[1]
 
     def _read(
@@ -308,17 +339,21 @@ class Dataset(Folder):
         A file has the statistics that its header declares. A schema equal to `like`, header included, was found good before.
         """
         where = self._path(name)
-        try:
-            with self.open(name) as file:
+        with reaching(where), self.open(name) as file:
+            try:
                 parquet = pq.ParquetFile(file)
                 found = parquet.schema_arrow
                 if like is None or not found.equals(like, check_metadata=True):
                     about = header(found, where)
-                    if about["kind"] != kind or not found.equals(declared(about)):
+                    if about["kind"] != kind or not found.equals(declared(about, where)):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
                 return found, parquet.read(None if columns is None else list(columns), use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DatasetError(f"{where} is not a readable Parquet file: {error}") from error
+            except DatasetError:
+                raise
+            except (pa.ArrowException, ValueError, OSError) as error:
+                if isinstance(error, OSError) and (error.errno or not isinstance(self.fs, pafs.LocalFileSystem)):
+                    raise  # the storage's
+                raise Damaged(f"{where} is not a readable Parquet file: {error}") from error
 
     def read_kind(self, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of `observables` or `networks` of the complete cohorts as one table.
@@ -428,6 +463,15 @@ def named(text: object) -> str:
     if set(text) & set("/\\:"):
         raise ValueError(f"{text!r} is no name of a cohort or a network: it has a separator of folders in it")
     return text
+
+
+@contextmanager
+def reaching(path: str) -> Iterator[None]:
+    """Raise DatasetError where the storage says that something cannot be had."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {os.strerror(error.errno) if error.errno else error}") from error
 
 
 def _is_table(info: pafs.FileInfo) -> bool:

@@ -73,8 +73,7 @@ def generate(
     """
     parsed, place, site, device = _resolved(spec, out, workers, device, cluster, say)
     dataset = Dataset(place)
-    if dataset.settings() is None:
-        dataset.check_vacant()
+    dataset.check_vacant()
     with Hold(dataset) as hold:
         cohorts = prepare(dataset, parsed, device)
         complete = dataset.complete()
@@ -157,6 +156,7 @@ def dry_run(
     """
     parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
     dataset = Dataset(place)
+    dataset.check_vacant()
     complete = dataset.complete() if dataset.settings() is not None else set()
     cohorts = _cohorts(dataset, parsed, device)[0]
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)

@@ -84,13 +84,16 @@ class Hold:
 
 def alive(held: Mapping[str, Any]) -> bool:
     """Whether the driver that left this sign lives, as far as can be seen from here."""
-    if not {"token", "host", "pid", "at"} <= held.keys() or time.time() - held["at"] > STALE:
+    kinds = {"token": str, "host": str, "pid": int, "at": int | float}
+    if not all(isinstance(held.get(name), kind) for name, kind in kinds.items()):
+        return False
+    if not abs(time.time() - held["at"]) <= STALE:  # what a clock that is ahead wrote tells nothing
         return False
     if held["host"] != socket.gethostname():
         return True
     try:
         os.kill(held["pid"], 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # it lives, and belongs to somebody else
         return True

@@ -10,7 +10,7 @@ from generator.dataset.schema import KINDS
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.running import card as croissant
-from generator.spec.spec import DEFAULT, Spec, parse
+from generator.spec.spec import DEFAULT, Spec, parse, recorded
 
 
 def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]]) -> Dataset:
@@ -54,8 +54,8 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
                 cohorts[cohort.name] = (cohort, dataset)
     merged, spec = Dataset(out), _joined(os.path.basename(os.fspath(out).rstrip("/")), opened)
     recorded = [cohort for cohort, _ in cohorts.values()]
+    merged.check_vacant()
     if merged.settings() is None:
-        merged.check_vacant()
         merged.publish("spec.toml", spec.to_toml().encode())
         merged.record_cohorts(first, recorded, version)
     elif merged.cohorts() != recorded:
@@ -68,7 +68,7 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
 
 
 def _joined(name: str, datasets: Sequence[Dataset]) -> Spec:
-    specs = [parse(dataset.read("spec.toml")) for dataset in datasets]
+    specs = [recorded(dataset) for dataset in datasets]
     blocks = [block for spec in specs for block in spec.grid]
     unique = [block for place, block in enumerate(blocks) if block not in blocks[:place]]
     joined = specs[0].model_copy(update={"name": name, "grid": unique})

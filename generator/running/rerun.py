@@ -12,7 +12,7 @@ from generator.clusters.local import resolved
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.spec.network import NetworkSpec
-from generator.spec.spec import parse
+from generator.spec.spec import recorded
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def rerun(
         )
     if outdated := opened.outdated():
         raise RequestError(f"{outdated}, nor can its networks be trained again")
-    spec = parse(opened.read("spec.toml"))
+    spec = recorded(opened)
     network = next((each for each in spec.networks if each.network_id == found[0]), None)
     if network is None:
         raise RequestError(f"{opened}/spec.toml no longer gives the network {found[0]}: it, or its data, has changed")

@@ -54,10 +54,10 @@ class Status:
 def status(dataset: Dataset) -> Status:
     """Look at a dataset's files. Raises DatasetError if this is no dataset, or a file of it is not readable."""
     from generator.spec import planning
-    from generator.spec.spec import parse
+    from generator.spec.spec import recorded
 
     cohorts, complete = dataset.cohorts(), dataset.complete()
-    spec = parse(dataset.read("spec.toml"))
+    spec = recorded(dataset)
     networks = {network.network_id: network for network in spec.networks}
     records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
     states: dict[tuple[str, str], Counter[str]] = {}
@@ -112,7 +112,8 @@ def _training(dataset: Dataset, complete: set[str]) -> list[Mapping[str, Any]]:
         for cohort in cohorts
         if cohort not in complete
     ]
-    return sorted((sign for sign in signs if "begun" in sign), key=lambda sign: str(sign["begun"]))
+    whole = [sign for sign in signs if all(isinstance(sign.get(name), str) for name in ("begun", "host"))]
+    return sorted(whole, key=lambda sign: str(sign["begun"]))
 
 
 def ago(at: float) -> str:

@@ -22,6 +22,7 @@ from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
 from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.storage import Dataset
 from generator.errors import Problems, RequestError, unknown
 from generator.observables import PAPER, chosen
 from generator.rules.schedules import SCHEDULES
@@ -241,16 +242,24 @@ def read(path: str | os.PathLike[str]) -> Spec:
         RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
     """
     try:
-        content = (located(path) or Path(path)).read_bytes()
-    except OSError as error:
-        raise RequestError(
-            f"cannot read the spec {os.fspath(path)}: {error.strerror or error} (with Rulescope come "
-            f"{', '.join(bundled())})"
-        ) from error
-    try:
-        return parse(content, Path() if located(path) else Path(path).parent)
+        content = toml.read(located(path) or path)
     except RequestError as error:
-        raise RequestError(f"{os.fspath(path)}: {error}") from error
+        raise RequestError(
+            f"cannot read the spec {os.fspath(path)}: {error} (with Rulescope come {', '.join(bundled())})"
+        ) from error
+    return _parsed(content, os.fspath(path), Path() if located(path) else Path(path).parent)
+
+
+def recorded(dataset: Dataset) -> Spec:
+    """The spec that a dataset was made from. Raises RequestError if it cannot be read, or is not valid."""
+    return _parsed(dataset.read("spec.toml"), f"{dataset}/spec.toml")
+
+
+def _parsed(content: bytes, where: str, base: Path = Path()) -> Spec:
+    try:
+        return parse(content, base)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from error
 
 
 def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
@@ -261,7 +270,7 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
         return read(spec)
     try:
         text = tomli_w.dumps(dict(spec))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"the spec holds what a TOML file cannot: {error}") from error
     return parse(text)
 

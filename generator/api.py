@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from generator.dataset import verify as judge
 from generator.dataset.storage import Dataset
 from generator.running import generate as running
 from generator.running import merge as merging
 from generator.running import rerun as rerunning
 from generator.running import status as looking
+from generator.running import verify as judge
 from generator.spec import planning
 from generator.spec.spec import Spec, of
 

@@ -158,9 +158,9 @@ def status(dataset: DatasetFolder) -> None:
 
 
 def verify(dataset: DatasetFolder) -> None:
-    """Check every file and every network of a dataset; exit status 1 if there is any problem."""
+    """Check every file and every network of a dataset against its spec; exit status 1 if there is any problem."""
     from generator.dataset.storage import Dataset
-    from generator.dataset.verify import problems as find
+    from generator.running.verify import problems as find
 
     opened = Dataset(dataset)
     problems = find(opened)

@@ -12,10 +12,10 @@ import pytest
 from classifier.api import evaluate
 from classifier.examples.trajectories import load
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.observables import statistics
 from generator.running.generate import generate
 from generator.running.rerun import rerun
+from generator.running.verify import problems
 from generator.spec.spec import parse, read
 
 OLD = Path(__file__).parent / "data" / "schema2"

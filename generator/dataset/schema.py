@@ -123,6 +123,7 @@ def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: Itera
 
 
 NETWORKS = _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, None)
+NETWORK_IDENTITY = tuple(_NETWORK_IDENTITY)
 IDENTITY_COLUMNS = (*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY)
 
 

@@ -25,7 +25,7 @@ from generator.running.work import Assignment, Receipt
 from generator.spec import planning
 from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
-from generator.spec.spec import DEFAULT, Spec
+from generator.spec.spec import Spec, differing
 from generator.toml import axis
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
@@ -242,14 +242,11 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
     if outdated := dataset.outdated():
         raise RequestError(f"{outdated}; give this spec a name, or --out, of its own")
     if settings is not None:
-        asked = spec.settings()
-        for key in asked | settings:
-            made, said = settings.get(key, DEFAULT), asked.get(key, DEFAULT)
-            if made != said:
-                raise RequestError(
-                    f"{dataset} was made with {key} = {made}, and the spec says {said}; "
-                    "give this spec a name, or --out, of its own"
-                )
+        for key, made, said in differing(settings, spec.settings()):
+            raise RequestError(
+                f"{dataset} was made with {key} = {made}, and the spec says {said}; "
+                "give this spec a name, or --out, of its own"
+            )
         recorded = dataset.cohorts()
         _check_data(dataset, spec)
         dropped = [name for cohort in recorded for name in cohort.network_ids if name not in networks]

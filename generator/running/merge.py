@@ -10,7 +10,7 @@ from generator.dataset.schema import KINDS
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.running import card as croissant
-from generator.spec.spec import DEFAULT, Spec, parse, recorded
+from generator.spec.spec import Spec, differing, parse, recorded
 
 
 def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]]) -> Dataset:
@@ -36,13 +36,11 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
                 f"{dataset} holds networks of identity version {dataset.identity_version()}, and {opened[0]} of version "
                 f"{version}: their numbers cannot be compared"
             )
-        for key in first.keys() | settings.keys():
-            ours, theirs = settings.get(key, DEFAULT), first.get(key, DEFAULT)
-            if ours != theirs:
-                raise RequestError(
-                    f"{dataset} was made with {key} = {ours}, and {opened[0]} with {theirs}: "
-                    "only datasets that agree in it can be merged"
-                )
+        for key, ours, theirs in differing(settings, first):
+            raise RequestError(
+                f"{dataset} was made with {key} = {ours}, and {opened[0]} with {theirs}: "
+                "only datasets that agree in it can be merged"
+            )
         for cohort in dataset.cohorts():
             for network in cohort.network_ids:
                 if home.setdefault(network, cohort) != cohort:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def observables(
         identity = _identity(member)
         for index, size in enumerate(sizes):
             of_layer = identity | {"layer": size.name, "layer_index": index, "depth": third[index]}
-            recorded = [_condition(electrode, size) for electrode in electrodes]
+            recorded = [condition(electrode, size) for electrode in electrodes]
             for o in seen:
                 moment = of_layer | {
                     "checkpoint": o.checkpoint,
@@ -60,7 +61,8 @@ def observables(
     return _table(columns, schema.observables(declared))
 
 
-def _condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:
+def condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:
+    """What an electrode records of a layer: the columns that say so."""
     recorded = electrode.count(size.units)
     return {
         "electrode": electrode.name,
@@ -116,6 +118,7 @@ def networks(
     return _table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
 
 
+@cache
 def versions() -> str:
     """The software that a row was made with, JSON."""
     installed = {name: importlib.metadata.version(name) for name in VERSIONED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -303,6 +303,14 @@ def parse(text: str | bytes, base: Path = Path()) -> Spec:
             expands()
     problems.check()
     return spec
+
+
+def differing(made: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The settings in which two datasets, or a dataset and a spec, differ, with the value of each."""
+    for key in {**made, **asked}:
+        values = made.get(key, DEFAULT), asked.get(key, DEFAULT)
+        if values[0] != values[1]:
+            yield key, *values
 
 
 def _key(problem: Mapping[str, Any]) -> tuple[int | str, ...]:

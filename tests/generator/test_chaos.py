@@ -18,8 +18,8 @@ from datasets_equal import contents
 from test_slurm import runs as slurm_runs
 
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.running.generate import generate
+from generator.running.verify import problems
 from generator.spec import spec
 
 ROUNDS = int(os.environ.get("RULESCOPE_CHAOS", "0"))

@@ -29,12 +29,12 @@ from generator.clusters import scheduler as running
 from generator.clusters.local import Local
 from generator.clusters.scheduler import Scheduler
 from generator.dataset.storage import INFLIGHT, Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running import driver
 from generator.running import work as units
 from generator.running.generate import dry_run, generate, prepare
 from generator.running.journal import Journal
+from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, work
 from generator.spec import planning, spec
 

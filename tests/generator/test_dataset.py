@@ -14,9 +14,9 @@ import pytest
 from generator.dataset import schema
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.observables import statistics
 from generator.running.generate import generate
+from generator.running.verify import problems
 from generator.spec import spec
 
 TEXT = """

@@ -13,9 +13,9 @@ import pytest
 from datasets_equal import contents
 
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate, prepare
+from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, give_up
 from generator.spec import spec
 from generator.training.stack import Stack

@@ -12,12 +12,12 @@ import rulescope
 from classifier.examples.trajectories import load
 from generator.dataset.schema import IDENTITY_VERSION
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import dry_run, generate
 from generator.running.merge import merge
 from generator.running.rerun import rerun
 from generator.running.status import status
+from generator.running.verify import problems
 from generator.spec import network
 from generator.spec.spec import parse
 

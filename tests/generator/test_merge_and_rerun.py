@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
 from generator.running.merge import merge
 from generator.running.rerun import rerun
+from generator.running.verify import problems
 from generator.spec.spec import parse, read
 
 HEAD = 'name = "x"\ncheckpoints = 3\nprobe = 16\n[[electrode]]\nunits = 5\nnoise = 0.5\n'

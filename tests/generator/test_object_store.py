@@ -21,11 +21,11 @@ from classifier.report import report as reporting
 from classifier.report.robustness import FILES, robustness
 from classifier.studies.study import Study
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
 from generator.running.hold import Hold
 from generator.running.status import status
+from generator.running.verify import problems
 from generator.spec.spec import parse
 
 SPEC = (

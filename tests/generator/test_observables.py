@@ -17,7 +17,6 @@ from safetensors.numpy import load_file
 from generator.architectures.layers import Pass
 from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.keys import stream
 from generator.observables import OBSERVABLES, chosen, statistics
@@ -25,6 +24,7 @@ from generator.observables.balance import Wiring
 from generator.observables.recorder import Recorder
 from generator.running.generate import generate
 from generator.running.rerun import rerun
+from generator.running.verify import problems
 from generator.spec import planning
 from generator.spec.spec import parse
 from generator.training import loop

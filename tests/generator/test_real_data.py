@@ -12,9 +12,9 @@ from PIL import Image
 
 from generator.curricula import tasks
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
+from generator.running.verify import problems
 from generator.spec.spec import parse
 
 RATE = 16_000

@@ -20,9 +20,9 @@ from datasets_equal import contents
 
 from generator.clusters import pool, slurm
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
+from generator.running.verify import problems
 from generator.running.work import Receipt
 from generator.spec import spec
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
 from generator.running.hold import BEAT, FILE, STALE, Hold
+from generator.running.verify import problems
 from generator.spec.spec import parse
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'

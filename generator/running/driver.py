@@ -31,7 +31,7 @@ def run(
     """Do the work and yield receipts as they come.
 
     Args:
-        say: told where the dashboard is, and if no worker comes.
+        say: told where the dashboard is, if no worker comes, and which state in training was of no use.
 
     Raises:
         RequestError: the workers cannot be had, are lost, or cannot write.
@@ -45,6 +45,9 @@ def run(
     for receipt in received:
         about = {"cohort": receipt.cohort, "networks": dict(receipt.states), "seconds": round(receipt.seconds, 3)}
         reason = {"reason": receipt.failure} if receipt.failure else {}
+        for note in receipt.notes:
+            journal.write("anew", cohort=receipt.cohort, reason=note)
+            say(note)
         journal.write("failed" if receipt.failure else "done", **about, **reason, **receipt.where)
         yield receipt
 

@@ -18,7 +18,10 @@ SECONDS = 30.0  # between two writes of a file that grows
 
 
 class Journal:
-    """The log of one run. Events: begun, done, failed, died (its worker), halved, lost (its result), ended."""
+    """The log of one run.
+
+    Events: begun, done, failed, died (its worker), halved, lost (its result), anew (why it is made from the start), ended.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -43,7 +43,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a cohort: networks per status, why it failed, if it did, and where it was trained."""
+    """What became of a cohort: networks per status, why it failed, if it did, where it was trained, and what is to be told."""
 
     cohort: str
     networks: int
@@ -51,6 +51,7 @@ class Receipt:
     seconds: float
     failure: str = ""
     where: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def work(assignment: Assignment) -> Receipt:
@@ -78,15 +79,16 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
 
     name, started, failure = assignment.cohort, time.perf_counter(), ""
     trained: list[list[Observation]] = []
+    notes: list[str] = []
     with process.for_training():
         try:
-            trained = [_train(dataset, assignment, number) for number in range(assignment.parts)]
+            trained = [_train(dataset, assignment, number, notes) for number in range(assignment.parts)]
         except DatasetError:
             raise
         except Exception as error:  # whatever a rule or an architecture raises is recorded with its networks
             failure = f"{type(error).__name__}: {error}"
     if failure:
-        return give_up(assignment, failure, time.perf_counter() - started)
+        return replace(give_up(assignment, failure, time.perf_counter() - started), notes=tuple(notes))
     seconds = time.perf_counter() - started
     electrodes = [Electrode.named(each) for each in assignment.settings["electrodes"]]
     parts = list(zip(_parts(assignment), trained, strict=True))
@@ -101,11 +103,12 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     dataset.publish_table(f"networks/{name}.parquet", record)  # last: what is recorded is there
     for number in range(assignment.parts):
         dataset.remove(_state(name, number, assignment.parts))
-    return Receipt(name, len(assignment.members), Counter(record.column("status").to_pylist()), seconds)
+    states = Counter(record.column("status").to_pylist())
+    return Receipt(name, len(assignment.members), states, seconds, notes=tuple(notes))
 
 
-def _train(dataset: Dataset, assignment: Assignment, number: int) -> list[Observation]:
-    """Train one part of a cohort, from where it was left."""
+def _train(dataset: Dataset, assignment: Assignment, number: int, notes: list[str]) -> list[Observation]:
+    """Train one part of a cohort, from where it was left; a note says if it was left in a state that is of no use."""
     import safetensors.numpy
 
     from generator.dataset.electrodes import Electrode
@@ -123,6 +126,7 @@ def _train(dataset: Dataset, assignment: Assignment, number: int) -> list[Observ
     with closing(Stack(members, assignment.device, electrodes=electrodes, observables=_measured(settings))) as stack:
         if not (observations := inflight.restore(stack)):
             stack.settle()
+        notes += filter(None, [inflight.refused])
         flush = partial(inflight.flush, stack, observations)
         for seen in loop.go_on(stack, list(observations), settings["checkpoints"], settings["probe"], keep, flush):
             for i, tensors in seen.snapshots.items():

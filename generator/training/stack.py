@@ -167,10 +167,11 @@ class Stack:
         kept = {name.removeprefix(_RECORDER): a for name, a in state.items() if name.startswith(_RECORDER)}
         state = {name: array for name, array in state.items() if not name.startswith(_RECORDER)}
         moving = self._moving()
-        if {n: t.shape for n, t in moving.items()} != {n: a.shape for n, a in state.items()}:
+        found = {name: torch.from_numpy(array) for name, array in state.items()}
+        if {n: (t.shape, t.dtype) for n, t in moving.items()} != {n: (t.shape, t.dtype) for n, t in found.items()}:
             raise ValueError("the state is that of another stack")
         for name, tensor in moving.items():
-            tensor.copy_(torch.from_numpy(state[name]))
+            tensor.copy_(found[name])
         self.recorder.restore({name: torch.from_numpy(array).to(self.device) for name, array in kept.items()})
 
     def _moving(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from oracles import member
 
 from generator.dataset.electrodes import FULL, Electrode
@@ -92,6 +93,7 @@ def test_a_cohort_cut_short_between_checkpoints_goes_on_from_there(rule: str, up
             seen.append(observation)
     with closing(Stack(members)) as stack:
         seen = kept.restore(stack)
+        assert kept.refused == ""
         assert len(stack.losses) == updates - max(step for step in steps if step < updates)
         for observation in loop.go_on(stack, seen[:], CHECKPOINTS, PROBE, learned=learned):
             seen.append(observation)
@@ -141,10 +143,53 @@ def test_a_file_that_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
         before = other.state()
         assert Inflight(dataset, "c.safetensors", {"versions": 2}).restore(other) == []
         assert Inflight(dataset, "c.safetensors", {"versions": 1}).restore(other) == []
-        for damaged in (b"", whole[:5], whole[:-9], b"\xff" * 40):
+        for damaged in (b"", whole[:5], whole[:-9], b"\xff" * 40, b"\x08" + bytes(7) + b"[[[[[[[["):
             file.write_bytes(damaged)
-            assert Inflight(dataset, "c.safetensors", {"versions": 1}).restore(other) == []
+            kept = Inflight(dataset, "c.safetensors", {"versions": 1})
+            assert kept.restore(other) == []
+            assert kept.refused
+        file.unlink()
+        assert kept.__class__(dataset, "c.safetensors", {}).restore(other) == []
         assert all(np.array_equal(before[name], value) for name, value in other.state().items())
+
+
+def test_a_flipped_bit_a_type_or_a_shape_is_noticed(tmp_path: Path) -> None:
+    dataset, members, file = Dataset(tmp_path), [member(batch_size=100)] * 2, tmp_path / "c.safetensors"
+    with closing(Stack(members)) as stack:
+        stack.settle()
+        Inflight(dataset, file.name, {}).flush(stack, [next(loop.go_on(stack, [], CHECKPOINTS, PROBE))])
+    whole = file.read_bytes()
+    arrays = safetensors.numpy.load(whole)
+
+    def refused() -> str:
+        with closing(Stack(members)) as other:
+            kept, before = Inflight(dataset, file.name, {}), other.state()
+            assert kept.restore(other) == []
+            assert all(np.array_equal(before[name], value) for name, value in other.state().items())
+        return kept.refused
+
+    for place in (-1, -5000):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        file.write_bytes(flipped)
+        assert refused().endswith("it is damaged: its checksum is another")
+    weight = next(name for name in arrays if name.endswith("weight"))
+    for change in (
+        {weight: arrays[weight].astype(np.float64)},
+        {weight: arrays[weight][:1]},
+        {"losses": np.zeros((1, 3), np.float32)},
+        {"observed.train_loss": np.zeros((1, 5))},
+        {"observed.step": np.zeros((1, 2))},
+        {"observed.probe_loss": np.zeros(1)},
+        {"observed.diverged_at": np.zeros((1, 2), np.complex64)},
+        {"observed.checkpoint": np.zeros(7)},
+    ):
+        said = {"about": "{}", "checksum": inflight._checksum(arrays | change)}
+        file.write_bytes(safetensors.numpy.save(arrays | change, said))
+        assert "c.safetensors is not gone on with, and the cohort is trained from the start: " in refused()
+    file.write_bytes(whole)
+    with closing(Stack(members)) as stack:
+        assert len(Inflight(dataset, file.name, {}).restore(stack)) == 1
 
 
 def test_a_killed_worker_leaves_its_checkpoints_and_the_next_one_removes_them(

@@ -309,6 +309,33 @@ class Dataset(Folder):
         """Whether one cohort's files are both there."""
         return all(self.exists(f"{kind}/{cohort}.parquet") for kind in KINDS)
 
+    def damaged(self) -> dict[str, str]:
+        """The complete cohorts whose files are not whole, as far as footers, names and numbers of rows tell, and why.
+
+        Raises DatasetError if a file is foreign, of an unknown version, or cannot be read.
+        """
+        complete, electrodes = self.complete(), len((self.settings() or {}).get("electrodes", []))
+
+        def look(cohort: Cohort) -> str:
+            try:
+                names = [f"{kind}/{cohort.name}.parquet" for kind in KINDS]
+                measured = self.read_table(names[0], "observables", ["network_id"])
+                record = self.read_table(names[1], "networks")
+                made = [record.column(name).to_pylist() for name in ("network_id", "layers", "checkpoints")]
+                if made[0] != list(cohort.network_ids):
+                    return f"{self}/{names[1]} does not hold the networks recorded for it"
+                rows = sum(layers * checkpoints for _, layers, checkpoints in zip(*made, strict=True)) * electrodes
+                if len(measured) != rows or not set(measured.column("network_id").unique().to_pylist()) <= set(made[0]):
+                    return f"{self}/{names[0]} does not hold the {rows:,} rows of its networks"
+            except (Damaged, TypeError) as error:  # the latter of a number that is not there
+                return str(error)
+            return ""
+
+        cohorts = [cohort for cohort in self.cohorts() if cohort.name in complete]
+        with ThreadPoolExecutor() as pool:
+            found = zip(cohorts, pool.map(look, cohorts), strict=True)
+            return {cohort.name: why for cohort, why in found if why}
+
     def failed(self) -> set[str]:
         """Names of the cohorts that could not be trained, and were not since."""
         return self._tables(FAILED) - self.complete()

@@ -55,7 +55,7 @@ def generate(
     cluster: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
-    """Make the dataset of a spec, or go on with it. Cohorts whose files are there are left alone.
+    """Make the dataset of a spec, or go on with it. Cohorts whose files are there, and whole, are left alone.
 
     Args:
         spec: a spec file, or a validated spec.
@@ -75,7 +75,8 @@ def generate(
     dataset = Dataset(place)
     dataset.check_vacant()
     with Hold(dataset) as hold:
-        cohorts = prepare(dataset, parsed, device)
+        anew: list[str] = []
+        cohorts = prepare(dataset, parsed, device, anew.append)
         complete = dataset.complete()
         todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
         assignments = [
@@ -89,6 +90,9 @@ def generate(
             journal.write(
                 "begun", cohorts=len(todo), networks=total, site=site.model_dump(exclude_none=True), device=device
             )
+            for why in anew:
+                journal.write("anew", reason=why)
+                say(why)
             arrivals = _Arrivals(dataset)
             for receipt in driver.run(assignments, site, device, journal, say):
                 watch(total, receipt)
@@ -157,8 +161,8 @@ def dry_run(
     parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
     dataset = Dataset(place)
     dataset.check_vacant()
-    complete = dataset.complete() if dataset.settings() is not None else set()
     cohorts = _cohorts(dataset, parsed, device)[0]
+    complete = dataset.complete() - dataset.damaged().keys() if dataset.settings() is not None else set()
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
     seconds = sum(planning.cost(member, parsed) for _, members in todo for member in members)
     at_once = site.at_once(device)
@@ -203,15 +207,21 @@ def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:
     return site.device(asked, say)
 
 
-def prepare(dataset: Dataset, spec: Spec, device: str = "cpu") -> list[tuple[str, list[NetworkSpec]]]:
+def prepare(
+    dataset: Dataset, spec: Spec, device: str = "cpu", say: Callable[[str], None] = lambda text: None
+) -> list[tuple[str, list[NetworkSpec]]]:
     """Record the spec and its cohorts in the dataset; networks new to it form new cohorts, recorded ones stay as they are.
 
-    New cohorts are sized for `device`.
+    New cohorts are sized for `device`. One whose files are damaged no longer counts as complete, and `say` is told.
 
     Raises:
-        RequestError: the dataset was made with other settings, or holds networks that the spec no longer has.
+        RequestError: the dataset was made with other settings, holds networks that the spec no longer has, or a file that is not
+            ours.
     """
     begun, (cohorts, new) = dataset.settings() is not None, _cohorts(dataset, spec, device)
+    for name, why in (dataset.damaged() if begun else {}).items():
+        say(f"cohort {name} is made again: {why}")
+        dataset.remove(f"networks/{name}.parquet")
     dataset.sweep()
     dataset.publish("spec.toml", spec.to_toml().encode())
     if new or not begun:

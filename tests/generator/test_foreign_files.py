@@ -21,8 +21,9 @@ from generator.clusters import site
 from generator.dataset import schema
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
-from generator.running.generate import generate
+from generator.running.generate import dry_run, generate
 from generator.running.hold import alive
+from generator.running.verify import problems
 from generator.spec import spec
 from generator.spec.spec import parse
 
@@ -244,3 +245,51 @@ def test_a_column_of_another_type_is_refused(made: Path) -> None:
     place = table.schema.get_field_index("checkpoints")
     pq.write_table(table.set_column(place, "checkpoints", pa.array([[1]] * len(table))), path)
     assert "does not have the columns of a networks file" in said("verify", made)
+
+
+@pytest.mark.parametrize("kind", ["observables", "networks"])
+@pytest.mark.parametrize("broken", ["cut", "rows", "another's", "flipped"])
+def test_a_damaged_file_is_made_again(broken: str, kind: str, made: Path, whole: Path) -> None:
+    paths = sorted((made / kind).iterdir())
+    content, dataset = paths[0].read_bytes(), Dataset(made)
+    if broken == "rows":
+        dataset.publish_table(f"{kind}/{paths[0].name}", dataset.read_table(f"{kind}/{paths[0].name}", kind)[1:])
+    else:
+        changed = {
+            "cut": content[:-99],
+            "another's": paths[1].read_bytes(),
+            "flipped": content[:-20] + bytes(16) + content[-4:],
+        }
+        paths[0].write_bytes(changed[broken])
+    assert len(dataset.damaged()) == 1
+    lines: list[str] = []
+    assert "1 of 2 cohorts complete" in dry_run(parse(SPEC), made)[0]
+    assert generate(parse(SPEC), made, workers=0, say=lines.append).done_now == 4
+    assert f"cohort {paths[0].stem} is made again: {paths[0]} " in lines[0]
+    assert any(json.dumps(lines[0]) in file.read_text() for file in (made / "log").iterdir())
+    assert problems(dataset) == []
+    assert all(
+        path.read_bytes() == (whole / "observables" / path.name).read_bytes()
+        for path in (made / "observables").iterdir()
+    )
+
+
+def test_a_file_of_another_s_is_not_made_again(made: Path) -> None:
+    path = next((made / "observables").iterdir())
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(RequestError, match=rf"{path} was not written by Rulescope"):
+        generate(parse(SPEC), made, workers=0)
+    assert pq.read_table(path).column_names == ["a"]
+
+
+def test_a_state_in_training_that_is_none_is_said_and_trained_from_the_start(made: Path) -> None:
+    (path, _) = (made / "networks").iterdir()
+    path.unlink()
+    (made / "_inflight" / f"{path.stem}.safetensors").write_bytes(b"damaged")
+    lines: list[str] = []
+    assert generate(parse(SPEC), made, workers=0, say=lines.append).done_now == 4
+    assert (
+        f"_inflight/{path.stem}.safetensors is not gone on with, and the cohort is trained from the start" in lines[0]
+    )
+    assert any('"event": "anew"' in file.read_text() for file in (made / "log").iterdir())
+    assert problems(Dataset(made)) == []

@@ -49,8 +49,8 @@ def generate(
     """Make the dataset of a spec, or go on with it.
 
     Args:
-        spec: a file, a mapping like one, or a `Spec`.
-        out: where to; by default a folder of the spec's name beside its file, or, without a file, here.
+        spec: a file, a dataset's folder, a mapping like one, or a `Spec`.
+        out: where to; by default a folder of the spec's name beside its file, or, without a file, here; of a dataset where it is.
         workers: worker processes of this machine; 0 is this process; by default one per core, or per GPU.
         device: auto, cpu or cuda.
         cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml).

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="The dataset spec: a TOML file, or the name of one that comes along, such as demo.", metavar="SPEC"
+        help="The dataset spec: a TOML file, a dataset's folder, or the name of one that comes along, such as demo.",
+        metavar="SPEC",
     ),
 ]
 DatasetFolder = Annotated[str, typer.Argument(help="The dataset's folder or URI.", metavar="DATASET")]

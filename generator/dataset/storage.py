@@ -56,6 +56,8 @@ class Folder:
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
         self.location = text = os.fspath(location)
+        if not text or "\0" in text:
+            raise DatasetError(f"{text!r} names no place for {self.what}")
         if "://" in text:
             try:
                 self.fs, root = pafs.FileSystem.from_uri(text)
@@ -156,7 +158,7 @@ class Folder:
         if self.exists(name):
             return False
         try:
-            self._put(name, content, os.link)
+            self._put(name, content, _link)
         except FileExistsError:
             return False
         return True
@@ -490,6 +492,17 @@ def named(text: object) -> str:
     if set(text) & set("/\\:"):
         raise ValueError(f"{text!r} is no name of a cohort or a network: it has a separator of folders in it")
     return text
+
+
+def _link(staged: str, path: str) -> None:
+    """Give a file a second name, unless that is taken; where no file has two, copy it."""
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with open(staged, "rb") as source, open(path, "xb") as target:
+            target.write(source.read())
 
 
 @contextmanager

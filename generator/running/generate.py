@@ -58,8 +58,8 @@ def generate(
     """Make the dataset of a spec, or go on with it. Cohorts whose files are there, and whole, are left alone.
 
     Args:
-        spec: a spec file, or a validated spec.
-        out: where to; by default a folder of the spec's name beside the spec file, or here.
+        spec: a spec file, a dataset's folder or the spec in it, or a validated spec.
+        out: where to; by default a folder of the spec's name beside the spec file, or here; of a dataset where it is.
         workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
         device: auto, cpu or cuda.
         watch: called with the number of networks to do and each receipt; first with None.
@@ -191,13 +191,12 @@ def _resolved(
     if out is None:
         if isinstance(spec, Spec):
             raise RequestError("a spec that is not a file needs `out`, the place for its dataset")
-        out = parsed.name if specs.located(spec) else Path(spec).parent / parsed.name
+        out = specs.home(spec) or (parsed.name if specs.located(spec) else Path(spec).parent / parsed.name)
     site = sites.choose(cluster, parsed.cluster, workers)
     for data, pixels in dict.fromkeys((network.data, network.pixels) for network in parsed.networks):
         tasks.check(data, pixels)
-    text = os.fspath(out)
-    # workers elsewhere have other working directories
-    return parsed, text if "://" in text else os.path.abspath(text), site, _device(device, site, say)
+    place = Dataset(out).location  # whole: workers elsewhere have other working directories
+    return parsed, place, site, _device(device, site, say)
 
 
 def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:

@@ -39,8 +39,7 @@ class Hold:
 
     def __enter__(self) -> Hold:
         while not self.dataset.create(FILE, self._sign()):
-            held = self.dataset.read_json(FILE)
-            if alive(held):
+            if held := living(self.dataset):
                 raise RequestError(
                     f"{self.dataset} is being made by process {held['pid']} on {held['host']}, alive "
                     f"{max(0.0, time.time() - held['at']):.0f} s ago: wait for it, stop it, or give this run another --out"
@@ -82,12 +81,17 @@ class Hold:
         return self.dataset.read_json(FILE).get("token") == self.token
 
 
-def alive(held: Mapping[str, Any]) -> bool:
-    """Whether the driver that left this sign lives, as far as can be seen from here."""
+def living(dataset: Dataset) -> dict[str, Any]:
+    """The sign of the driver that makes a dataset, if it lives, as far as can be seen from here; else nothing."""
+    held, written = dataset.read_json(FILE), dataset.stamp(FILE)
+    return held if written and _alive(held, written[0] / 1e9) else {}
+
+
+def _alive(held: Mapping[str, Any], written: float) -> bool:
     kinds = {"token": str, "host": str, "pid": int, "at": int | float}
     if not all(isinstance(held.get(name), kind) for name, kind in kinds.items()):
         return False
-    if not abs(time.time() - held["at"]) <= STALE:  # what a clock that is ahead wrote tells nothing
+    if not abs(time.time() - min(held["at"], written)) <= STALE:  # its clock may be ahead, the storage's says so
         return False
     if held["host"] != socket.gethostname():
         return True

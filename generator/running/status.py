@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.dataset.storage import INFLIGHT, Dataset
-from generator.running.hold import FILE, alive
+from generator.running.hold import living
 
 WINDOW = 3600.0  # seconds before the last cohort over which the rate is taken
 
@@ -69,8 +69,7 @@ def status(dataset: Dataset) -> Status:
     cost = {
         c.name: sum((planning.cost(networks[i], spec) for i in c.network_ids if i in networks), 0.0) for c in cohorts
     }
-    driver = dataset.read_json(FILE)
-    driver = driver if alive(driver) else {}
+    driver = living(dataset)
     done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
     rate, pace = _pace(done, cost, cohorts)
     rest = sum(cost[c.name] for c in cohorts if c.name not in complete)

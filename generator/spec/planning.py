@@ -15,7 +15,7 @@ from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
 from generator.dataset.electrodes import Electrode
-from generator.dataset.storage import Cohort
+from generator.dataset.storage import LONGEST, Cohort
 from generator.keys import digest
 from generator.observables import OBSERVABLES, statistics
 from generator.spec.network import NetworkSpec
@@ -84,8 +84,9 @@ def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
 def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     """The cohort of these networks."""
     first, ids = members[0], tuple(member.network_id for member in members)
-    name = f"{first.rule.label}-{first.architecture}-{first.task}-{digest(' '.join(sorted(ids)), 5)}"
-    return Cohort(re.sub(r"[^A-Za-z0-9.-]+", "_", name), ids), list(members)  # a task's name may be a path
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{first.rule.label}-{first.architecture}-{first.task}")
+    end = f"-{digest(' '.join(sorted(ids)), 5)}"
+    return Cohort(name[: LONGEST - len(end)] + end, ids), list(members)  # a task's name may be a path
 
 
 def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:

@@ -22,7 +22,7 @@ from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
 from generator.dataset.electrodes import FULL, Electrode
-from generator.dataset.storage import Dataset
+from generator.dataset.storage import LONGEST, Dataset
 from generator.errors import Problems, RequestError, unknown
 from generator.observables import PAPER, chosen
 from generator.rules.schedules import SCHEDULES
@@ -74,7 +74,7 @@ class Grid(Table):
 class Spec(Table):
     """A dataset: what every network of it shares, and the grid of networks."""
 
-    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST)]
     root_seed: StrictInt = 0
     checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
     probe: PositiveInt = 256
@@ -235,12 +235,22 @@ def located(path: str | os.PathLike[str]) -> Path | None:
     return bundled().get(name) if not Path(name).is_file() else None  # a dataset of its name may lie there
 
 
+def home(path: str | os.PathLike[str]) -> Dataset | None:
+    """The dataset that its folder names, or the spec in it, if either does; what comes with Rulescope goes before a folder."""
+    if located(path):
+        return None
+    place = Path(path) if Path(path).is_dir() else Path(path).parent if Path(path).name == "spec.toml" else None
+    return Dataset(place) if place and Dataset(place).exists("cohorts.json") else None
+
+
 def read(path: str | os.PathLike[str]) -> Spec:
-    """Read and validate a spec file, or one that comes with Rulescope, by its name alone: demo.
+    """Read and validate a spec file, or a dataset's, or one that comes with Rulescope, by its name alone: demo.
 
     Raises:
         RequestError: the file is missing or no TOML, a key or a name is unknown, a value or a combination impossible.
     """
+    if dataset := home(path):
+        return recorded(dataset)
     try:
         content = toml.read(located(path) or path)
     except RequestError as error:

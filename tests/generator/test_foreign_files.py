@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -22,7 +24,7 @@ from generator.dataset import schema
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.running.generate import dry_run, generate
-from generator.running.hold import alive
+from generator.running.hold import living
 from generator.running.verify import problems
 from generator.spec import spec
 from generator.spec.spec import parse
@@ -231,12 +233,11 @@ def test_a_value_of_a_megabyte_is_not_shown_whole() -> None:
 
 
 @pytest.mark.parametrize("held", [{"at": "now"}, {"pid": "1"}, {"pid": 2**99}, {"host": 5}, {"at": float("nan")}])
-def test_a_sign_of_life_that_is_none(held: dict[str, Any]) -> None:
-    import socket
-    import time
-
-    assert alive({"token": "a", "host": socket.gethostname(), "pid": os.getpid(), "at": time.time()})
-    assert not alive({"token": "a", "host": socket.gethostname(), "pid": os.getpid(), "at": time.time()} | held)
+def test_a_sign_of_life_that_is_none(held: dict[str, Any], tmp_path: Path) -> None:
+    sign = {"token": "a", "host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}
+    for about, lives in ((sign, True), (sign | held, False)):
+        (tmp_path / "driver.json").write_text(json.dumps(about))
+        assert bool(living(Dataset(tmp_path))) == lives
 
 
 def test_a_column_of_another_type_is_refused(made: Path) -> None:

@@ -17,7 +17,7 @@ from generator.errors import RequestError
 from generator.running.generate import generate, prepare
 from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, give_up
-from generator.spec import spec
+from generator.spec import planning, spec
 from generator.training.stack import Stack
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
@@ -207,3 +207,51 @@ def test_a_cuda_device_is_asked_for_in_vain_with_a_sentence(tmp_path: Path) -> N
         pytest.skip("there is a CUDA device")
     with pytest.raises(RequestError, match="no CUDA device"):
         generate(spec.parse(HEAD + BLOCK), tmp_path / "runs", workers=0, device="cuda")
+
+
+ONE = HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"').replace('["sgdm", "adam", "fa", "ia", "dfa"]', '"fa"')
+
+
+def test_a_dataset_is_gone_on_with_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "made"
+    generate(spec.parse(ONE), place, workers=0)
+    monkeypatch.chdir(place)
+    for name in (place, place / "spec.toml", "spec.toml", "."):
+        next((place / "networks").iterdir()).unlink()
+        summary = generate(name, workers=0)
+        assert (summary.location, summary.done_now > 0) == (str(place), True)
+    assert not (place / "runs").exists()
+    assert problems(Dataset(place)) == []
+    assert generate(place / "spec.toml", tmp_path / "other", workers=0).location == str(tmp_path / "other")
+    with pytest.raises(RequestError, match=r"cannot read the spec .*: it is not a file"):
+        generate(tmp_path, workers=0)
+
+
+@pytest.mark.parametrize("out", ["", "a\0b"])
+def test_no_place_is_refused(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for attempt in (lambda: generate(spec.parse(ONE), out), lambda: problems(Dataset(out))):
+        with pytest.raises(RequestError, match="names no place for a dataset"):
+            attempt()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_names_are_cut_or_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="the spec: name: string should have at most 200 characters"):
+        spec.parse(ONE.replace('"runs"', f'"{"a" * 201}"'))
+    with pytest.raises(RequestError, match="File name too long"):
+        generate(spec.parse(ONE), tmp_path / ("a" * 256), workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_of_a_long_path_makes_cohorts_of_cut_names(birds: Path, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 60] * 4)
+    deep.parent.mkdir(parents=True)
+    birds.rename(deep)
+    grid = f'[[grid]]\ntask = "folder:{deep}"\narchitecture = "mlp2"\nrule = "fa"\npixels = 8\nbatch_size = [2, 5]\nepochs = 4\n'
+    parsed = spec.parse(HEAD.replace("probe = 32", "probe = 2") + grid)
+    names = [cohort.name for cohort, _ in planning.form_cohorts(parsed.networks)]
+    assert [len(name) for name in names] == [200, 200]
+    assert len(set(names)) == 2
+    assert generate(parsed, tmp_path / "x", workers=0).states == {"complete": 2}
+    assert problems(Dataset(tmp_path / "x")) == []

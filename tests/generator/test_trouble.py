@@ -70,6 +70,21 @@ def test_a_driver_elsewhere_is_respected_until_it_has_been_silent_for_long(tmp_p
     assert generate(parsed, tmp_path / "x", workers=0).states == {"complete": 10}
 
 
+def test_a_clock_that_is_ahead_locks_no_dataset(tmp_path: Path) -> None:
+    """The storage's clock says when the sign was left: just now, or long ago."""
+    place, ahead = tmp_path / "x", time.time() + 86400
+    sign(place, host="elsewhere", pid=1, at=ahead)
+    with pytest.raises(RequestError, match="process 1 on elsewhere, alive 0 s ago"), Hold(Dataset(place)):
+        pass
+    os.utime(place / FILE, (time.time() - STALE - 1,) * 2)
+    with Hold(Dataset(place)) as hold:
+        hold.check()
+    sign(place, host="elsewhere", pid=1, at=ahead)
+    os.utime(place / FILE, (ahead, ahead))
+    with Hold(Dataset(place)):
+        pass
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"pid": 3}'])
 def test_what_a_killed_driver_left_is_taken_over(content: str | None, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
@@ -80,6 +95,19 @@ def test_what_a_killed_driver_left_is_taken_over(content: str | None, tmp_path: 
     with Hold(Dataset(tmp_path / "x")) as hold:
         hold.check()
     assert not (tmp_path / "x" / FILE).exists()
+
+
+def test_a_disk_without_hard_links_has_one_driver_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", none)
+    dataset = Dataset(tmp_path / "x")
+    with Hold(dataset) as hold:
+        hold.check()
+        with pytest.raises(RequestError, match=f"is being made by process {os.getpid()}"), Hold(dataset):
+            pass
+    assert list((tmp_path / "x").iterdir()) == []
 
 
 def test_a_driver_that_was_taken_over_notices(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Scores that were measured once: `<dataset>/report/conditions/` keeps them for the studies that ask for the same.
 
 Robustness, controls and power all score classifiers under measurement conditions. A file holds what classifiers of one model,
-feature set, number of splits and seed reached on the dataset as far as it is complete, with the same versions of the
-libraries. A row is one condition. A damaged file is measured anew, and a dataset that cannot be written to is left without.
+feature set, number of splits and seed reached on the dataset as far as it is complete, on these very files, with the same
+versions of the libraries. A row is one condition. A damaged file is measured anew, and a dataset that cannot be written to is
+left without.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from generator.console import Shown
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Dataset
 
-VERSION = 1
+VERSION = 2
 FOLDER = "report/conditions"
 
 Found = dict[str, Any]
@@ -43,8 +44,8 @@ class Store:
         self._dataset = dataset
         self._rows: dict[str, Found] = {}
         if dataset is not None:
-            self._cohorts = dataset.complete()
-            depends = json.dumps([self._about, dataset.settings(), sorted(self._cohorts)], sort_keys=True)
+            self._files = dataset.stamps()
+            depends = json.dumps([self._about, dataset.settings(), dataset.digest(self._files)], sort_keys=True)
             self._name = f"{FOLDER}/{hashlib.blake2b(depends.encode(), digest_size=8).hexdigest()}.json"
             self._rows = self._read(dataset)
 
@@ -67,7 +68,7 @@ class Store:
         self._rows |= {_key(asked): one for asked, one in found}
         if self._dataset is None or not found:
             return
-        if self._dataset.complete() != self._cohorts:  # it grew meanwhile: nobody can say of what these are
+        if self._dataset.stamps() != self._files:  # it grew meanwhile, or changed: nobody can say of what these are
             self._dataset = None
             return
         self._rows = self._read(self._dataset) | self._rows  # what another study kept meanwhile

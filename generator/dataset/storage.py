@@ -9,6 +9,7 @@ Imports neither torch nor the rest of the generator's machinery, so the classifi
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -337,6 +338,23 @@ class Dataset(Folder):
         with ThreadPoolExecutor() as pool:
             found = zip(cohorts, pool.map(look, cohorts), strict=True)
             return {cohort.name: why for cohort, why in found if why}
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """When each file of the complete cohorts was written last (ns), and its size in bytes, by name."""
+        complete = self.complete()
+        infos = [info for kind in KINDS for info in self.files(kind) if _is_table(info)]
+        return {
+            self.name(info): (info.mtime_ns, info.size)
+            for info in infos
+            if info.base_name.removesuffix(".parquet") in complete
+        }
+
+    def digest(self, names: Iterable[str]) -> str:
+        """A hash of the content of some files, 32 hexadecimal digits. Raises DatasetError if one cannot be read."""
+        ordered = sorted(names)
+        with ThreadPoolExecutor() as pool:
+            parts = pool.map(lambda name: hashlib.blake2b(self.read(name), digest_size=16).hexdigest(), ordered)
+            return hashlib.blake2b("\n".join([*ordered, *parts]).encode(), digest_size=16).hexdigest()
 
     def failed(self) -> set[str]:
         """Names of the cohorts that could not be trained, and were not since."""

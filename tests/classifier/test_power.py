@@ -304,6 +304,31 @@ def test_a_dataset_that_grew_is_measured_anew(tmp_path: Path, conditions: Condit
     assert conditions.asked == 2 * before > 0
 
 
+def test_a_dataset_of_other_data_is_measured_anew(tmp_path: Path, conditions: Conditions) -> None:
+    """Its cohorts have the same names: the rules of two networks are exchanged."""
+    location = write(tmp_path / "d", grid(seeds=1))
+    power(location)
+    before, dataset = conditions.asked, Dataset(location)
+    file = location / "networks" / "a.parquet"
+    content = file.read_bytes()
+    table = dataset.read_table("networks/a.parquet", "networks")
+    dataset.publish_table("networks/a.parquet", table.take([1, 0, *range(2, len(table))]))
+    power(location)
+    assert conditions.asked == 2 * before > 0
+    file.write_bytes(content)  # as a copy has it: of another time
+    power(location)
+    assert conditions.asked == 2 * before
+
+
+def test_what_changed_while_it_was_measured_is_not_kept(tmp_path: Path) -> None:
+    location = write(tmp_path / "d", grid(seeds=1))
+    dataset = Dataset(location)
+    store = Store(dataset, "forest", Study())
+    dataset.publish("networks/a.parquet", dataset.read("networks/a.parquet"))
+    store.keep([({"a": 1}, {"network_mean": 1.0, "network_sem": 0.0})])
+    assert not (location / "report").exists()
+
+
 def test_without_a_place_for_the_store_there_is_an_answer(
     layered: Path, conditions: Conditions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

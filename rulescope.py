@@ -30,6 +30,7 @@ for _package in ("generator", "classifier"):
 import classifier.cli  # noqa: E402
 import generator.cli  # noqa: E402
 from generator.console import Shown, any_encoding  # noqa: E402
+from generator.dataset.reach import asking  # noqa: E402
 from generator.errors import RequestError, unknown  # noqa: E402
 
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
@@ -176,7 +177,9 @@ def _usage(error: Exception) -> str:
 
 
 def _refuse(sentence: str) -> None:
-    print(f"rulescope: {sentence}", file=sys.stderr)
+    print(f"rulescope: {sentence}", file=sys.stderr, flush=True)
+    if asking():  # or the process would end minutes later
+        os._exit(2)
     sys.exit(2)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from generator.clusters import pool as pools
 from generator.clusters import process
 from generator.clusters.contract import Pool, Say, Site, Text
+from generator.dataset.reach import within
 from generator.errors import RequestError
 
 if TYPE_CHECKING:
@@ -90,26 +90,14 @@ def _check(address: str) -> None:
     from distributed import Security
     from distributed.core import rpc
 
-    ends: list[Exception | None] = []
-
     async def ask() -> None:
         async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
             await scheduler.identity()
 
-    def run() -> None:
-        try:
-            asyncio.run(ask())
-            ends.append(None)
-        except Exception as error:
-            ends.append(error)
-
-    asking = threading.Thread(target=run, daemon=True)  # Dask does not let itself be interrupted in this
-    asking.start()
-    asking.join(ANSWER_SECONDS)
-    if not ends or isinstance(ends[0], MemoryError):  # read as Dask's, another protocol's words announce exabytes
-        raise OSError("what is there is silent, or something else")
-    if ends[0] is not None:
-        raise ends[0]
+    try:
+        within(ANSWER_SECONDS, lambda: asyncio.run(ask()))  # Dask does not let itself be interrupted in this
+    except (TimeoutError, MemoryError) as error:  # read as Dask's, another protocol's words announce exabytes
+        raise OSError("what is there is silent, or something else") from error
 
 
 def located(address: str) -> str:

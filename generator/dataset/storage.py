@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
 
@@ -28,12 +29,14 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from generator.dataset.cores import cores
+from generator.dataset.reach import within
 from generator.dataset.schema import IDENTITY_VERSION, KINDS, SCHEMA_VERSION, DatasetError, checked, declared, header
 
 T = TypeVar("T")
 
 INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
 LONGEST = 200  # bytes of a name that becomes a file's
+PATIENCE = 10.0  # seconds for the first word of another machine's storage, which by itself would be asked for minutes
 _NUMBERS, _NAMES = ("root_seed", "checkpoints", "probe", "snapshots"), ("electrodes", "observables")  # of the settings
 FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
 
@@ -50,6 +53,13 @@ class Cohort:
     network_ids: tuple[str, ...]
 
 
+def _reached(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a URI, which has answered, and the path in it."""
+    found, root = pafs.FileSystem.from_uri(uri)
+    found.get_file_info(root)
+    return found, root
+
+
 class Folder:
     """Files at a path or a filesystem URI: of a dataset, or of a model. Opening it creates nothing."""
 
@@ -61,9 +71,10 @@ class Folder:
             raise DatasetError(f"{text!r} names no place for {self.what}")
         if "://" in text:
             try:
-                self.fs, root = pafs.FileSystem.from_uri(text)
-            except (ValueError, OSError) as error:
-                raise DatasetError(f"{text} is no place for {self.what}: {error}") from error
+                self.fs, root = within(PATIENCE, partial(_reached, text))
+            except (ValueError, OSError, pa.ArrowException) as error:  # which have pages to say
+                why = next(iter(str(error).splitlines()), "")
+                raise DatasetError(f"{text} is no place for {self.what}, or cannot be reached: {why}") from error
         else:
             self.fs, root = pafs.LocalFileSystem(), os.path.abspath(text)
             self.location = root  # which stays where it is, whatever the working directory

@@ -103,6 +103,30 @@ def test_what_is_found_in_a_bucket_stays_there(bucket: str, tmp_path: Path, monk
     assert {info.base_name for info in dataset.files("report/robustness")} == {*FILES, *drawn}
 
 
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("status", "s3://b/x?endpoint_override={}&scheme=http&region=us-east-1"),
+        ("evaluate", "gs://anonymous@b/x?endpoint_override={}"),
+    ],
+)
+def test_what_does_not_answer_is_not_waited_for(command: str, place: str) -> None:
+    """As without a network. By themselves the libraries try for minutes, also as the process ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = place.format(f"127.0.0.1:{silent.getsockname()[1]}")
+        code = "import sys, rulescope, generator.dataset.storage as s; s.PATIENCE = 1.0; rulescope.main()"
+        done = subprocess.run([sys.executable, "-c", code, command, uri], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"rulescope: {uri} is no place for a dataset, or cannot be reached: no answer within 1 s\n"
+
+
+@pytest.mark.parametrize(("uri", "why"), [("az://b/x", "Unrecognized filesystem type"), ("s3://B C/x", "")])
+def test_a_place_that_cannot_be_is_one_sentence(uri: str, why: str) -> None:
+    with pytest.raises(RequestError, match=f"{uri} is no place for a dataset, or cannot be reached: .*{why}") as caught:
+        Dataset(uri)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:
     with pytest.raises(RequestError, match=r"cannot write none/x/driver\.json: .*bucket"):
         generate(parse(SPEC), bucket.replace("data", "none").format("x"), workers=0)

@@ -46,11 +46,11 @@ class Table(BaseModel):
 def read(path: str | os.PathLike[str]) -> bytes:
     """What is in a file. Raises RequestError if there is none."""
     try:
-        if not Path(path).is_file() and Path(path).exists():  # a pipe would keep its reader waiting
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would keep its reader waiting
             raise RequestError("it is not a file")
         return Path(path).read_bytes()
-    except OSError as error:
-        raise RequestError(error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:
+        raise RequestError(getattr(error, "strerror", None) or str(error)) from error
 
 
 def loads(content: str | bytes) -> dict[str, Any]:

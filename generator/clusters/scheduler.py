@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import time
 from contextlib import ExitStack, suppress
@@ -104,12 +105,10 @@ def located(address: str) -> str:
     """A scheduler's address, from its file if that was named. Raises RequestError if it is none."""
     found: object = address
     if address.endswith(".json"):
+        if not os.path.isfile(address):
+            raise RequestError(f"there is no scheduler file {address}: no scheduler that wrote it is running")
         try:
             found = json.loads(Path(address).read_bytes())["address"]
-        except FileNotFoundError as error:
-            raise RequestError(
-                f"there is no scheduler file {address}: no scheduler that wrote it is running"
-            ) from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RequestError(f"{address} is not a scheduler file: `dask scheduler` writes them") from error
     if not isinstance(found, str) or not re.fullmatch(ADDRESS, found):

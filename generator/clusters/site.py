@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,7 +63,7 @@ def choose(asked: str | None, table: Mapping[str, Any] | None, workers: int | No
     elif "://" in asked:
         found = Scheduler(address=asked)
     elif asked.endswith(".json"):
-        if not Path(asked).is_file():
+        if not os.path.isfile(asked):
             raise RequestError(
                 f"there is no scheduler file {asked}: `dask scheduler --scheduler-file {asked}` writes it"
             )

@@ -92,6 +92,10 @@ _NETWORK_RECORD = {
     "device": ("category", "device it was trained on"),
     "versions": ("category", "software versions, JSON"),
 }
+OPTIONAL = (
+    "final_probe_accuracy",
+    "final_probe_loss",
+)  # columns that may lack values: a network may not have been observed
 # Columns of the record that say what a network is, beside its identity; the others say what became of it.
 SETTINGS = (
     "layers", "pixels", "width", "stem", "schedule", "precision", "epochs", "steps", "rate", "weight_decay", "weights",

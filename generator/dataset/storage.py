@@ -30,7 +30,16 @@ from pyarrow import fs as pafs
 
 from generator.dataset.cores import cores
 from generator.dataset.reach import within
-from generator.dataset.schema import IDENTITY_VERSION, KINDS, SCHEMA_VERSION, DatasetError, checked, declared, header
+from generator.dataset.schema import (
+    IDENTITY_VERSION,
+    KINDS,
+    OPTIONAL,
+    SCHEMA_VERSION,
+    DatasetError,
+    checked,
+    declared,
+    header,
+)
 
 T = TypeVar("T")
 
@@ -341,7 +350,7 @@ class Dataset(Folder):
                 rows = sum(layers * checkpoints for _, layers, checkpoints in zip(*made, strict=True)) * electrodes
                 if len(measured) != rows or not set(measured.column("network_id").unique().to_pylist()) <= set(made[0]):
                     return f"{self}/{names[0]} does not hold the {rows:,} rows of its networks"
-            except (Damaged, TypeError) as error:  # the latter of a number that is not there
+            except Damaged as error:
                 return str(error)
             return ""
 
@@ -405,7 +414,12 @@ class Dataset(Folder):
                     about = header(found, where)
                     if about["kind"] != kind or not found.equals(declared(about, where)):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
-                return found, parquet.read(None if columns is None else list(columns), use_threads=False)
+                table = parquet.read(None if columns is None else list(columns), use_threads=False)
+                if lacking := [
+                    one for one in table.column_names if one not in OPTIONAL and table.column(one).null_count
+                ]:
+                    raise DatasetError(f"{where} lacks values of {', '.join(lacking[:5])}")
+                return found, table
             except DatasetError:
                 raise
             except (pa.ArrowException, ValueError, OSError) as error:

@@ -20,8 +20,8 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
     two of them hold is taken once. A merge that was cut short may be repeated.
 
     Raises:
-        RequestError: they were made with different settings, hold a network in different cohorts, or there is another
-            dataset at `out`.
+        RequestError: they were made with different settings, hold a network in different cohorts, a file of one is damaged, or
+            there is another dataset at `out`.
     """
     if len(datasets) < 2:
         raise RequestError("name at least two datasets to merge")
@@ -41,6 +41,8 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
                 f"{dataset} was made with {key} = {ours}, and {opened[0]} with {theirs}: "
                 "only datasets that agree in it can be merged"
             )
+        for why in dataset.damaged().values():
+            raise RequestError(f"{why}: `rulescope generate {dataset}` makes it again")
         for cohort in dataset.cohorts():
             for network in cohort.network_ids:
                 if home.setdefault(network, cohort) != cohort:

@@ -232,15 +232,16 @@ def bundled() -> dict[str, Path]:
 def located(path: str | os.PathLike[str]) -> Path | None:
     """Where a spec that comes with Rulescope lies, if that is what a name without a folder and an ending names; else None."""
     name = os.fspath(path)
-    return bundled().get(name) if not Path(name).is_file() else None  # a dataset of its name may lie there
+    return bundled().get(name) if not os.path.isfile(name) else None  # a dataset of its name may lie there
 
 
 def home(path: str | os.PathLike[str]) -> Dataset | None:
     """The dataset that its folder names, or the spec in it, if either does; what comes with Rulescope goes before a folder."""
     if located(path):
         return None
-    place = Path(path) if Path(path).is_dir() else Path(path).parent if Path(path).name == "spec.toml" else None
-    return Dataset(place) if place and Dataset(place).exists("cohorts.json") else None
+    place, file = (path, "spec.toml") if os.path.isdir(path) else os.path.split(path)
+    dataset = Dataset(place or os.curdir)
+    return dataset if file == "spec.toml" and dataset.exists("cohorts.json") else None
 
 
 def read(path: str | os.PathLike[str]) -> Spec:

@@ -294,3 +294,28 @@ def test_a_state_in_training_that_is_none_is_said_and_trained_from_the_start(mad
     )
     assert any('"event": "anew"' in file.read_text() for file in (made / "log").iterdir())
     assert problems(Dataset(made)) == []
+
+
+@pytest.mark.parametrize("command", ["curves", "evaluate", "status", "merge", "generate"])
+def test_a_label_that_is_not_there_is_no_label(command: str, made: Path) -> None:
+    (made.parent / "x.toml").write_text(SPEC)
+    path = next((made / "networks").iterdir())
+    table = pq.read_table(path)
+    for name in ("rule", "status", "network_id", "checkpoints"):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(name), pa.nulls(len(table), table.schema.field(name).type))
+    pq.write_table(table, path)
+    assert f"{path} lacks values of " in said(*READERS[command](made))
+
+
+def test_a_network_that_the_spec_lacks_is_not_trained_again(made: Path) -> None:
+    (made / "spec.toml").write_text(SPEC.replace('"adam"', '"fa"'))
+    (network,) = {c.network_ids[0] for c in Dataset(made).cohorts() if c.name.startswith("adam")}
+    assert said("rerun", made, network) == f"{made}/spec.toml has no network {network}, though cohorts.json has it"
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a" * 300 + ".toml", "/" + "a/" * 3000])
+def test_a_name_that_no_file_has_is_a_sentence(name: str) -> None:
+    for read in (spec.read, site.read, lambda name: site.choose(f"{name}.json", None)):
+        with pytest.raises(RequestError, match=r"cannot read the (spec|site file)|there is no scheduler file"):
+            read(name)

@@ -70,6 +70,10 @@ def test_what_cannot_be_merged_is_one_sentence(made: Path, tmp_path: Path) -> No
         merge(tmp_path / "out", [made / "digits", tmp_path / "fewer"])
     with pytest.raises(RequestError, match="is another dataset already"):
         merge(tmp_path / "fewer", [made / "digits", made / "photos"])
+    damaged = next((tmp_path / "probe" / "networks").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.raises(RequestError, match=rf"{damaged} is not a readable .*: `rulescope generate .*` makes it again"):
+        merge(tmp_path / "out", [tmp_path / "probe", tmp_path / "probe"])
     with pytest.raises(RequestError, match="at least two"):
         merge(tmp_path / "out", [made / "digits"])
     assert not (tmp_path / "out").exists()

@@ -210,8 +210,9 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove one file, if it is there."""
-        with suppress(FileNotFoundError):
-            self.fs.delete_file(self._path(name, reached=False))
+        path = self._path(name, reached=False)
+        with reaching(path, "remove"), suppress(FileNotFoundError):
+            self.fs.delete_file(path)
 
     def files(self, folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
         """The files in a folder of this one; none if there is no such folder."""
@@ -549,12 +550,12 @@ def _link(staged: str, path: str) -> None:
 
 
 @contextmanager
-def reaching(path: str) -> Iterator[None]:
+def reaching(path: str, act: str = "read") -> Iterator[None]:
     """Raise DatasetError where the storage says that something cannot be had."""
     try:
         yield
     except OSError as error:
-        raise DatasetError(f"cannot read {path}: {os.strerror(error.errno) if error.errno else error}") from error
+        raise DatasetError(f"cannot {act} {path}: {os.strerror(error.errno) if error.errno else error}") from error
 
 
 def _is_table(info: pafs.FileInfo) -> bool:

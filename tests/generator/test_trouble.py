@@ -70,6 +70,12 @@ def test_a_driver_elsewhere_is_respected_until_it_has_been_silent_for_long(tmp_p
     assert generate(parsed, tmp_path / "x", workers=0).states == {"complete": 10}
 
 
+def test_a_folder_in_the_place_of_the_sign_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / FILE / "a").mkdir(parents=True)
+    with pytest.raises(RequestError, match=rf"cannot remove {tmp_path / FILE}: "), Hold(Dataset(tmp_path)):
+        pass
+
+
 def test_a_clock_that_is_ahead_locks_no_dataset(tmp_path: Path) -> None:
     """The storage's clock says when the sign was left: just now, or long ago."""
     place, ahead = tmp_path / "x", time.time() + 86400

@@ -144,9 +144,9 @@ def declared(header: Mapping[str, Any], where: str) -> pa.Schema:
     if header["kind"] != "observables":
         return NETWORKS
     try:
-        statistics = [Statistic(name, **about) for name, about in header.get("statistics", {}).items()]
-    except (TypeError, AttributeError) as error:
-        raise DatasetError(f"the header of {where} is damaged: {error}") from error
+        statistics = [Statistic(name, **about) for name, about in header["statistics"].items()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"the header of {where} is damaged: {error!r}") from error
     if not all(isinstance(part, str) for statistic in statistics for part in statistic):
         raise DatasetError(f"the header of {where} is damaged: what it says of a statistic is not text")
     return observables(statistics)

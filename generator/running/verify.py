@@ -155,11 +155,11 @@ class _Judge:
             }
             if list(parts.items()) != list(self.statistics.items()):
                 self.found.append(f"the header of {where} declares other statistics than the dataset's")
-        if not names:
+        if not names or not cohort.network_ids:
             return
         layers, checkpoints = (networks.column(name).to_numpy().astype(int) for name in ("layers", "checkpoints"))
         rows = layers * checkpoints * len(names)
-        if min(*layers, *checkpoints) < 0 or rows.sum() != len(table):
+        if (layers < 0).any() or (checkpoints < 0).any() or rows.sum() != len(table):
             self.found += _check_rows(where, networks.to_pylist(), table, names)
             return
         who = np.repeat(np.arange(len(rows)), rows)

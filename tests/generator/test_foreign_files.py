@@ -170,8 +170,9 @@ def test_a_table_that_is_none(command: str, broken: str, kind: str, made: Path) 
 def test_a_header_that_does_not_say_what_its_statistics_are(statistics: object, made: Path) -> None:
     path = next((made / "observables").iterdir())
     about = schema.header(pq.read_schema(path), "")
-    headed(path, json.dumps(about | {"statistics": statistics}))
-    assert f"the header of {path} is damaged" in said("verify", made)
+    for wrong in ({"statistics": statistics}, {"statistic": about.pop("statistics")}):
+        headed(path, json.dumps(about | wrong))
+        assert f"the header of {path} is damaged" in said("verify", made)
 
 
 @pytest.mark.parametrize("name", ["observables", "networks"])

@@ -180,3 +180,13 @@ def test_what_measured_nothing_wrong_is_not_compared(made: Dataset) -> None:
     """Measurements themselves are anyone's word: `rerun` looks at those."""
     rewrite(made, "observables", "fa", entry("weight_raw_mean", np.float32(5)))
     assert problems(made) == []
+
+
+def test_a_cohort_of_nobody_is_no_crash(made: Dataset) -> None:
+    record = made.read_json("cohorts.json")
+    for kind in schema.KINDS:
+        table = made.read_table(f"{kind}/{record['cohorts'][0]['name']}.parquet", kind)
+        made.publish_table(f"{kind}/empty.parquet", table[:0])
+    record["cohorts"].append({"name": "empty", "networks": []})
+    made.publish("cohorts.json", json.dumps(record).encode())
+    assert problems(made) == []

@@ -134,7 +134,7 @@ MISTAKES = {
     'name = "x"\n' + BLOCK + "pixels = 9\n": ["8, 16 or 32 pixels, not at 9"],
     'name = "x"\n' + BLOCK.replace("mlp2", "knet4") + "pixels = 8\n": ["knet4", "5×5 kernel on a 2×2 input"],
     "name = \n": ["not valid TOML"],
-    f"name = {'9' * 5000}\n": ["not valid TOML", "digits"],
+    f"name = {'9' * 5000}\n": ["not valid TOML", "64 bits"],
     'name = "x"\n' + BLOCK + "learning_rate = 1e39\n": ["learning_rate", "single precision", "1e+39"],
     'name = "x"\n' + BLOCK + "learning_rate = [1.0, 1e-46]\n": ["learning_rate", "single precision", "1e-46"],
     'name = "x"\n' + BLOCK + "weight_decay = [0.1, nan]\n": ["weight_decay", "finite", "found nan"],

@@ -61,7 +61,6 @@ def loads(content: str | bytes) -> dict[str, Any]:
     """
     try:
         found = tomllib.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
-        _check(found)
     except RecursionError as error:
         raise RequestError("not valid TOML: it is nested too deeply") from error
     except UnicodeDecodeError as error:
@@ -70,17 +69,18 @@ def loads(content: str | bytes) -> dict[str, Any]:
         raise RequestError(f"not valid TOML: {error}") from error
     except ValueError as error:  # Python's, for thousands of digits
         raise RequestError("not valid TOML: it has a number that 64 bits do not hold") from error
+    _check(found)
     return found
 
 
-def _check(value: Any, depth: int = 0) -> None:
+def _check(value: Any, key: str = "", depth: int = 0) -> None:
     if depth > DEEPEST:
-        raise RecursionError
+        raise RequestError("not valid TOML: it is nested too deeply")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError
+        raise RequestError(f"not valid TOML: {key} has a number that 64 bits do not hold")
     if isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            _check(each, depth + 1)
+        for name, each in value.items() if isinstance(value, dict) else ((key, each) for each in value):
+            _check(each, name, depth + 1)
 
 
 def axis(value: Any) -> list[Any]:

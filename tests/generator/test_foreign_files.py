@@ -312,7 +312,9 @@ def test_a_label_that_is_not_there_is_no_label(command: str, made: Path) -> None
 def test_a_network_that_the_spec_lacks_is_not_trained_again(made: Path) -> None:
     (made / "spec.toml").write_text(SPEC.replace('"adam"', '"fa"'))
     (network,) = {c.network_ids[0] for c in Dataset(made).cohorts() if c.name.startswith("adam")}
-    assert said("rerun", made, network) == f"{made}/spec.toml has no network {network}, though cohorts.json has it"
+    assert said("rerun", made, network) == (
+        f"{made}/spec.toml no longer gives the network {network}: it, or its data, has changed"
+    )
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a" * 300 + ".toml", "/" + "a/" * 3000])

@@ -139,7 +139,7 @@ MISTAKES = {
     'name = "x"\n' + BLOCK + "learning_rate = [1.0, 1e-46]\n": ["learning_rate", "single precision", "1e-46"],
     'name = "x"\n' + BLOCK + "weight_decay = [0.1, nan]\n": ["weight_decay", "finite", "found nan"],
     'name = "x"\n' + BLOCK + "learning_rate = []\n": ["learning_rate", "at least 1 item"],
-    'name = "x"\n' + BLOCK + f"epochs = {10**30}\n": ["epochs", f"less than or equal to {2**63 - 1}"],
+    'name = "x"\n' + BLOCK + f"epochs = {10**30}\n": ["epochs", "64 bits"],
     'name = "x"\n' + BLOCK.replace('"sgdm"', '{name = "ia", beta = 1e39}'): ["'beta'", "'ia'", "single precision"],
     'name = "x"\n' + BLOCK + "[[electrode]]\nnoise = 1e39\n": ["noise", "single precision"],
     'name = "x"\n' + BLOCK + '[[electrode]]\nnoise_mode = "poisson"\nrate = 1e30\nwindow = 1e30\n': [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from generator.console import Shown
 
 if TYPE_CHECKING:
+    from generator.running.generate import Done
     from generator.running.work import Receipt
+
+LINE_SECONDS = 60.0  # between two lines of progress where there is no terminal
 
 SpecFile = Annotated[
     Path,
@@ -207,23 +211,23 @@ def merge(
 
 
 class _Progress:
-    """The live line: networks done, per second, time left, diverged so far."""
+    """How far a run is: a live line on a terminal, and elsewhere, in a log, say, a plain one now and then."""
 
-    def __init__(self, console: Any) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def __init__(self, console: Shown) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         self.bar = Progress(
-            TextColumn("networks"),
+            TextColumn("{task.fields[networks]}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TaskProgressColumn(),
+            TextColumn("of the work,"),
             TimeRemainingColumn(),
-            TextColumn("left · {task.fields[diverged]} diverged"),
+            TextColumn("left"),
             console=console,
             speed_estimate_period=120,
         )
-        self.task = self.bar.add_task("networks", total=None, rate="", diverged=0)
-        self.diverged = 0
+        self.task = self.bar.add_task("work", total=None, networks="")
+        self.diverged, self.far, self.shown = 0, "nothing was begun", time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
@@ -234,22 +238,22 @@ class _Progress:
 
     def done(self) -> str:
         """How far it is."""
-        entry = self.bar.tasks[0]
-        if entry.total is None:
-            return "nothing was begun"
-        return f"{entry.completed:,.0f} of the {entry.total:,.0f} networks left to do are done"
+        return self.far
 
     def say(self, text: str) -> None:
         """A line above the bar."""
         self.bar.console.print(text, soft_wrap=True)
 
-    def watch(self, total: int, receipt: Receipt | None) -> None:
+    def watch(self, done: Done, receipt: Receipt | None) -> None:
         """Show a receipt; begin with none, once the request has been found good."""
-        if receipt is None:
-            self.bar.start()
-        else:
+        if receipt is not None:
             self.diverged += receipt.states.get("diverged", 0)
-            self.bar.advance(self.task, receipt.networks)
-        entry = self.bar.tasks[0]
-        rate = f"{entry.completed / entry.elapsed:.1f}/s" if entry.elapsed and entry.completed else ""
-        self.bar.update(self.task, total=total, diverged=self.diverged, rate=rate)
+        self.far = f"{done.networks:,} of the {done.of_networks:,} networks left to do are done"
+        rate = f", {done.networks / elapsed:.1f}/s" if (elapsed := self.bar.tasks[0].elapsed) and done.networks else ""
+        networks = f"{done.networks:,}/{done.of_networks:,} networks{rate}, {self.diverged:,} diverged"
+        self.bar.update(self.task, completed=done.cost, total=done.of_cost, networks=networks)
+        if self.bar.console.is_terminal:
+            self.bar.start()  # once
+        elif receipt is not None and time.monotonic() - self.shown >= LINE_SECONDS:
+            self.shown = time.monotonic()
+            self.say(f"{networks}, {done.cost / done.of_cost:.0%} of the work")

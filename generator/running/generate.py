@@ -6,7 +6,7 @@ import os
 import time
 import tomllib
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -46,12 +46,25 @@ class Summary:
     shortages: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Done:
+    """How far a run is: networks, and their cost in estimated seconds of one core, done now and in all that it found to do.
+
+    Networks differ in cost a hundredfold, so their number says little of the time that is left.
+    """
+
+    networks: int
+    of_networks: int
+    cost: float
+    of_cost: float
+
+
 def generate(
     spec: str | os.PathLike[str] | Spec,
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     device: str = "auto",
-    watch: Callable[[int, Receipt | None], None] = lambda total, receipt: None,
+    watch: Callable[[Done, Receipt | None], None] = lambda done, receipt: None,
     cluster: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
@@ -62,7 +75,7 @@ def generate(
         out: where to; by default a folder of the spec's name beside the spec file, or here; of a dataset where it is.
         workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
         device: auto, cpu or cuda.
-        watch: called with the number of networks to do and each receipt; first with None.
+        watch: called with how far it is and each receipt; first with None.
         cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml); by default what the spec's
             `[cluster]` says, or local.
         say: told what else a person would like to know.
@@ -84,7 +97,9 @@ def generate(
             for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)
-        watch(total, None)
+        costs = {name: sum(planning.cost(member, parsed) for member in members) for name, members in todo}
+        done = Done(0, total, 0.0, sum(costs.values(), 0.0))
+        watch(done, None)
         failures: dict[str, str] = {}
         with Journal(dataset) as journal:
             journal.write(
@@ -95,7 +110,8 @@ def generate(
                 say(why)
             arrivals = _Arrivals(dataset)
             for receipt in driver.run(assignments, site, device, journal, say):
-                watch(total, receipt)
+                done = replace(done, networks=done.networks + receipt.networks, cost=done.cost + costs[receipt.cohort])
+                watch(done, receipt)
                 hold.check()
                 if receipt.failure:
                     failures[receipt.cohort] = f"cohort {receipt.cohort}: {receipt.failure}"

@@ -73,7 +73,7 @@ def _trained(folder: Path, workers: int) -> tuple[float, float]:
     """Seconds from the first cohort's beginning to the last one's receipt, and the sum of those that each cohort took."""
     received: list[tuple[float, Receipt]] = []
 
-    def watch(total: int, receipt: Receipt | None) -> None:
+    def watch(done: object, receipt: Receipt | None) -> None:
         if receipt:
             received.append((time.time(), receipt))
 

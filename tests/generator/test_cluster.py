@@ -273,7 +273,7 @@ def test_a_scheduler_that_is_lost_or_never_was_is_one_sentence(
     file, (main, _) = scheduler
     text = SPEC.format('"mlp2"').replace("epochs = 2", "epochs = 30")
 
-    def stop(total: int, receipt: Receipt | None) -> None:
+    def stop(done: object, receipt: Receipt | None) -> None:
         if receipt is not None and main.poll() is None:
             main.kill()
             main.wait()
@@ -332,7 +332,7 @@ def test_a_connection_that_breaks_is_made_again(
     proxy = Proxy(json.loads(Path(scheduler[0]).read_text())["address"])
     cuts: list[str] = []
 
-    def cut(total: int, receipt: Receipt | None) -> None:
+    def cut(done: object, receipt: Receipt | None) -> None:
         if receipt is not None and len(cuts) < 2:
             cuts.append(receipt.cohort)
             proxy.cut()

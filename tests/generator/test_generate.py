@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from datasets_equal import contents
+from typer.testing import CliRunner
 
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -19,6 +21,7 @@ from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, give_up
 from generator.spec import planning, spec
 from generator.training.stack import Stack
+from rulescope import app
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
@@ -42,6 +45,23 @@ def test_the_number_of_workers_does_not_change_a_byte(
     assert contents(tmp_path / "runs") == undisturbed
 
 
+def test_progress_counts_work_and_is_plain_lines_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.cli.LINE_SECONDS", 0.0)
+    path = tmp_path / "x.toml"
+    path.write_text(HEAD + BLOCK.replace('["sgdm", "adam", "fa", "ia", "dfa"]', '"sgdm"').replace("3\n", "[1, 9]\n"))
+    found = CliRunner().invoke(app, ["generate", str(path), "--workers", "0"], catch_exceptions=False)
+    *lines, last = found.stdout.splitlines()
+    shares = [re.fullmatch(r"(\d)/4 networks, \d+\.\d/s, 0 diverged, (\d+)% of the work", line) for line in lines]
+    done = [(int(share[1]), int(share[2])) for share in shares if share]
+    assert [networks for networks, _ in done] == [1, 2, 3, 4]  # no line but these
+    assert len(lines) == 4
+    assert done[0][1] > 30  # those of nine epochs come first
+    assert done[-1][1] == 100
+    assert last.endswith("4 networks (4 complete), 4 of them done now")
+
+
 def test_running_again_does_nothing(tmp_path: Path) -> None:
     parsed = spec.parse(HEAD + BLOCK.replace('["mlp2", "mlp3"]', '"mlp2"'))
     generate(parsed, tmp_path / "runs", workers=0)
@@ -53,7 +73,7 @@ def test_running_again_does_nothing(tmp_path: Path) -> None:
 def test_what_killed_workers_left_behind_is_swept_at_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
 
-    def leave(total: int, receipt: Receipt | None) -> None:
+    def leave(done: object, receipt: Receipt | None) -> None:
         if receipt is not None:  # as a worker that was thought dead, and has woken up, would
             (folder / "observables" / f".{receipt.cohort}.parquet.0.staged").touch()
             (folder / "_inflight" / f"{receipt.cohort}.safetensors").touch()

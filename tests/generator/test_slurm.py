@@ -81,7 +81,7 @@ def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str],
 def test_nobody_else_on_the_machines_runs_code_in_a_run_or_its_jobs(site: Callable[..., str], tmp_path: Path) -> None:
     breaches: list[str] = ["never looked"]
 
-    def look(total: int, receipt: Receipt | None) -> None:
+    def look(done: object, receipt: Receipt | None) -> None:
         if receipt is not None and breaches == ["never looked"]:
             workers = [p.pid for p in psutil.process_iter(["cmdline"]) if WORKER in (p.info["cmdline"] or [])]
             assert workers
@@ -150,7 +150,7 @@ def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -
     generate(spec.parse(SPEC.format(20)), tmp_path / "here", workers=0)
     cancelled: list[str] = []
 
-    def cancel(total: int, receipt: Receipt | None) -> None:
+    def cancel(done: object, receipt: Receipt | None) -> None:
         if receipt is not None and len(cancelled) < 2:
             cancelled.append(jobs()[0])
             subprocess.run(["scancel", "--signal=KILL", cancelled[-1]], check=True)

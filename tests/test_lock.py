@@ -11,6 +11,6 @@ ROOT = Path(__file__).parents[1]
 def test_the_lock_pins_what_the_constraints_pin_each_with_its_hashes() -> None:
     pins = re.findall(r"^([\w.-]+==\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     locked = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text().split("\n", 2)[2].strip())
-    assert [entry.split(" ", 1)[0] for entry in locked] == pins
+    assert [entry.split(" ", 1)[0] for entry in locked] == [pin for pin in pins if not pin.startswith("torch==")]
     for entry in locked:
         assert re.fullmatch(r"\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", entry), entry

@@ -29,9 +29,8 @@ def _quota() -> float:
             way = top / own.lstrip("/")  # what a container sees of it may be its top alone
             for group in (way, *way.parents):
                 with suppress(OSError, ValueError):  # there is none, or its quota is "max"
-                    quota, period = (
-                        float(each) for file in files for each in (group / file).read_text("ascii").split()
-                    )
+                    text = " ".join((group / file).read_text(encoding="ascii") for file in files)
+                    quota, period = map(float, text.split())
                     if quota > 0:
                         allowed.append(quota / period)
     return min(allowed)

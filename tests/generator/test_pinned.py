@@ -14,12 +14,12 @@ from real_sets import picture
 from generator.curricula import hub, tasks
 from generator.curricula.pinned import Pinned, fingerprint, shown
 from generator.dataset.storage import Dataset
-from generator.dataset.verify import problems
 from generator.errors import RequestError
 from generator.running.generate import generate
 from generator.running.merge import merge
 from generator.running.rerun import rerun
 from generator.running.status import status
+from generator.running.verify import problems
 from generator.spec import spec as specs
 from generator.spec.planning import plan
 from generator.spec.spec import parse

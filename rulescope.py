@@ -30,8 +30,8 @@ for _package in ("generator", "classifier"):
 import classifier.cli  # noqa: E402
 import generator.cli  # noqa: E402
 from generator.console import Shown, any_encoding  # noqa: E402
-from generator.dataset.reach import asking  # noqa: E402
 from generator.errors import RequestError, unknown  # noqa: E402
+from generator.reach import asking  # noqa: E402
 
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
 

@@ -43,7 +43,7 @@ def plan(spec: SpecFile) -> None:
     """Print what a spec amounts to: networks, layers, examples, cohorts, estimated time and disk. Runs nothing."""
     from rich.table import Table
 
-    from generator.dataset.cores import cores
+    from generator.cores import cores
     from generator.spec import planning
     from generator.spec import spec as specs
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from generator.clusters import pool as clusters
 from generator.clusters import site as sites
 from generator.console import Shown
-from generator.dataset.cores import cores
+from generator.cores import cores
 from generator.errors import RequestError
 
 FALSE_ALARM = "`sklearn.utils.parallel.delayed` should be used"

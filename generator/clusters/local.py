@@ -12,7 +12,7 @@ from pydantic import Field, StrictInt
 
 from generator.clusters import pinning, process, quiet
 from generator.clusters.contract import DEVICES, Pool, Say, Started
-from generator.dataset.cores import cores
+from generator.cores import cores
 from generator.errors import RequestError, unknown
 from generator.toml import PositiveInt
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from generator.clusters import pool as pools
 from generator.clusters import process
 from generator.clusters.contract import Pool, Say, Site, Text
-from generator.dataset.reach import within
 from generator.errors import RequestError
+from generator.reach import within
 
 if TYPE_CHECKING:
     from dask.distributed import Client

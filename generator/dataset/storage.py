@@ -28,8 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from generator.dataset.cores import cores
-from generator.dataset.reach import within
+from generator.cores import cores
 from generator.dataset.schema import (
     IDENTITY_VERSION,
     KINDS,
@@ -40,6 +39,7 @@ from generator.dataset.schema import (
     declared,
     header,
 )
+from generator.reach import within
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from generator.cores import cores
 from generator.curricula.stimuli import Part, Resident
-from generator.dataset.cores import cores
 
 DECODERS = min(16, cores())  # threads that read stimuli; images are decoded outside Python's lock
 AHEAD = max(4, DECODERS)  # batches being read beyond the one in use, at most

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from generator import cores as counting
 from generator.clusters import process
 from generator.clusters.local import Local
-from generator.dataset import cores as counting
 
 
 def test_training_has_one_thread_and_others_get_theirs_back() -> None:

@@ -284,7 +284,13 @@ def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Seq
     examples = np.array(found.examples)
     # A column's values lie together in memory, as they do in the files: filled column by column, nothing is scattered.
     columns = [*statistics, *CURVES]
-    values = np.empty((len(columns), examples.sum(), length), dtype=np.float32)
+    try:
+        values = np.empty((len(columns), examples.sum(), length), dtype=np.float32)
+    except (MemoryError, ValueError) as error:
+        raise DatasetError(
+            f"the networks of {dataset} are said to have {examples.sum():,} layers and {length:,} checkpoints each, which no "
+            "memory holds: `rulescope verify` names the file"
+        ) from error
 
     def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> pa.Table:
         """Copy a cohort's trajectories to their place, and return its identity columns, a row per example."""

@@ -98,3 +98,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         Dataset(location).publish_table("observables/a.parquet", pq.read_table(path).slice(1))
     with pytest.raises(RequestError, match=r"a\.parquet" if damage != "short" else "lack some"):
         load(location)
+
+
+@pytest.mark.parametrize(("column", "value"), [("layers", 32_000), ("layers", -5), ("checkpoints", 2**31 - 1)])
+def test_more_than_any_memory_holds_is_refused(tmp_path: Path, column: str, value: int) -> None:
+    for path in (write(tmp_path / "d", grid(seeds=1)) / "networks").glob("*.parquet"):
+        table = pq.read_table(path)
+        place = table.column_names.index(column)
+        kept = table.schema.field(place)
+        many = pa.array([value] * len(table), pa.int64()).cast(kept.type, safe=False)
+        pq.write_table(table.set_column(place, kept, many), path)
+    with pytest.raises(RequestError, match="verify"):
+        load(tmp_path / "d")

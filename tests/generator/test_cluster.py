@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask
 import flushing
@@ -82,10 +83,10 @@ def _dies(assignment: Assignment, whom: str, when: str) -> Receipt:
     """Work, but the process is killed as it begins to train a cohort of the rule `whom`, if `when` (a file) is not there."""
     train = units._train
 
-    def deadly(dataset: Dataset, one: Assignment, number: int) -> object:
+    def deadly(dataset: Dataset, one: Assignment, *rest: Any) -> object:
         if one.cohort.startswith(whom) and not Path(when).exists():
             os.kill(os.getpid(), signal.SIGKILL)
-        return train(dataset, one, number)
+        return train(dataset, one, *rest)
 
     units._train = deadly  # type: ignore[assignment]
     try:

@@ -65,7 +65,7 @@ def without_script() -> Iterator[None]:
 
 @contextmanager
 def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
-    """Places whose worker died and got no successor, as when that dies while starting, are filled again.
+    """Places whose worker died and got no successor, as when none could be started, are filled again.
 
     Dask itself would close each place that has no worker 15 s after a death: also one whose worker takes so long to start, or has
     just died of the next cohort. That is switched off in `Local.settings`.

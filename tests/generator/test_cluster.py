@@ -406,10 +406,19 @@ def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
         assert dict(pool.client.run(_visible).values()) == {"0": "none"}
 
 
-def test_a_place_whose_successor_dies_as_it_starts_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_dask_gives_up_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "REFILLED_MS", 500)
     with pools.opened(Local(workers=1), "cpu", 1) as pool:
         assert dask.config.get(local.CLOSED) == local.NEVER
+        cluster = pool.client.cluster
+        (nanny,) = cluster.workers.values()
+        cluster.sync(nanny.close)  # as it does by itself if it cannot start a worker
+        pool.client.submit(os.getpid, pure=False).result(timeout=60)
+        assert list(cluster.workers.values()) != [nanny]
+
+
+def test_a_worker_that_dies_as_it_starts_has_a_successor() -> None:
+    with pools.opened(Local(workers=1), "cpu", 1) as pool:
         (nanny,) = pool.client.cluster.workers.values()
         first = nanny.pid
         os.kill(first, signal.SIGKILL)
@@ -418,7 +427,6 @@ def test_a_place_whose_successor_dies_as_it_starts_gets_a_worker_again(monkeypat
         assert nanny.process.status == Status.starting
         os.kill(nanny.pid, signal.SIGKILL)
         assert pool.client.submit(os.getpid, pure=False).result(timeout=60) != first
-        assert list(pool.client.cluster.workers.values()) != [nanny]
 
 
 # -- the order ---------------------------------------------------------------------------------------------------------

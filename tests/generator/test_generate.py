@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from datasets_equal import contents
@@ -268,8 +266,11 @@ def test_long_names_are_cut_or_refused_before_anything_is_made(tmp_path: Path) -
 
 
 def test_a_task_of_a_long_name_makes_cohorts_of_cut_names() -> None:
-    about: dict[str, Any] = {"rule": SimpleNamespace(label="fa"), "architecture": "mlp2", "task": f"hub:{'d' * 300}"}
-    networks: list[Any] = [SimpleNamespace(network_id=name, **about) for name in ("one", "other")]
-    names = [planning.named([network])[0].name for network in networks]
+    grid = '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "fa"\nbatch_size = [2, 5]\n'
+    names = []
+    for network in spec.parse(HEAD + grid).networks:
+        assert network.network_id  # which is kept from now on
+        object.__setattr__(network, "task", f"hub:{'d' * 300}")
+        names.append(planning.named([network])[0].name)
     assert [len(storage.named(name)) for name in names] == [200, 200]
     assert len(set(names)) == 2

@@ -30,7 +30,7 @@ from generator.spec.electrode_blocks import ElectrodeGrid
 from generator.spec.network import NetworkSpec, default_pixels
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
-MOST = 10**6  # networks, a thousand times the paper's: a plan of so many takes three minutes, and a gigabyte
+MOST = 10**6  # networks, a thousand times the paper's: a spec that makes more is a slip
 MOST_ELECTRODES = 1000  # each records everything again at every checkpoint
 DEFAULT = "the default"  # said of a setting that is recorded only where it is another one
 

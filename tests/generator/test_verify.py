@@ -190,3 +190,16 @@ def test_a_cohort_of_nobody_is_no_crash(made: Dataset) -> None:
     record["cohorts"].append({"name": "empty", "networks": []})
     made.publish("cohorts.json", json.dumps(record).encode())
     assert problems(made) == []
+
+
+@pytest.mark.parametrize("kind", schema.KINDS)
+def test_text_that_is_no_utf8_is_damage(kind: str, made: Dataset) -> None:
+    def spoil(table: pa.Table) -> pa.Table:
+        field = table.schema.field("network_id")
+        ends = np.arange(len(table) + 1, dtype=np.int32)
+        texts = pa.StringArray.from_buffers(len(table), pa.py_buffer(ends), pa.py_buffer(b"\xe4" * len(table)))
+        array = texts.dictionary_encode() if pa.types.is_dictionary(field.type) else texts
+        return table.set_column(table.schema.get_field_index("network_id"), field, array)
+
+    where = rewrite(made, kind, "fa", spoil)
+    assert [one.partition(":")[0] for one in problems(made)][:1] == [f"{where} is not a readable Parquet file"]

@@ -148,10 +148,9 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """How well each model names the learning rule of networks it has not seen."""
-    from classifier.report.tables import gaps, print_evaluation
+    from classifier.report.tables import print_evaluation
     from classifier.studies.evaluate import evaluate as named
     from classifier.studies.study import Study
-    from generator.dataset.storage import Dataset
 
     only = None if rules is None else _list(rules)
     study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
@@ -159,7 +158,7 @@ def evaluate(
         found = named(dataset, _list(models), study, _list(observables), permute_labels)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
-    print_evaluation(found, gaps(Dataset(dataset), target))
+    print_evaluation(found)
 
 
 def train(
@@ -274,16 +273,15 @@ def controls(
     json_file: JsonFile = None,
 ) -> None:
     """The controls of the headline: curves and identity alone, matched performance, permuted labels, untrained networks, …"""
-    from classifier.report.tables import gaps, print_controls
+    from classifier.report.tables import print_controls
     from classifier.studies.controls import controls as control
     from classifier.studies.study import Study
-    from generator.dataset.storage import Dataset
 
     with _on(cluster):
         found = control(dataset, model, Study(target, n_splits=n_splits, seed=seed))
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
-    print_controls(found, gaps(Dataset(dataset), target))
+    print_controls(found)
 
 
 def report(

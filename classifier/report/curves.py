@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from classifier.examples.gaps import progress
 from classifier.examples.trajectories import CURVES
 from classifier.report import looks
-from classifier.report.tables import progress
 from generator.dataset.storage import Dataset
 
 NAMES = {"train_loss": "training loss", "probe_loss": "probe loss", "probe_accuracy": "probe accuracy"}

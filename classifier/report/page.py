@@ -19,8 +19,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from classifier.examples.gaps import progress
 from classifier.models.card import Card
-from classifier.report.tables import Section, progress
+from classifier.report.tables import Section
 from generator.dataset.storage import Dataset
 
 AXES = (

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.examples import splits as splitting
+from classifier.examples.gaps import gaps, progress
 from classifier.examples.trajectories import Examples, load
 from classifier.models.card import Card
 from classifier.models.estimators import FEATURES
@@ -32,12 +33,10 @@ from classifier.report.tables import (
     count_rows,
     counted,
     final_accuracy_rows,
-    gaps,
     importance_rows,
     markdown,
     nearest_rate,
     of,
-    progress,
     seed_rows,
     sentence,
     show,

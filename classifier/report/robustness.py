@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from classifier.examples.gaps import progress
 from classifier.examples.sampling import ALL
 from classifier.report import looks, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
-from classifier.report.tables import Rows, basis, progress, show
+from classifier.report.tables import Rows, basis, show
 from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
 from classifier.studies.store import Store
 from classifier.studies.study import Study
@@ -104,7 +105,7 @@ def noise_rows(table: pd.DataFrame) -> Rows | None:
 
 
 def rests(table: pd.DataFrame, unfinished: str = "") -> str:
-    """What the pictures of a table of `accuracies` rest on, for their titles; `unfinished` as `tables.progress` says it."""
+    """What the pictures of a table of `accuracies` rest on, for their titles; `unfinished` as `gaps.progress` says it."""
     about = table.attrs
     return f"{basis(about['networks'], about['n_splits'], unfinished)}, {about['model']}; "
 

@@ -12,7 +12,6 @@ from rich.table import Table
 from classifier.examples import splits as splitting
 from generator.console import Shown
 from generator.dataset.noise import MODES
-from generator.dataset.storage import Dataset
 
 Rows = list[list[str]]
 
@@ -33,28 +32,6 @@ def plus_minus(found: dict[str, float | None]) -> str:
 def interval(found: dict[str, float | None]) -> str:
     """Mean ± half of the 95 % interval, where there is one."""
     return plus_minus({"mean": found["mean"], "sem": found["reach"]})
-
-
-def progress(dataset: Dataset) -> str:
-    """How far an unfinished dataset is, "249 of 300 networks"; empty for one that is done. Raises DatasetError if it is none."""
-    complete, cohorts = dataset.complete(), dataset.cohorts()
-    recorded = sum(len(cohort.network_ids) for cohort in cohorts if cohort.name in complete)
-    planned = sum(len(cohort.network_ids) for cohort in cohorts)
-    return f"{recorded:,} of {planned:,} networks" if recorded < planned else ""
-
-
-def gaps(dataset: Dataset, target: str) -> list[str]:
-    """What accuracies on a dataset do not speak of, a sentence each. Raises DatasetError if it is none.
-
-    Networks that are not made yet, and classes of the target of which no network is complete.
-    """
-    found = pd.concat([table.to_pandas() for table in dataset.records([target, "status"])])
-    complete = (found["status"] == "complete").groupby(found[target].astype(str)).agg(["any", "size"])
-    unfinished = progress(dataset)
-    return [
-        *([f"The dataset is not finished: {unfinished}."] if unfinished else []),
-        *(f"{name}: none of {count:,} complete." for name, count in complete["size"][~complete["any"]].items()),
-    ]
 
 
 def of(networks: int, unfinished: str = "") -> str:
@@ -198,8 +175,8 @@ def sentence(evaluation: dict[str, Any]) -> str:
     return f"{chosen}. With permuted labels it scores {plus_minus(permuted)} per network; {chance}."
 
 
-def print_evaluation(evaluation: dict[str, Any], gaps: Sequence[str] = ()) -> None:
-    """Print an evaluation's tables, per network and per layer; `gaps`: of its dataset."""
+def print_evaluation(evaluation: dict[str, Any]) -> None:
+    """Print an evaluation's tables, per network and per layer, and what it does not speak of."""
     console = Shown()
     for level in ("network", "layer"):
         condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
@@ -208,7 +185,7 @@ def print_evaluation(evaluation: dict[str, Any], gaps: Sequence[str] = ()) -> No
     if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
     show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
-    for text in filter(None, (*gaps, sentence(evaluation), evaluation["design"])):
+    for text in filter(None, (*evaluation["gaps"], sentence(evaluation), evaluation["design"])):
         console.print(text)
     if evaluation["caution"]:
         console.print(f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.")
@@ -336,14 +313,14 @@ def control_rows(found: dict[str, Any]) -> Rows:
     ]
 
 
-def print_controls(found: dict[str, Any], gaps: Sequence[str] = ()) -> None:
-    """Print the table, and a sentence for each control left out; `gaps`: of its dataset."""
+def print_controls(found: dict[str, Any]) -> None:
+    """Print the table, what it does not speak of, and a sentence for each control left out."""
     console = Shown()
     title = (
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
     show(console, title, control_rows(found))
-    for text in filter(None, (*gaps, found["design"])):
+    for text in filter(None, (*found["gaps"], found["design"])):
         console.print(text)
     for sentence in found["skipped"]:
         console.print(f"left out: {sentence}")

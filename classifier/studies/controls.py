@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from classifier.examples import gaps
 from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
 from classifier.examples.scenarios import SEEDS, Sharing, columns, text
@@ -239,7 +240,8 @@ def controls(
         caliper: of final probe accuracy, within sets of matched networks.
 
     Returns:
-        {model, features, n_splits, seed, target, design (how classes share scenarios, where not all do),
+        {model, features, n_splits, seed, target, design (how classes share scenarios, where not all do), gaps (what the dataset
+        lacks, a sentence each),
         controls: a list of {control, split, mean, sem, reach, low, high (over splits; of permutations mean and sem alone; of
         held-out values the mean alone), chance, networks, meaning},
         skipped: a sentence for each control that this dataset does not allow}.
@@ -284,5 +286,5 @@ def controls(
         except RequestError as error:
             skipped.append(f"{name}: {error}")
     about = {"model": model, "features": study.features[0], "n_splits": study.n_splits, "seed": study.seed}
-    about |= {"target": target, "design": sharing.sentence}
+    about |= {"target": target, "design": sharing.sentence, "gaps": gaps.asked_of(dataset, target)}
     return {**about, "controls": rows, "skipped": skipped}

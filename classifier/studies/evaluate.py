@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
+from classifier.examples import gaps
 from classifier.examples import splits as splitting
 from classifier.examples.scenarios import Sharing
 from classifier.examples.splits import Fold, Rows
@@ -192,7 +193,7 @@ def evaluate(
         The report as it is written to JSON. Scores are balanced accuracies over splits, with a 95 % interval, mean ± reach, which
         held-out values do not have:
         {split, seed, caution (why its number is biased, or empty), target, design (how classes share scenarios, where not all
-        do), electrode, sampling, chance, selected: {model, features, parameters},
+        do), gaps (what the dataset lacks, a sentence each), electrode, sampling, chance, selected: {model, features, parameters},
         models: {name: {observables: {layer: {mean, sem, reach, low, high}, network: {…}}}},
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
         folds: {split: {layer, network, lacks (classes that a held-out value does not have)}} and
@@ -234,6 +235,7 @@ def evaluate(
         "caution": splitting.RANDOM[split].caution if split in splitting.RANDOM else "",
         "target": study.target,
         "design": Sharing.of(examples.identity, study.target).sentence,
+        "gaps": gaps.asked_of(dataset, study.target),
         "electrode": examples.electrode,
         "sampling": study.sampling,
         "chance": 1 / len(problem.labels),

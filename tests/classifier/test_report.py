@@ -15,10 +15,11 @@ from matplotlib.colors import to_hex
 from synthetic import grid, write
 from typer.testing import CliRunner
 
+from classifier.examples.gaps import gaps, progress
 from classifier.examples.trajectories import load
 from classifier.report import looks, plots
 from classifier.report.report import BEGIN, END, PICTURES, _rate, _summary, copy_into_readme, report
-from classifier.report.tables import basis, confusion_title, final_accuracy_rows, gaps, importance_rows, progress
+from classifier.report.tables import basis, confusion_title, final_accuracy_rows, importance_rows
 from classifier.studies import evaluate as evaluation
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -151,9 +152,12 @@ def test_a_class_that_is_missing_is_said_where_accuracies_are(tmp_path: Path) ->
         "all",
         "--n-splits",
         "1",
+        "--json",
+        str(tmp_path / "x.json"),
     ]
     shown = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert "fa: none of 6 complete." in shown.stdout
+    assert json.loads((tmp_path / "x.json").read_text())["gaps"] == ["fa: none of 6 complete."]
 
 
 def test_counts_of_one_split_are_no_sums() -> None:

@@ -80,21 +80,35 @@ def follows(name: str, target: str) -> bool:
 
 def scenarios(identity: pd.DataFrame, target: str) -> NDArray[np.intp]:
     """(examples,) the number of what each example stays together with: its scenario, or several that lack a class."""
-    names, codes = columns(target), pd.factorize(text(identity[target]))[0]
-    unit = _numbered(identity, names)
+    return _units(_varying(identity, columns(target)), pd.factorize(text(identity[target]))[0], target)
+
+
+def _units(varying: pd.DataFrame, codes: NDArray[np.intp], target: str) -> NDArray[np.intp]:
+    """The same from the columns that tell scenarios apart, as `_varying` gives them, and the number of each example's class."""
+    names = columns(target)
+    unit = _numbered(varying, names)
     if target in _SHAPE:  # networks of other classes do not start alike
         return unit
     for free in _FREE:
         names = [name for name in names if name not in free]
-        unit = _merged(unit, _numbered(identity, names), codes)
+        unit = _merged(unit, _numbered(varying, names), codes)
     return unit
 
 
-def _numbered(identity: pd.DataFrame, names: Sequence[str]) -> NDArray[np.intp]:
-    known = [name for name in names if identity[name].nunique(dropna=False) > 1]
-    if not known:
-        return np.zeros(len(identity), dtype=np.intp)
-    return np.asarray(identity.groupby(known, dropna=False, sort=False).ngroup(), dtype=np.intp)
+def _varying(identity: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Of those columns that hold several values, the number of each example's."""
+    numbers = {name: pd.factorize(identity[name], use_na_sentinel=False)[0] for name in names}
+    return pd.DataFrame({name: found for name, found in numbers.items() if found.any()}, index=range(len(identity)))
+
+
+def _numbered(varying: pd.DataFrame, names: Sequence[str]) -> NDArray[np.intp]:
+    """(examples,) the number of each example's combination of values, in order of appearance."""
+    number = np.zeros(len(varying), dtype=np.intp)
+    for name in names:
+        if name in varying:
+            one = varying[name].to_numpy()
+            number = pd.factorize(number * (one.max() + 1) + one)[0].astype(np.intp)
+    return number
 
 
 def _merged(unit: NDArray[np.intp], kind: NDArray[np.intp], codes: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -131,7 +145,8 @@ class Sharing:
     def of(cls, identity: pd.DataFrame, target: str) -> Sharing:
         """Of the networks in an identity table."""
         codes = pd.factorize(text(identity[target]))[0]
-        count, names = len(np.unique(codes)), columns(target)
+        count, names, seeds = len(np.unique(codes)), columns(target), [seed for seed in SEEDS if seed != target]
+        varying = _varying(identity, [*names, *seeds])
 
         def held(unit: NDArray[np.intp]) -> NDArray[np.intp]:
             return classes_held(unit, codes)[np.unique(unit, return_index=True)[1]]
@@ -139,9 +154,9 @@ class Sharing:
         fine, kept, alike = (
             held(unit)
             for unit in (
-                _numbered(identity, names),
-                scenarios(identity, target),
-                _numbered(identity, [*names, *(seed for seed in SEEDS if seed != target)]),
+                _numbered(varying, names),
+                _units(varying, codes, target),
+                _numbered(varying, [*names, *seeds]),
             )
         )
         whole, single, missing = int((fine == count).sum()), int((fine == 1).sum()), int((count - alike).sum())

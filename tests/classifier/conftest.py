@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from asked import train
 from synthetic import grid, later, write
+
+from classifier.models.estimators import COUNT, MODELS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_forests() -> Iterator[None]:
+    """A third of the trees: in few examples a tree takes longer to be asked for than to grow, and a trace is found by these."""
+    forest = MODELS["forest"]
+    with pytest.MonkeyPatch.context() as patch:
+        grid = [{**point, COUNT: point[COUNT] // 3} for point in forest.grid]
+        patch.setitem(MODELS, "forest", replace(forest, grid=grid))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from synthetic import grid, write
 from classifier.examples import splits
 from classifier.examples.features import TrajectoryFeatures
 from classifier.examples.trajectories import load
+from classifier.models.estimators import COUNT, MODELS
 from classifier.studies import conditions
 from classifier.studies.conditions import Condition, turns
 from generator.errors import RequestError
@@ -74,9 +75,11 @@ def test_one_condition_is_what_scikit_learn_says(measured: Path) -> None:
     table = TrajectoryFeatures("shape", tuple(map(str, weights)), 3).fit_transform(values[:, :, weights])
     table = np.hstack([table, examples.depth])
     rules = examples.identity["rule"].to_numpy(dtype=str)
-    layer, network = [], []
+    layer, network, count = [], [], MODELS["forest"].grid[0][COUNT]
     for part in splits.make(examples.identity, rules, "scenario", 2, 0):
-        forest = ExtraTreesClassifier(60, max_features="sqrt", random_state=0).fit(table[part.train], rules[part.train])
+        forest = ExtraTreesClassifier(count, max_features="sqrt", random_state=0).fit(
+            table[part.train], rules[part.train]
+        )
         shares = pd.DataFrame(np.log((forest.predict_proba(table[part.test]) + 1e-3) / (1 + 4e-3)))
         layer.append(balanced_accuracy_score(rules[part.test], forest.predict(table[part.test])))
         ids = examples.identity["network_id"].to_numpy()[part.test]

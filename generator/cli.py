@@ -245,15 +245,16 @@ class _Progress:
         self.bar.console.print(text, soft_wrap=True)
 
     def watch(self, done: Done, receipt: Receipt | None) -> None:
-        """Show a receipt; begin with none, once the request has been found good."""
+        """Show a receipt, or who works by now; begin with neither, once the request has been found good."""
         if receipt is not None:
             self.diverged += receipt.states.get("diverged", 0)
         self.far = f"{done.networks:,} of the {done.of_networks:,} networks left to do are done"
         rate = f", {done.networks / elapsed:.1f}/s" if (elapsed := self.bar.tasks[0].elapsed) and done.networks else ""
         networks = f"{done.networks:,}/{done.of_networks:,} networks{rate}, {self.diverged:,} diverged"
+        networks += f", {done.crew}" * bool(done.crew)
         self.bar.update(self.task, completed=done.cost, total=done.of_cost, networks=networks)
         if self.bar.console.is_terminal:
             self.bar.start()  # once
-        elif receipt is not None and time.monotonic() - self.shown >= LINE_SECONDS:
+        elif (receipt is not None or done.crew) and time.monotonic() - self.shown >= LINE_SECONDS:
             self.shown = time.monotonic()
             self.say(f"{networks}, {done.cost / done.of_cost:.0%} of the work")

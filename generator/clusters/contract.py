@@ -6,9 +6,10 @@ A new kind is a file in this folder and a line in `site.py`.
 from __future__ import annotations
 
 import re
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ LOST = "the Dask scheduler is gone; the same command goes on where this run stop
 
 Say = Callable[[str], None]
 
+RECOUNT_SECONDS = 5.0  # between two looks at how many workers there are
 NOWHERE = "127.0.0.1:0"  # any free port that this machine alone can reach
 
 
@@ -55,20 +57,43 @@ Word = Annotated[StrictStr, AfterValidator(_word)]
 Folder = Annotated[Text, AfterValidator(check_folder)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pool:
     """Workers to submit to.
 
     Attributes:
-        workers: how many there are, or may be.
+        most: how many there may be; None where those that are there are all.
         refusals: why none comes, a sentence each.
         dashboard: where Dask shows what they do; empty if it does not.
+        waiting: the jobs that wait in a queue, of the number of workers that are there.
     """
 
     client: Client
-    workers: Callable[[], int]
+    most: int | None = None
     refusals: Sequence[str] = ()
     dashboard: str = ""
+    waiting: Callable[[int], int] = lambda present: 0
+    _present: int = 0
+    _counted: float = -RECOUNT_SECONDS
+
+    def present(self) -> int:
+        """How many workers there are, counted now and then."""
+        if time.monotonic() - self._counted >= RECOUNT_SECONDS:
+            with suppress(OSError):  # the scheduler is gone: its futures say so
+                self._present, self._counted = len(self.client.nthreads()), time.monotonic()
+        return self._present
+
+    def places(self) -> int:
+        """How many there are, or may be."""
+        return self.present() if self.most is None else self.most
+
+    def crew(self) -> str:
+        """Who works, in words: "3 workers, 2 jobs waiting"."""
+        present = self.present()
+        words = f"{present:,} worker{'s' * (present != 1)}"
+        if waiting := self.waiting(present):
+            words += f", {waiting:,} job{'s' * (waiting != 1)} waiting"
+        return words
 
     def check(self) -> None:
         """Raises RequestError if it is no use to wait: the scheduler is gone, or there is no worker and none will come."""

@@ -180,4 +180,4 @@ class Local(Started):
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         stack.enter_context(refilled(cluster, count))
-        return Pool(client, lambda: count, dashboard=self.page(cluster))
+        return Pool(client, count, dashboard=self.page(cluster))

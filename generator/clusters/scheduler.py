@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ADDRESS = r"(tcp|tls|ws|wss)://[\w.:%\[\]-]+:\d{1,5}"
 ANSWER_SECONDS = 15.0  # that a scheduler has to answer who connects
 ASKED = (0.0, 1.0, 5.0, 20.0)  # seconds after which the workers of a scheduler are asked, if none answered before
-RECOUNT_SECONDS = 5.0  # between two looks at how many workers a scheduler has
 
 
 class Scheduler(Site):
@@ -70,7 +69,7 @@ class Scheduler(Site):
         client, page = stack.enter_context(connected(self)), ""
         with suppress(KeyError):  # of a link for which something is not set here
             page = str(client.dashboard_link or "")
-        return Pool(client, _Recount(client), dashboard=page)
+        return Pool(client, dashboard=page)
 
 
 def connected(site: Scheduler) -> Client:
@@ -114,19 +113,6 @@ def located(address: str) -> str:
     if not isinstance(found, str) or not re.fullmatch(ADDRESS, found):
         raise RequestError(f"{found!r} is no address of a Dask scheduler, such as tcp://node7:8786 or tls://node7:8786")
     return found
-
-
-class _Recount:
-    """How many workers a scheduler has, counted now and then."""
-
-    def __init__(self, client: Client) -> None:
-        self.client, self.found, self.at = client, 0, -RECOUNT_SECONDS
-
-    def __call__(self) -> int:
-        if time.monotonic() - self.at > RECOUNT_SECONDS:
-            with suppress(OSError):  # the scheduler is gone: its futures say so
-                self.found, self.at = len(self.client.nthreads()), time.monotonic()
-        return self.found
 
 
 def devices(site: Scheduler, say: Say = lambda text: None) -> set[str]:

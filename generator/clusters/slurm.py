@@ -156,7 +156,11 @@ class Slurm(Started):
                 client = stack.enter_context(Client(cluster))
         except (OSError, ValueError, RuntimeError) as error:
             raise RequestError(f"the Slurm cluster cannot be started: {error}") from error
-        return Pool(client, lambda: jobs * self.workers_per_job, refusals, self.page(cluster))
+
+        def waiting(present: int) -> int:
+            return max(0, len(cluster.plan) - present) // self.workers_per_job
+
+        return Pool(client, jobs * self.workers_per_job, refusals, self.page(cluster), waiting)
 
 
 def _secured(folder: Path) -> Security:

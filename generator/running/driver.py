@@ -27,11 +27,13 @@ def run(
     device: str,
     journal: Journal,
     say: Callable[[str], None] = lambda text: None,
+    crew: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Receipt]:
     """Do the work and yield receipts as they come.
 
     Args:
         say: told where the dashboard is, if no worker comes, and which state in training was of no use.
+        crew: told who works, each time that changes (`Pool.crew`).
 
     Raises:
         RequestError: the workers cannot be had, are lost, or cannot write.
@@ -41,7 +43,7 @@ def run(
     if site.inside:
         received: Iterator[Receipt] = map(work, assignments)
     else:
-        received = _on_workers(assignments, site, device, journal, say)
+        received = _on_workers(assignments, site, device, journal, say, crew)
     for receipt in received:
         about = {"cohort": receipt.cohort, "networks": dict(receipt.states), "seconds": round(receipt.seconds, 3)}
         reason = {"reason": receipt.failure} if receipt.failure else {}
@@ -53,12 +55,17 @@ def run(
 
 
 def _on_workers(
-    assignments: Sequence[Assignment], site: Site, device: str, journal: Journal, say: Callable[[str], None]
+    assignments: Sequence[Assignment],
+    site: Site,
+    device: str,
+    journal: Journal,
+    say: Callable[[str], None],
+    crew: Callable[[str], None],
 ) -> Iterator[Receipt]:
     with cluster.opened(site, device, len(assignments), say) as pool:
         if pool.dashboard:
             say(f"dashboard: {pool.dashboard}")
-        yield from collect(pool, assignments, journal)
+        yield from collect(pool, assignments, journal, crew=crew)
 
 
 @dataclass
@@ -77,6 +84,7 @@ def collect(
     assignments: Iterable[Assignment],
     journal: Journal,
     train: Callable[[Assignment], Receipt] = work,
+    crew: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Receipt]:
     """Submit cohorts to workers, in this order, and yield receipts as they come.
 
@@ -97,6 +105,7 @@ def collect(
 
     waiting, completed = iter(assignments), as_completed(loop=pool.client.loop)
     flying: dict[tuple[str, str, int], _Flight] = {}
+    known = ""
 
     def submit(flight: _Flight) -> None:
         flight.tries += 1
@@ -105,7 +114,7 @@ def collect(
         completed.add(pool.client.submit(train, flight.assignment, pure=False, key=key))
 
     def top_up() -> None:
-        while len(flying) < IN_FLIGHT * max(1, pool.workers()):
+        while len(flying) < IN_FLIGHT * max(1, pool.places()):
             if (assignment := next(waiting, None)) is None:
                 return
             submit(_Flight(assignment))
@@ -114,6 +123,8 @@ def collect(
     while flying:
         while not completed.has_ready():
             pool.check()
+            if (now := pool.crew()) != known:
+                crew(known := now)
             with completed.thread_condition:
                 completed.thread_condition.wait(0.1)
         future = next(completed)

@@ -50,13 +50,14 @@ class Summary:
 class Done:
     """How far a run is: networks, and their cost in estimated seconds of one core, done now and in all that it found to do.
 
-    Networks differ in cost a hundredfold, so their number says little of the time that is left.
+    Networks differ in cost a hundredfold, so their number says little of the time that is left. `crew` says who works, in words.
     """
 
     networks: int
     of_networks: int
     cost: float
     of_cost: float
+    crew: str = ""
 
 
 def generate(
@@ -75,7 +76,7 @@ def generate(
         out: where to; by default a folder of the spec's name beside the spec file, or here; of a dataset where it is.
         workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
         device: auto, cpu or cuda.
-        watch: called with how far it is and each receipt; first with None.
+        watch: called with how far it is and each receipt; with None at first, and when workers have come or gone.
         cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml); by default what the spec's
             `[cluster]` says, or local.
         say: told what else a person would like to know.
@@ -100,6 +101,12 @@ def generate(
         costs = {name: sum(planning.cost(member, parsed) for member in members) for name, members in todo}
         done = Done(0, total, 0.0, sum(costs.values(), 0.0))
         watch(done, None)
+
+        def tell(crew: str) -> None:
+            nonlocal done
+            done = replace(done, crew=crew)
+            watch(done, None)
+
         failures: dict[str, str] = {}
         with Journal(dataset) as journal:
             journal.write(
@@ -109,7 +116,7 @@ def generate(
                 journal.write("anew", reason=why)
                 say(why)
             arrivals = _Arrivals(dataset)
-            for receipt in driver.run(assignments, site, device, journal, say):
+            for receipt in driver.run(assignments, site, device, journal, say, tell):
                 done = replace(done, networks=done.networks + receipt.networks, cost=done.cost + costs[receipt.cohort])
                 watch(done, receipt)
                 hold.check()

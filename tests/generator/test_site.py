@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator.clusters import site
+from generator.clusters.contract import Pool
 from generator.clusters.local import Local
 from generator.clusters.scheduler import Scheduler
 from generator.clusters.slurm import Slurm, job_script
@@ -173,3 +175,25 @@ def test_a_working_directory_does_not_become_lines_of_the_job_script(
     monkeypatch.chdir(tmp_path / name)
     with pytest.raises(RequestError, match=r"the folder of the jobs' logs, .* (must be one line|cannot have)"):
         job_script(Slurm())
+
+
+class _Counted:
+    """A client of a scheduler with so many workers."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def nthreads(self) -> dict[str, int]:
+        return dict.fromkeys(map(str, range(self.workers)), 1)
+
+
+@pytest.mark.parametrize(
+    ("workers", "waiting", "words"),
+    [(0, 3, "0 workers, 3 jobs waiting"), (1, 1, "1 worker, 1 job waiting"), (1_200, 0, "1,200 workers")],
+)
+def test_who_works_is_said_in_words(workers: int, waiting: int, words: str) -> None:
+    client: Any = _Counted(workers)
+    pool = Pool(client, 9, waiting=lambda present: waiting)
+    assert pool.crew() == words
+    assert pool.places() == 9
+    assert Pool(client).places() == workers

@@ -112,6 +112,7 @@ def test_jobs_that_do_not_start_are_said(
 ) -> None:
     monkeypatch.setattr(pool, "MISSED_SECONDS", 3.0)
     said: list[str] = []
+    crews: list[str] = []
 
     def hear(text: str) -> None:
         said.append(text)
@@ -120,10 +121,18 @@ def test_jobs_that_do_not_start_are_said(
 
     set_node("drain")
     try:
-        summary = generate(spec.parse(SPEC.format(1)), tmp_path / "x", cluster=site(), say=hear)
+        summary = generate(
+            spec.parse(SPEC.format(1)),
+            tmp_path / "x",
+            cluster=site(),
+            say=hear,
+            watch=lambda done, receipt: crews.append(done.crew),
+        )
     finally:
         set_node("resume")
     assert summary.states == {"complete": 20}
+    assert "0 workers, 1 job waiting" in crews
+    assert crews[-1] == "1 worker"
     (sentence,) = [text for text in said if text.startswith("no worker")]
     assert sentence == (
         "no worker has come for 3 s; `squeue --me` says what their jobs wait for, and what jobs that failed had to say is in "

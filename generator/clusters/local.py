@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictInt
@@ -92,6 +94,24 @@ def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
         loop.add_callback(look.stop)
 
 
+def _method() -> str:
+    """How workers start: as copies of a process that has imported what they need, where there can be one, or each by itself.
+
+    A copy is there at once, and shares the libraries' memory with the others.
+    """
+    if sys.platform != "linux":  # elsewhere libraries that have been loaded do not bear to be copied
+        return "spawn"
+    if sys.version_info < (3, 11, 1):  # whose socket takes orders from everybody on the machine (CVE-2022-42919)
+        return "spawn"
+    os.environ.update(process.environment())
+    multiprocessing.set_forkserver_preload(["distributed.nanny", "generator.running.work"])
+    try:
+        forkserver.ensure_running()
+    except OSError:  # its socket lies in the temporary folder, whose path may be too long for one
+        return "spawn"
+    return "forkserver"
+
+
 def _kept(nanny: Any) -> bool:
     """Whether it has a worker, or starts one."""
     from distributed.core import Status
@@ -151,23 +171,23 @@ class Local(Started):
         import dask
         import distributed  # noqa: F401  (whose defaults these are, too)
 
-        environment = process.environment() | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {})
         return {
             **dask.config.merge(*dask.config.defaults),
             SILENCE: dask.config.get(SILENCE),
             CLOSED: NEVER,
-            "distributed.nanny.pre-spawn-environ": environment,
+            "distributed.nanny.pre-spawn-environ": process.environment(),
         }
 
     def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
         """Start them."""
+        import dask
         from dask.distributed import Client, LocalCluster, Security
 
         count = min(self.count(device), most)
         stack.enter_context(without_script())
-        set_by_dask = (*process.environment(), pinning.VISIBLE, "PYTHONHASHSEED")
-        stack.enter_context(process.unchanged(*set_by_dask))
+        stack.enter_context(process.unchanged(*process.environment(), "PYTHONHASHSEED"))
         with process.uninterrupted():
+            stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": _method()}))
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
@@ -177,6 +197,7 @@ class Local(Started):
                 scheduler_kwargs=self.scheduler(),
                 silence_logs=50,
                 preload=[pinning.__name__, quiet.__name__],
+                env=os.environ | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {}),
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         stack.enter_context(refilled(cluster, count))

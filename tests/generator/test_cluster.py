@@ -18,6 +18,7 @@ from typing import Any
 
 import dask
 import flushing
+import psutil
 import pytest
 from chaos import Proxy
 from datasets_equal import contents
@@ -38,6 +39,8 @@ from generator.running.journal import Journal
 from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, work
 from generator.spec import planning, spec
+
+pytestmark = pytest.mark.unchecked
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = {}\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nlearning_rate = [0.5, 1.0, 2.0]\nepochs = 2\nwidth = 0.25\n'
@@ -404,6 +407,17 @@ def test_workers_on_the_cpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv(pinning.VISIBLE, raising=False)
     with pools.opened(Local(workers=1), "cpu", 100) as pool:
         assert dict(pool.client.run(_visible).values()) == {"0": "none"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can they be copies")
+def test_workers_are_copies_of_a_process_that_has_loaded_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pools.opened(Local(workers=2), "cpu", 2) as pool:
+        first = {psutil.Process(pid).parent() for pid in pool.client.run(os.getpid).values()}
+    monkeypatch.setenv("SET_BETWEEN_TWO_RUNS", "x")
+    with pools.opened(Local(workers=1), "cpu", 1) as pool:
+        second = {psutil.Process(pid).parent() for pid in pool.client.run(os.getpid).values()}
+        assert set(pool.client.run(os.getenv, "SET_BETWEEN_TWO_RUNS").values()) == {"x"}
+    assert first == second != {psutil.Process()}
 
 
 def test_a_place_that_dask_gives_up_gets_a_worker_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import stranger
 
 from generator.clusters import pool as pools
@@ -69,9 +70,10 @@ def test_a_dashboard_is_shown_when_asked_for_and_runs_no_code(tmp_path: Path) ->
     assert {place.rsplit(":", 1)[0] for place in places} == {"127.0.0.1"}
 
 
-def test_what_lies_about_leads_no_run_astray(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["t", "temporary-" * 10])  # the long one's path is too long for a socket
+def test_what_lies_about_leads_no_run_astray(name: str, tmp_path: Path) -> None:
     """A module in the working directory, a folder for Dask in the temporary one, and settings for other clusters."""
-    here, temporary, theirs = (tmp_path / name for name in ("here", "temporary", "theirs"))
+    here, temporary, theirs = (tmp_path / each for each in ("here", name, "theirs"))
     for folder in (here, temporary, theirs):
         folder.mkdir()
     (temporary / "dask-scratch-space").symlink_to(theirs)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
+
+from generator.cores import cores
 
 torch.set_num_threads(1)  # several threads in several processes on few cores are slower by far
 signal.signal(
@@ -19,11 +22,25 @@ signal.signal(
 
 
 QUEUE = ("test_slurm.py", "test_chaos.py")  # these use the one Slurm queue, so they take turns
+LONG = (*QUEUE, "test_split_oracle.py", "test_cluster.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses the queue begins: it takes longest, most of it waiting."""
-    items.sort(key=lambda item: item.path.name not in QUEUE)
+    """What takes longest begins."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Shapes and types are checked while a test runs, and its fixtures are made, unless it is marked."""
+    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("unchecked") is not None)
+    return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait most of their time."""
+    return cores() + 1
 
 
 @pytest.hookimpl(optionalhook=True)

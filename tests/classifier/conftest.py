@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asked import train
@@ -14,13 +15,16 @@ from classifier.models.estimators import COUNT, MODELS
 
 
 @pytest.fixture(scope="session", autouse=True)
-def small_forests() -> Iterator[None]:
-    """A third of the trees: in few examples a tree takes longer to be asked for than to grow, and a trace is found by these."""
+def small_forests() -> Iterator[Any]:
+    """The project's forest, while tests use one of a third of its trees.
+
+    In few examples scikit-learn takes longer to ask for a tree than to grow it, and a plain trace is found by these.
+    """
     forest = MODELS["forest"]
     with pytest.MonkeyPatch.context() as patch:
         grid = [{**point, COUNT: point[COUNT] // 3} for point in forest.grid]
         patch.setitem(MODELS, "forest", replace(forest, grid=grid))
-        yield
+        yield forest
 
 
 @pytest.fixture(scope="session")

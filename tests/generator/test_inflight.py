@@ -25,6 +25,8 @@ from generator.training import loop
 from generator.training.loop import Observation
 from generator.training.stack import Stack
 
+pytestmark = pytest.mark.unchecked
+
 RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
 CHECKPOINTS, PROBE = 5, 16
 

@@ -28,6 +28,8 @@ from generator.running.status import status
 from generator.running.verify import problems
 from generator.spec.spec import parse
 
+pytestmark = pytest.mark.unchecked
+
 SPEC = (
     'name = "x"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 )

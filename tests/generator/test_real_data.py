@@ -17,6 +17,8 @@ from generator.running.generate import generate
 from generator.running.verify import problems
 from generator.spec.spec import parse
 
+pytestmark = pytest.mark.unchecked
+
 RATE = 16_000
 
 

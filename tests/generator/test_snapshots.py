@@ -19,6 +19,8 @@ from generator.observables.tensors import TENSOR_STATISTICS
 from generator.running.generate import generate
 from generator.spec.spec import parse
 
+pytestmark = pytest.mark.unchecked
+
 PROBE, CHECKPOINTS = 32, 3
 SPEC = f"""
 name = "snapshots"

@@ -21,6 +21,8 @@ from generator.running.hold import BEAT, FILE, STALE, Hold
 from generator.running.verify import problems
 from generator.spec.spec import parse
 
+pytestmark = pytest.mark.unchecked
+
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
 SPEC += 'rule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = {}\n'
 

@@ -6,6 +6,7 @@ A new format is a class and a line in `FORMATS`; the first that suits a classifi
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
@@ -112,6 +113,8 @@ class Skops(Format):
                 raise RequestError(
                     f"{where} is refused: it holds the type {foreign[0]!r}, which is not on the allow-list"
                 )
+            _, trees = skops.io.loads(_with_trees_unbuilt(content), trusted=self.trusted)
+            soundness.unbuilt(trees)
             classifier = skops.io.loads(content, trusted=self.trusted)
         except RequestError:
             raise
@@ -124,6 +127,38 @@ class Skops(Format):
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise RequestError(f"{where} is damaged: {error}") from error
         return classifier
+
+
+def _with_trees_unbuilt(content: bytes) -> bytes:
+    """A skops file in which a tree is the tuple of its state and its constructor's arguments, beside a list of these tuples.
+
+    scikit-learn's trees copy memory as their state says, while they are built: what crashes then has to be found before. All
+    parts are read in the order of the file, so that one number for two of them means the same as there.
+    """
+    tuples: dict[str, Any] = {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode"}
+    found: list[dict[str, Any]] = []
+
+    def unbuilt(node: Any) -> Any:
+        if isinstance(node, list):
+            return [unbuilt(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        node = {key: unbuilt(value) for key, value in node.items()}
+        if node.get("__loader__") != "TreeNode":
+            return node
+        found.append({**tuples, "__loader__": "CachedNode", "__id__": node["__id__"]})
+        return {**tuples, "__id__": node["__id__"], "content": [node["content"], node["__reduce__"]["args"]]}
+
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as file, zipfile.ZipFile(made, "w") as changed:
+        for each in file.infolist():
+            part = file.read(each)
+            if each.filename == "schema.json":
+                top = unbuilt(json.loads(part))
+                trees = {**tuples, "content": found}
+                part = json.dumps({**top, **tuples, "content": [top, trees], "__id__": None}).encode()
+            changed.writestr(each.filename, part)
+    return made.getvalue()
 
 
 FORMATS: dict[str, Format] = {"xgboost": XGBoost(), "skops": Skops()}

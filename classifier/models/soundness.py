@@ -60,6 +60,23 @@ def fitted(classifier: Any) -> None:
                 check(one, columns)
 
 
+def unbuilt(trees: Sequence[tuple[Mapping[str, Any], tuple[Any, ...]]]) -> None:
+    """Whether trees that are not built yet, their states and their constructor's arguments, are as large as they say."""
+    for state, arguments in trees:
+        _demand(isinstance(state, Mapping) and len(arguments) == 3, "a tree is not made as trees are")
+        features, classes, outputs = arguments
+        whole = (features, outputs, state["node_count"], state["max_depth"])
+        _demand(all(type(one) is int and 0 <= one < 2**31 for one in whole), "a size of a tree is no number")
+        nodes, values = state["nodes"], state["values"]
+        _demand(all(isinstance(one, np.ndarray) for one in (classes, nodes, values)), "a tree lacks its nodes")
+        _demand(classes.dtype.kind == "i" and classes.shape == (outputs,) and outputs > 0, "a tree has no classes")
+        shape = (state["node_count"], outputs, classes.max())
+        _demand(
+            nodes.shape == shape[:1] and values.shape == shape and min(shape) > 0,
+            "a tree has not as many nodes as it says",
+        )
+
+
 def _held(top: Any) -> Iterator[tuple[Any, int | None]]:
     """All that an object holds, itself first, and how many columns the estimator reads that it is of, where that is known."""
     seen: set[int] = set()

@@ -283,6 +283,69 @@ def test_trees_of_scikit_learn_that_lead_elsewhere_are_refused(
         artifacts.load(forged(trained, tmp_path, skops.io.dumps(forest)))
 
 
+def _first_tree(node: Any) -> Any:
+    """The first node of a skops file's schema that is a tree."""
+    if isinstance(node, dict) and node.get("__loader__") == "TreeNode":
+        return node
+    inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return next(filter(None, map(_first_tree, inside)), None)
+
+
+def _state(name: str, value: object) -> Callable[[Any, dict[str, bytes]], None]:
+    """Another number, or another array, in the state of the first tree."""
+
+    def change(tree: Any, files: dict[str, bytes]) -> None:
+        node = tree["content"]["content"][name]
+        if isinstance(value, np.ndarray):
+            np.save(made := io.BytesIO(), value)
+            files[node["file"]] = made.getvalue()
+        else:
+            node.update(content=json.dumps(value), __id__=1)
+
+    return change
+
+
+def _argument(place: int, value: object) -> Callable[[Any, dict[str, bytes]], None]:
+    """Another number among the arguments of its constructor."""
+
+    def change(tree: Any, files: dict[str, bytes]) -> None:
+        node = tree["__reduce__"]["args"]["content"][place]
+        node.update(content=json.dumps(value), __id__=1)  # equal numbers are one object, and have one id
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_state("nodes", np.array(0)), "as many nodes as it says"),  # at its length scikit-learn reads anything
+        (_state("nodes", np.zeros((0, 0))), "as many nodes as it says"),
+        (_state("values", np.zeros((1, 1, 4))), "as many nodes as it says"),
+        (_state("node_count", 10**9), "as many nodes as it says"),
+        (_state("node_count", -(10**9)), "a size of a tree is no number"),
+        (_state("max_depth", "5"), "a size of a tree is no number"),
+        (_argument(0, -1), "a size of a tree is no number"),
+        (_argument(2, 2**40), "a size of a tree is no number"),
+        (_argument(2, 7), "a tree has no classes"),
+        (_argument(2, None), "a size of a tree is no number"),
+    ],
+)
+def test_trees_whose_sizes_are_wrong_are_never_built(
+    change: Callable[[Any, dict[str, bytes]], None], says: str, trained: Path, tmp_path: Path
+) -> None:
+    content = next(trained.glob("classifier-*")).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    schema = json.loads(files["schema.json"])
+    change(_first_tree(schema), files)
+    files["schema.json"] = json.dumps(schema).encode()
+    with zipfile.ZipFile(made := io.BytesIO(), "w") as file:
+        for name, part in files.items():
+            file.writestr(name, part)
+    with pytest.raises(RequestError, match=rf"classifier-\w+.skops is damaged: .*({says})"):
+        artifacts.load(forged(trained, tmp_path, made.getvalue()))
+
+
 def test_a_file_that_unpacks_to_too_much_is_refused_before_it_does(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

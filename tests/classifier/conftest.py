@@ -27,6 +27,14 @@ def small_forests() -> Iterator[Any]:
         yield forest
 
 
+@pytest.fixture(scope="module")
+def whole_forests(small_forests: Any) -> Iterator[None]:
+    """The project's again, for a file: workers in other processes have no other, and the headline is made with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "forest", small_forests)
+        yield
+
+
 @pytest.fixture(scope="session")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 networks, four rules, three layers: only TRACE knows the rule, and it knows it exactly."""

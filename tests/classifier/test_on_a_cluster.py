@@ -24,6 +24,7 @@ from classifier.studies.conditions import Condition
 from generator.clusters import local
 from generator.errors import RequestError
 
+pytestmark = pytest.mark.usefixtures("whole_forests")
 STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}
 
 

@@ -12,14 +12,18 @@ from split_oracle import scenario_accuracy, untrained_accuracy
 
 from classifier.examples.scenarios import SEEDS, Sharing, columns
 from classifier.examples.trajectories import load
-from classifier.models.estimators import MODELS
 from classifier.studies.intervals import corrected
 from generator.running.generate import generate
 
 SPEC = Path(__file__).parents[2] / "datasets" / "demo.toml"
 SPLITS = 5
 
-pytestmark = [pytest.mark.slow, pytest.mark.unchecked, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.usefixtures("whole_forests"),
+    pytest.mark.slow,
+    pytest.mark.unchecked,
+    pytest.mark.timeout(1500),
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return location
 
 
-def test_the_headline_is_what_the_oracle_finds(demo: Path, small_forests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "forest", small_forests)
+def test_the_headline_is_what_the_oracle_finds(demo: Path) -> None:
     found = evaluate(demo, ["forest"], ["logdifference+shape"], ["all"], n_splits=SPLITS)
     ours, theirs = found["models"]["forest"]["all"]["network"], corrected(scenario_accuracy(demo, SPLITS, 0), 1 / 3)
     assert abs(ours["mean"] - theirs["mean"]) < 2 * np.hypot(ours["sem"], theirs["sem"])

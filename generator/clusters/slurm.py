@@ -158,7 +158,7 @@ class Slurm(Started):
             raise RequestError(f"the Slurm cluster cannot be started: {error}") from error
 
         def waiting(present: int) -> int:
-            return max(0, len(cluster.plan) - present) // self.workers_per_job
+            return max(0, len(cluster.worker_spec) - -(-present // self.workers_per_job))
 
         return Pool(client, jobs * self.workers_per_job, refusals, self.page(cluster), waiting)
 

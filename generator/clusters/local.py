@@ -97,7 +97,8 @@ def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
 def _method() -> str:
     """How workers start: as copies of a process that has imported what they need, where there can be one, or each by itself.
 
-    A copy is there at once, and shares the libraries' memory with the others.
+    A copy is there at once, and shares the libraries' memory with the others. That process stays until this one ends, with the
+    environment that it found, which copies get brought up to date; but what was taken out of it since they would still have.
     """
     if sys.platform != "linux":  # elsewhere libraries that have been loaded do not bear to be copied
         return "spawn"
@@ -105,10 +106,12 @@ def _method() -> str:
         return "spawn"
     os.environ.update(process.environment())
     multiprocessing.set_forkserver_preload(["distributed.nanny", "generator.running.work"])
-    try:
-        forkserver.ensure_running()
-    except OSError:  # its socket lies in the temporary folder, whose path may be too long for one
-        return "spawn"
+    with process.unchanged(pinning.VISIBLE):
+        os.environ.pop(pinning.VISIBLE, None)  # of another run's GPUs, this one's workers would see one
+        try:
+            forkserver.ensure_running()
+        except OSError:  # its socket lies in the temporary folder, whose path may be too long for one
+            return "spawn"
     return "forkserver"
 
 
@@ -197,7 +200,9 @@ class Local(Started):
                 scheduler_kwargs=self.scheduler(),
                 silence_logs=50,
                 preload=[pinning.__name__, quiet.__name__],
-                env=os.environ | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {}),
+                env=os.environ
+                | process.environment()
+                | ({pinning.VISIBLE: ",".join(gpus())} if device == "cuda" else {}),
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         stack.enter_context(refilled(cluster, count))

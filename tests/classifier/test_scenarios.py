@@ -180,6 +180,16 @@ def test_scenarios_that_rules_do_not_share_stay_with_those_that_start_alike(
     assert found["models"]["forest"]["all"]["network"]["mean"] == pytest.approx(0.25, abs=0.04)
 
 
+def test_a_value_that_is_missing_is_a_value_like_another(traced: Path) -> None:
+    """A setting that only some of the networks have, as those of later versions, tells scenarios apart, too."""
+    table = load(traced).identity
+    some = table["model_seed"] == 1  # under every rule
+    known, missing = (table.assign(precision=np.where(some, value, 1.0)) for value in (9.0, np.nan))
+    assert len(np.unique(scenarios(known, "rule"))) > len(np.unique(scenarios(table, "rule")))
+    np.testing.assert_array_equal(scenarios(missing, "rule"), scenarios(known, "rule"))
+    assert Sharing.of(missing, "rule") == Sharing.of(known, "rule")
+
+
 def test_every_study_says_how_classes_share_scenarios(tmp_path: Path) -> None:
     networks = [n for n in grid(architectures=("mlp2", "mlp3")) if n["rule"] != "adam" or n["learning_rate"] < 2]
     data = str(write(tmp_path / "d", networks, layers=1))

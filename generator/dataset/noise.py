@@ -6,7 +6,7 @@ An electrode's name says which, and how much. Imports no torch: a mode works on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 
 _TINY = 1e-9
+
+
+class Draws(ABC):
+    """Random numbers, keyed by the network, its layer, the checkpoint and the electrode's seed."""
+
+    @abstractmethod
+    def normal(self, purpose: str, shape: tuple[int, ...], network: int) -> Tensor:
+        """Standard normal numbers of a purpose and a shape, of one network in the stack."""
+
+    @abstractmethod
+    def poisson(self, expected: Tensor) -> Tensor:
+        """Counts of these means, whose first axis are the networks."""
 
 
 class NoiseMode(ABC):
@@ -44,16 +56,14 @@ class NoiseMode(ABC):
         picked: Any,
         noise: float,
         scales: Tensor,
-        normal: Callable[..., Any],
-        poisson: Callable[..., Any],
+        draws: Draws,
     ) -> Any:
         """What an electrode picked up of a signal, with noise.
 
         Args:
             signal: an `observables.contract.Signal`, which knows what its noise is on.
             scales: of the signal (`Signal.scales`).
-            normal: standard normal numbers of a purpose, a shape and a network.
-            poisson: counts of these means.
+            draws: what random numbers come from.
         """
 
     def draws(self, weights: int, outputs: int) -> float:
@@ -79,7 +89,7 @@ class Quiet(NoiseMode):
         """0."""
         return 0.0
 
-    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, normal: Any, poisson: Any) -> Any:
+    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, draws: Draws) -> Any:
         """What was picked up."""
         return picked
 
@@ -93,9 +103,9 @@ class Relative(NoiseMode):
 
     name = "relative"
 
-    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, normal: Any, poisson: Any) -> Any:
+    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, draws: Draws) -> Any:
         """On everything."""
-        return signal.noisy(picked, noise * scales, normal)
+        return signal.noisy(picked, noise * scales, draws.normal)
 
 
 class Absolute(NoiseMode):
@@ -103,9 +113,9 @@ class Absolute(NoiseMode):
 
     name = "absolute"
 
-    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, normal: Any, poisson: Any) -> Any:
+    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, draws: Draws) -> Any:
         """On everything."""
-        return signal.noisy(picked, scales.new_full(scales.shape, noise), normal)
+        return signal.noisy(picked, scales.new_full(scales.shape, noise), draws.normal)
 
 
 class Poisson(NoiseMode):
@@ -119,9 +129,9 @@ class Poisson(NoiseMode):
         """Spikes in the window, on average."""
         return levels["rate"] * levels["window"]
 
-    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, normal: Any, poisson: Any) -> Any:
+    def disturb(self, signal: Any, picked: Any, noise: float, scales: Tensor, draws: Draws) -> Any:
         """Counts, of what fires."""
-        return signal.counted(picked, noise, scales, poisson)
+        return signal.counted(picked, noise, scales, draws.poisson)
 
     def draws(self, weights: int, outputs: int) -> float:
         """A count takes ten times as long as a Gaussian number."""

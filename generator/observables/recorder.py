@@ -7,7 +7,6 @@ electrode's seed and the layer. All electrodes of a checkpoint share one forward
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from generator.architectures.layers import WeightLayer
 from generator.architectures.network import Network
 from generator.dataset.electrodes import Electrode
+from generator.dataset.noise import Draws
 from generator.keys import stream
 from generator.observables import OBSERVABLES, PAPER
 from generator.observables.contract import Found, Implant, Places, Reading, Scene, Signal, mask
@@ -26,6 +26,29 @@ Passed = Sequence[tuple[WeightLayer, Tensor, Tensor]]  # each layer, what it rea
 
 
 _QUIET = torch.empty(0)  # what noise is relative to where no electrode has any
+
+
+class Streams(Draws):
+    """Draws of one layer at one checkpoint, for electrodes of one seed: each network has streams of its own."""
+
+    def __init__(self, networks: Sequence[str], scene: Scene, seed: int) -> None:
+        self.networks, self.scene, self.seed = networks, scene, seed
+        self._drawn: dict[tuple[object, ...], Tensor] = {}
+
+    def normal(self, purpose: str, shape: tuple[int, ...], network: int) -> Tensor:
+        """Standard normal numbers of a purpose; the same ones when asked again."""
+        if (known := self._drawn.get((purpose, shape, network))) is None:
+            key = (self.seed, self.networks[network], self.scene.layer.name, self.scene.checkpoint)
+            drawn = stream(f"noise {purpose}", *key).standard_normal(shape, np.float32)
+            known = torch.from_numpy(drawn).to(self.scene.y.device, self.scene.y.dtype)
+            self._drawn[purpose, shape, network] = known
+        return known
+
+    def poisson(self, expected: Tensor) -> Tensor:
+        """Counts of these means, whose first axis are the networks."""
+        key = (self.seed, self.scene.layer.name, self.scene.checkpoint)
+        pairs = zip(self.networks, expected.cpu().numpy(), strict=True)
+        return torch.from_numpy(np.stack([stream("spikes", name, *key).poisson(mean) for name, mean in pairs]))
 
 
 class Recorder:
@@ -97,54 +120,46 @@ class Recorder:
             for electrode in scene.implants
         }
 
-        @cache
-        def normal(purpose: str, seed: int, shape: tuple[int, ...], network: int) -> Tensor:
-            drawn = stream(f"noise {purpose}", seed, self.networks[network], name, scene.checkpoint)
-            return torch.from_numpy(drawn.standard_normal(shape, np.float32)).to(scene.y.device, scene.y.dtype)
-
+        draws = {seed: Streams(self.networks, scene, seed) for seed in {each.seed for each in self.electrodes}}
         for electrode in self.electrodes:
             picked = {
-                kind: self._disturbed(each, quiet[electrode.quiet][kind], electrode, scene, normal)
+                kind: electrode.mode.disturb(
+                    each,
+                    quiet[electrode.quiet][kind],
+                    electrode.noise,
+                    self.scales.get(f"{name}.{each.name}", _QUIET),
+                    draws[electrode.seed],
+                )
                 for kind, each in self.signals.items()
             }
             keys = {each.name: f"{name}.{electrode.name}.{each.name}" for each in self.observables if each.remembers}
             memory = {observable: self.memory.setdefault(key, {}) for observable, key in keys.items()}
             yield Reading(scene, electrode, picked, memory)
 
-    def _disturbed(self, signal: Signal, picked: Any, electrode: Electrode, scene: Scene, normal: Any) -> Any:
-        """A signal with the electrode's noise."""
-
-        def poisson(expected: Tensor) -> Tensor:
-            key = (electrode.seed, scene.layer.name, scene.checkpoint)
-            pairs = zip(self.networks, expected.cpu().numpy(), strict=True)
-            return torch.from_numpy(np.stack([stream("spikes", name, *key).poisson(mean) for name, mean in pairs]))
-
-        def seeded(purpose: str, *rest: Any) -> Tensor:
-            return normal(purpose, electrode.seed, *rest)
-
-        scales = self.scales.get(f"{scene.layer.name}.{signal.name}", _QUIET)
-        return electrode.mode.disturb(signal, picked, electrode.noise, scales, seeded, poisson)
-
     def _implant(self, electrode: Electrode, layer: WeightLayer, x: Tensor, y: Tensor, checkpoint: int) -> Implant:
         if (known := self._chronic.get((electrode, layer.name))) is not None:
             return known
-        when = (checkpoint,) if electrode.redraw else ()
-
-        def places(what: str, size: int) -> Places:
-            if (count := electrode.count(size)) == size:
-                return None
-            keys = [(electrode.seed, network, layer.name, *when) for network in self.networks]
-            chosen = [np.sort(stream(f"recorded {what}", *key).permutation(size)[:count]) for key in keys]
-            return torch.from_numpy(np.stack(chosen)).to(y.device)
-
-        inputs, outputs = (places(what, t[0, 0].numel()) for what, t in (("inputs", x), ("outputs", y)))
+        place = (layer.name, checkpoint) if electrode.redraw else (layer.name,)
+        inputs = self._places(electrode, "inputs", x[0, 0].numel(), place, y.device)
+        outputs = self._places(electrode, "outputs", y[0, 0].numel(), place, y.device)
         if electrode.synapses == "single":
-            found = Implant(inputs, outputs, places("synapses", layer.weight[0].numel()))
+            found = Implant(
+                inputs, outputs, self._places(electrode, "synapses", layer.weight[0].numel(), place, y.device)
+            )
         else:
             found = Implant(inputs, outputs, _between(layer, x, y, inputs, outputs))
         if not electrode.redraw:
             self._chronic[electrode, layer.name] = found
         return found
+
+    def _places(
+        self, electrode: Electrode, what: str, size: int, place: tuple[str | int, ...], device: torch.device
+    ) -> Places:
+        """Which of so many, of each network; None if all."""
+        if (count := electrode.count(size)) == size:
+            return None
+        streams = [stream(f"recorded {what}", electrode.seed, network, *place) for network in self.networks]
+        return torch.from_numpy(np.stack([np.sort(each.permutation(size)[:count]) for each in streams])).to(device)
 
     def state(self) -> dict[str, Tensor]:
         """All that is kept from checkpoint to checkpoint, by name."""

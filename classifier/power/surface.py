@@ -120,17 +120,15 @@ class _Regression:
             )  # a parameter at its bound: no such scatter, or a flat axis
             process.fit(x, y - y.mean())
         self.kernel = process.kernel_
+        self.cross = self.kernel.k1(self.grid, x)  # once: what is left out in turn are columns of it
+        self.variance = self.kernel.k1.diag(self.grid) + self.kernel.k2.diag(self.grid)
 
-    def mean(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> Points:
-        """(points,) of the smooth part, from the observations known."""
-        y = self.y[known] - self.y[known].mean()
-        return self.y[known].mean() + self.kernel.k1(points, self.x[known]) @ cho_solve((self._factor(known), True), y)
-
-    def deviation(self, points: Points, known: NDArray[np.bool_] | slice = slice(None)) -> Points:
-        """(points,) standard deviation of a new observation."""
-        smooth, noise = self.kernel.k1, self.kernel.k2
-        reduction = solve_triangular(self._factor(known), smooth(points, self.x[known]).T, lower=True)
-        return np.sqrt(smooth.diag(points) - (reduction**2).sum(axis=0) + noise.diag(points))
+    def predict(self, known: NDArray[np.bool_] | slice) -> tuple[Points, Points]:
+        """(grid,) mean of the smooth part and standard deviation of a new observation, from the observations known."""
+        factor, cross, centre = self._factor(known), self.cross[:, known], self.y[known].mean()
+        mean = centre + cross @ cho_solve((factor, True), self.y[known] - centre)
+        reduction = solve_triangular(factor, cross.T, lower=True)
+        return mean, np.sqrt(self.variance - (reduction**2).sum(axis=0))
 
     def _factor(self, known: NDArray[np.bool_] | slice) -> Points:
         x = self.x[known]
@@ -138,8 +136,8 @@ class _Regression:
 
     def monotone(self, known: NDArray[np.bool_] | slice, widening: float = 1.0) -> RegularGridInterpolator:
         """Expected accuracy and the ends of its interval between the grid's points, all three falling along no axis."""
-        middle = self.mean(self.grid, known)
-        half = norm.ppf((1 + LEVEL) / 2) * widening * self.deviation(self.grid, known)
+        middle, deviation = self.predict(known)
+        half = norm.ppf((1 + LEVEL) / 2) * widening * deviation
         angles = np.stack([middle, middle - half, middle + half], axis=1).clip(0, np.pi / 2)
         values = np.sin(angles.reshape(*(len(axis) for axis in self.axes), 3)) ** 2
         return RegularGridInterpolator(self.axes, rearranged(values, range(len(self.axes))))

@@ -33,6 +33,7 @@ from generator.console import Shown, any_encoding  # noqa: E402
 from generator.errors import RequestError, unknown  # noqa: E402
 from generator.reach import asking  # noqa: E402
 
+TRACEBACK = "RULESCOPE_TRACEBACK"  # a variable: show what a disk or a network did as Python does, not as a sentence
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
 
 app = typer.Typer()
@@ -144,10 +145,9 @@ def main() -> None:
     except RequestError as error:
         _refuse(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+        if os.environ.get(TRACEBACK):
             raise
-        _unheard()
-        _refuse(f"the answer cannot be written to where it was sent: {error.strerror}")
+        _refuse(_trouble(error))
     except Exception as error:
         # typer's own complaints about the command line; anything else is a bug and keeps its traceback
         if not hasattr(error, "format_message"):
@@ -156,6 +156,16 @@ def main() -> None:
     if status == INTERRUPTED:
         print("rulescope: interrupted", file=sys.stderr)
     sys.exit(status or 0)
+
+
+def _trouble(error: OSError) -> str:
+    """What a disk, a file system or a network did, as a sentence."""
+    said = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT) and error.filename is None:
+        _unheard()
+        return f"the answer cannot be written to where it was sent: {said}"
+    where = "" if error.filename is None else f"{str(error.filename)!r}: "
+    return f"{where}{said} ({TRACEBACK}=1 shows where in the code)"
 
 
 def _unheard() -> None:

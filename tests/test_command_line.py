@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,30 @@ def test_from_a_spec_to_a_verified_dataset(command: Command, spec: Path) -> None
     next((spec.parent / "x" / "networks").iterdir()).unlink()
     broken = command("verify", spec.parent / "x")
     assert (broken.returncode, "is missing" in broken.stdout, broken.stderr) == (1, True, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            "OSError('When reading key x: AWS Error NETWORK_CONNECTION')",
+            "When reading key x: AWS Error NETWORK_CONNECTION",
+        ),
+        ("OSError(107, 'Transport endpoint is not connected', 'a/b')", "'a/b': Transport endpoint is not connected"),
+        ("OSError(28, 'No space left on device', 'a/b')", "'a/b': No space left on device"),
+        ("TimeoutError()", "TimeoutError"),
+    ],
+)
+def test_what_a_disk_or_a_network_does_is_one_sentence(error: str, said: str) -> None:
+    """In the middle of a command; its traceback, on request."""
+    code = "import sys, rulescope\ndef names(kind): raise {}\nrulescope.names = names\nsys.argv[1:] = ['names']\nrulescope.main()"
+    ask = partial(
+        subprocess.run, [sys.executable, "-c", code.format(error)], capture_output=True, text=True, timeout=60
+    )
+    done = ask()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"rulescope: {said} (RULESCOPE_TRACEBACK=1 shows where in the code)\n"
+    assert "Traceback" in ask(env={**os.environ, "RULESCOPE_TRACEBACK": "1"}).stderr
 
 
 def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(command: Command, spec: Path) -> None:

@@ -156,7 +156,7 @@ def set_node(state: str) -> None:
 
 
 def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -> None:
-    generate(spec.parse(SPEC.format(20)), tmp_path / "here", workers=0)
+    generate(spec.parse(SPEC.format(8)), tmp_path / "here", workers=0)
     cancelled: list[str] = []
 
     def cancel(done: object, receipt: Receipt | None) -> None:
@@ -165,7 +165,7 @@ def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -
             subprocess.run(["scancel", "--signal=KILL", cancelled[-1]], check=True)
             subprocess.run(["scancel", cancelled[-1]], check=True)
 
-    generate(spec.parse(SPEC.format(20)), tmp_path / "x", cluster=site("jobs = 2"), watch=cancel)
+    generate(spec.parse(SPEC.format(8)), tmp_path / "x", cluster=site("jobs = 2"), watch=cancel)
     assert len(cancelled) == 2
     assert contents(tmp_path / "x") == contents(tmp_path / "here")
     assert problems(Dataset(tmp_path / "x")) == []
@@ -173,7 +173,7 @@ def test_a_cancelled_job_is_replaced(site: Callable[..., str], tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_job_whose_time_is_over_is_followed_by_another(site: Callable[..., str], tmp_path: Path) -> None:
-    text = SPEC.format(300).replace('["mlp2", "mlp3"]', '"mlp3"').replace('"sgdm", "adam", "fa", "ia", ', "")
+    text = SPEC.format(60).replace('["mlp2", "mlp3"]', '"mlp3"').replace('"sgdm", "adam", "fa", "ia", ', "")
 
     def stop() -> None:
         """The first worker, so that its cohort outlasts its job, however fast the machine is."""

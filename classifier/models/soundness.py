@@ -148,10 +148,10 @@ def _svc(machine: Any, columns: int | None) -> None:
 
 def _neighbours(neighbours: Any, columns: int | None) -> None:
     known, codes = neighbours._fit_X, neighbours._y
+    kept = neighbours._fit_method == "brute" and neighbours._tree is None
+    _demand(kept, "its known examples stand in a tree, which cannot be checked; with algorithm='brute' they do not")
     fits = (
-        neighbours._fit_method == "brute"
-        and neighbours._tree is None
-        and known.shape == (neighbours.n_samples_fit_, neighbours.n_features_in_)
+        known.shape == (neighbours.n_samples_fit_, neighbours.n_features_in_)
         and codes.shape == (len(known),)
         and codes.dtype.kind == "i"
         and ((codes >= 0) & (codes < len(neighbours.classes_))).all()

@@ -133,7 +133,7 @@ def evaluate(
     dataset: DatasetPath,
     models: Annotated[
         str, typer.Option(help="comma-separated (`rulescope names models`)")
-    ] = "svm,logistic,forest,xgboost,conv",
+    ] = "svm, logistic, forest, xgboost, conv",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     split: Split = "scenario",

@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+import rulescope
 
 REPOSITORY = Path(__file__).parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -173,6 +176,20 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         found = " ".join(command(name, "--help").stdout.split())
         assert f"Example: rulescope {name} " in found
     assert "the spec's [cluster], or local" in " ".join(command("generate", "--help").stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("kind", ["features", "noise", "models", "importances"])
+def test_every_name_that_an_option_takes_stands_in_the_docs(kind: str) -> None:
+    text = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert [name for name in rulescope.names(kind)["name"] if f"| `{name}` |" not in text and name != "none"] == []
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train", "controls", "robustness", "power"])
+def test_every_model_stands_in_the_help_of_what_takes_one(command: str) -> None:
+    found = re.sub(
+        r"[\s│]", "", CliRunner().invoke(rulescope.app, [command, "--help"]).output
+    )  # it breaks lines anywhere
+    assert [name for name in rulescope.names("models")["name"] if name not in found] == []
 
 
 def test_it_says_which_version_it_is(command: Command) -> None:

@@ -31,7 +31,9 @@ def test_the_card_of_every_spec_is_valid(name: str, tmp_path: Path, caplog: pyte
     file.write_bytes(content)
     if committed.exists():
         kept = json.loads(committed.read_text())
-        assert kept == json.loads(content) | {key: kept[key] for key in ("datePublished", "version")}
+        made = json.loads(content) | {key: kept[key] for key in ("datePublished", "version")}
+        differs = [key for key in made if made[key] != kept.get(key)]
+        assert kept == made, f"{committed.name} is not what its spec and the columns' meanings give: {differs}"
     with caplog.at_level(logging.WARNING):
         found = mlcroissant.Dataset(jsonld=file)  # raises if it is not valid
     assert not caplog.records

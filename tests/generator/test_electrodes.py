@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.noise import MODES
 from generator.errors import RequestError
 from generator.spec.planning import plan
 from generator.spec.spec import Spec
@@ -23,10 +24,11 @@ def test_names_parse_back(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size = rng.choice([{}, {"units": int(rng.integers(1, 5000))}, {"fraction": float(rng.choice([0.1, 1e-5, 0.25]))}])
     level = float(rng.choice([0.5, 2.0, 1e-7, 1e20, rng.random()]))
-    gaussian = {"noise_mode": str(rng.choice(["relative", "absolute"])), "noise": level}
-    spikes = {"noise_mode": "poisson", "rate": level, "window": 0.25, "noise": level * 0.25}
+    mode = MODES[str(rng.choice(list(MODES)))]
+    levels = {name: level * 0.5**i for i, name in enumerate(mode.levels)}
+    noise = {"noise_mode": mode.name, **levels, "noise": mode.amount(**levels)}
     where = {"synapses": str(rng.choice(["single", "between"])), "redraw": bool(rng.random() < 0.5)}
-    electrode = Electrode(**size, **rng.choice([{}, gaussian, spikes]), **where, seed=int(rng.integers(3)))
+    electrode = Electrode(**size, **noise, **where, seed=int(rng.integers(3)))
     assert Electrode.named(electrode.name) == electrode
 
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from generator.architectures.layers import Pass
 from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.noise import MODES
 from generator.keys import stream
 from generator.observables import OBSERVABLES, PAPER
 from generator.observables import statistics as declared
@@ -187,9 +188,8 @@ def run(architecture: str, electrodes: list[Electrode], probe: int = 64, task: s
 
 
 def test_a_network_is_recorded_alike_whoever_shares_its_stack() -> None:
-    electrodes = [
-        Electrode.named(name) for name in ("units7_relative0.5", "units7_between_seed1", "fraction0.2_poisson10x1")
-    ]
+    names = ("units7_relative0.5", "units7_between_seed1", "fraction0.2_poisson10x1")
+    electrodes = [*map(Electrode.named, names), *one_of_each_mode(units=9)]
     built, passed = run("knet4", electrodes)
     layer, x, y = passed[2]
     alone = Stack(built.members[1:], electrodes=electrodes)
@@ -226,6 +226,24 @@ def test_the_mean_over_some_units_varies_as_the_finite_population_formula_says()
         variance = population.var(correction=0) / count * (size - count) / (size - 1)
         assert float(means.mean()) == pytest.approx(float(population.mean()), abs=5 * float(variance / networks) ** 0.5)
         assert float(means.var()) == pytest.approx(float(variance), rel=5 * (2 / networks) ** 0.5)
+
+
+def one_of_each_mode(**recorded: Any) -> list[Electrode]:
+    found = []
+    for name, mode in MODES.items():
+        levels = dict.fromkeys(mode.levels, 2.0)
+        found.append(Electrode(**recorded, **levels | {"noise_mode": name, "noise": mode.amount(**levels)}))
+    return found
+
+
+def test_every_kind_of_noise_is_on_what_units_do_and_has_its_law_here() -> None:
+    tested = {"none", "relative", "absolute", "poisson"}
+    assert set(MODES) == tested, "test the law of a new kind of noise in this file, and name it here"
+    built, passed = run("mlp3", [FULL, *one_of_each_mode()])
+    quiet, *noisy = read(built.recorder, *passed[1], 0)
+    for name, each in zip(MODES, noisy, strict=True):
+        assert torch.equal(each.picked[Outputs], quiet.picked[Outputs]) == (name == "none")
+        assert bool(each.picked[Outputs].isfinite().all())
 
 
 @pytest.mark.parametrize("mode", ["relative", "absolute"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
 LINE_SECONDS = 60.0  # between two lines of progress where there is no terminal
 
 SpecFile = Annotated[
-    Path,
+    str,
     typer.Argument(
-        help="The dataset spec: a TOML file, a dataset's folder, or the name of one that comes along, such as demo.",
+        help="The dataset spec: a TOML file, a dataset's folder or URI, or the name of one that comes along, such as demo.",
         metavar="SPEC",
     ),
 ]

@@ -236,12 +236,17 @@ def located(path: str | os.PathLike[str]) -> Path | None:
 
 
 def home(path: str | os.PathLike[str]) -> Dataset | None:
-    """The dataset that its folder names, or the spec in it, if either does; what comes with Rulescope goes before a folder."""
+    """The dataset that its folder or URI names, or the spec in its folder; what comes with Rulescope goes before a folder."""
     if located(path):
         return None
-    place, file = (path, "spec.toml") if os.path.isdir(path) else os.path.split(path)
+    whole = _elsewhere(path) or os.path.isdir(path)
+    place, file = (path, "spec.toml") if whole else os.path.split(path)
     dataset = Dataset(place or os.curdir)
     return dataset if file == "spec.toml" and dataset.exists("cohorts.json") else None
+
+
+def _elsewhere(path: str | os.PathLike[str]) -> bool:
+    return "://" in os.fspath(path)
 
 
 def read(path: str | os.PathLike[str]) -> Spec:
@@ -252,6 +257,8 @@ def read(path: str | os.PathLike[str]) -> Spec:
     """
     if dataset := home(path):
         return recorded(dataset)
+    if _elsewhere(path):
+        raise RequestError(f"{path} is no dataset; a spec that is not in one is a file here")
     try:
         content = toml.read(located(path) or path)
     except RequestError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from datasets_equal import contents
 from pyarrow import fs
+from typer.testing import CliRunner
 
 import rulescope as rs
 from classifier.examples.trajectories import load
@@ -72,7 +73,11 @@ def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert not dataset.files("_inflight")
 
     dataset.remove(f"observables/{dataset.cohorts()[1].name}.parquet")
-    assert generate(parsed, place, workers=0).done_now == 1
+    assert CliRunner().invoke(rs.app, ["generate", place, "--workers", "0"]).output.endswith("1 of them done now\n")
+    with pytest.raises(
+        RequestError, match=r"^s3://data/none\S* is no dataset; a spec that is not in one is a file here$"
+    ):
+        generate(bucket.format("none"), workers=0)
     fs.copy_files(str(dataset.root), str(tmp_path / "x"), source_filesystem=dataset.fs)
     generate(parsed, tmp_path / "here", workers=0)
     assert contents(tmp_path / "x") == contents(tmp_path / "here")

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -78,12 +79,17 @@ def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str],
         time.sleep(0.2)
 
 
+def of_a_job(process: dict[str, Any]) -> bool:
+    """Whether it is a worker that Slurm runs: other tests have workers of their own, which are open to all."""
+    return WORKER in (process["cmdline"] or []) and (process["environ"] or {}).get("SLURM_JOB_ID") in jobs()
+
+
 def test_nobody_else_on_the_machines_runs_code_in_a_run_or_its_jobs(site: Callable[..., str], tmp_path: Path) -> None:
     breaches: list[str] = ["never looked"]
 
     def look(done: object, receipt: Receipt | None) -> None:
         if receipt is not None and breaches == ["never looked"]:
-            workers = [p.pid for p in psutil.process_iter(["cmdline"]) if WORKER in (p.info["cmdline"] or [])]
+            workers = [p.pid for p in psutil.process_iter(["cmdline", "environ"]) if of_a_job(p.info)]
             assert workers
             places = stranger.ports([os.getpid(), *workers])
             assert len(places) >= 3  # the scheduler, a worker, its nanny

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 from classifier.power import surface
 from classifier.power.surface import rearranged
@@ -79,3 +80,19 @@ def test_the_interval_is_of_a_new_simulation_not_of_the_surface() -> None:
     _, low, high = found(box()).T
     new = rng.binomial(100, 0.5, (200, len(low))) / 100
     assert 0.85 < ((low <= new) & (new <= high)).mean() < 0.95
+
+
+@pytest.mark.parametrize("left_out", [0, 7])
+def test_what_is_left_out_is_predicted_as_scikit_learn_does_without_it(left_out: int) -> None:
+    """Observations of one electrode share an error, which a new one does not: it is apart from all that are known."""
+    x, rng = (box() - box().min(axis=0)) / np.ptp(box(), axis=0), np.random.default_rng(4)
+    y = x.sum(axis=1) / 3 + rng.normal(size=len(x)) * 0.05
+    ours = surface._Regression(x, y, 2)
+    known = np.arange(len(y)) >= left_out
+    mean, deviation = ours.predict(known)
+    theirs = GaussianProcessRegressor(ours.kernel, alpha=1e-10, optimizer=None)
+    theirs.fit(x[known], y[known] - y[known].mean())
+    apart = ~(ours.grid[:, None, :2] == x[None, known, :2]).all(axis=2).any(axis=1)
+    expected, spread = theirs.predict(ours.grid[apart], return_std=True)
+    np.testing.assert_allclose(mean[apart], expected + y[known].mean(), atol=1e-6)
+    np.testing.assert_allclose(deviation[apart], spread, atol=1e-6)

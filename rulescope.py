@@ -15,48 +15,20 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.metadata
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+if TYPE_CHECKING:
+    import typer
 
 for _package in ("generator", "classifier"):
     _found = importlib.import_module(_package)
     if not hasattr(_found, "__path__"):
         raise ImportError(f"{_found.__file__} stands in the way of Rulescope's package of that name: rename it")
 
-import classifier.cli  # noqa: E402
-import generator.cli  # noqa: E402
-from generator.console import Shown, any_encoding  # noqa: E402
-from generator.errors import RequestError, unknown  # noqa: E402
-from generator.reach import asking  # noqa: E402
-
 TRACEBACK = "RULESCOPE_TRACEBACK"  # a variable: show what a disk or a network did as Python does, not as a sentence
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
-
-app = typer.Typer()
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"rulescope {importlib.metadata.version('rulescope')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _about(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
-    ] = False,
-) -> None:
-    """Which learning rule produced this neural data? Simulate, measure, identify, rank."""
-
-
-generator.cli.register(app)
-classifier.cli.register(app)
-
 
 _NAMES = {
     "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge"),
@@ -75,7 +47,9 @@ __all__ = sorted([*_HOME, "names", "__version__"])
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.metadata.version("rulescope")
+        from importlib.metadata import version
+
+        return version("rulescope")
     if name not in _HOME:
         raise AttributeError(f"module 'rulescope' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(_HOME[name]), name)
@@ -106,6 +80,7 @@ def names(kind: str | None = None) -> Any:
 
     import classifier.names
     import generator.names
+    from generator.errors import unknown
 
     kinds = {**generator.names.KINDS, **classifier.names.KINDS}
     if kind is not None and kind not in kinds:
@@ -115,47 +90,88 @@ def names(kind: str | None = None) -> Any:
     return pd.DataFrame(rows, columns=["kind", "name", "meaning"])
 
 
-@app.command("names", rich_help_panel="Look up", epilog="Example: rulescope names features")
-def _names(
-    kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="rules, observables, features, models, …; by default all")
-    ] = None,
-) -> None:
-    """What specs and options can name: rules, architectures, tasks, observables, feature sets, models, …, and their meaning."""
-    from classifier.report.tables import show
+def command_line() -> typer.Typer:
+    """All commands. What they import waits until here, where Ctrl-C is already heard."""
+    import typer
 
-    for title, rows in names(kind).groupby("kind", sort=False):
-        show(Shown(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
+    import classifier.cli
+    import generator.cli
+
+    app = typer.Typer()
+
+    def show_version(asked: bool) -> None:
+        if asked:
+            typer.echo(f"rulescope {__getattr__('__version__')}")
+            raise typer.Exit
+
+    @app.callback()
+    def about(
+        version: bool = typer.Option(
+            False, "--version", callback=show_version, is_eager=True, help="Say which version this is."
+        ),
+    ) -> None:
+        """Which learning rule produced this neural data? Simulate, measure, identify, rank."""
+
+    generator.cli.register(app)
+    classifier.cli.register(app)
+
+    @app.command("names", rich_help_panel="Look up", epilog="Example: rulescope names features")
+    def show_names(
+        kind: str | None = typer.Argument(
+            None, metavar="KIND", help="rules, observables, features, models, …; by default all"
+        ),
+    ) -> None:
+        """What specs and options can name: rules, architectures, tasks, observables, feature sets, models, …"""
+        from classifier.report.tables import show
+        from generator.console import Shown
+
+        for title, rows in names(kind).groupby("kind", sort=False):
+            show(Shown(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
+
+    return app
 
 
 def main() -> None:
     """Run the command line. Exit status 0: done; 1: the answer is no; 2: the request cannot be met, said in a sentence, or its
     answer cannot be shown; 130: interrupted; 141: nobody read the answer to its end."""
+    try:
+        status = _run()
+    except KeyboardInterrupt:  # of which typer does not hear: before and after a command
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        print("rulescope: interrupted", file=sys.stderr)
+    sys.exit(status or 0)
+
+
+def _run() -> int | None:
+    import typer
+
+    from generator.console import any_encoding
+    from generator.errors import RequestError
+
     any_encoding()
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
-        status = typer.main.get_command(app).main(prog_name="rulescope", standalone_mode=False)
+        status: int | None = typer.main.get_command(command_line()).main(prog_name="rulescope", standalone_mode=False)
         sys.stdout.flush()
+        return status
     except BrokenPipeError:
         _unheard()
-        status = UNREAD
+        return UNREAD
     except typer.Abort:
-        status = INTERRUPTED
+        return INTERRUPTED
     except RequestError as error:
-        _refuse(str(error))
+        return _refuse(str(error))
     except OSError as error:
         if os.environ.get(TRACEBACK):
             raise
-        _refuse(_trouble(error))
+        return _refuse(_trouble(error))
     except Exception as error:
         # typer's own complaints about the command line; anything else is a bug and keeps its traceback
         if not hasattr(error, "format_message"):
             raise
-        _refuse(_usage(error))
-    if status == INTERRUPTED:
-        print("rulescope: interrupted", file=sys.stderr)
-    sys.exit(status or 0)
+        return _refuse(_usage(error))
 
 
 def _trouble(error: OSError) -> str:
@@ -175,6 +191,8 @@ def _unheard() -> None:
 
 def _usage(error: Exception) -> str:
     """A complaint about the command line as a sentence that lists what would be known."""
+    from generator.errors import unknown
+
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", None)
     if context is not None and option is not None:
@@ -186,11 +204,13 @@ def _usage(error: Exception) -> str:
     return " ".join(sentence.split())
 
 
-def _refuse(sentence: str) -> None:
+def _refuse(sentence: str) -> int:
+    from generator.reach import asking
+
     print(f"rulescope: {sentence}", file=sys.stderr, flush=True)
     if asking():  # or the process would end minutes later
         os._exit(2)
-    sys.exit(2)
+    return 2
 
 
 if __name__ == "__main__":

@@ -74,6 +74,22 @@ def test_what_a_disk_or_a_network_does_is_one_sentence(error: str, said: str) ->
     assert "Traceback" in ask(env={**os.environ, "RULESCOPE_TRACEBACK": "1"}).stderr
 
 
+@pytest.mark.parametrize("module", ["typer", "rich.console", "classifier.cli", "generator.errors", "numpy", "torch"])
+def test_ctrl_c_is_heard_while_the_command_line_is_still_being_imported(module: str) -> None:
+    code = f"""if True:
+        import os, signal, sys
+        class Pressed:
+            def find_spec(self, name, *_):
+                if name == {module!r}:
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, Pressed())
+        sys.argv[1:] = ["names"]
+        import rulescope
+        rulescope.main()"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "rulescope: interrupted\n")
+
+
 def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(command: Command, spec: Path) -> None:
     refused(
         command("generat", spec),
@@ -136,14 +152,15 @@ def test_no_text_is_read_or_written_in_the_locale_s_encoding() -> None:
     assert not [(file, one.lineno) for file, one in calls if isinstance(one, ast.Call) and not names_it(one)]
 
 
-def imported_by(module: str) -> set[str]:
-    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+def imported_by(module: str, then: str = "pass") -> set[str]:
+    code = f"import sys, {module}; {then}; print(*{{name.split('.')[0] for name in sys.modules}})"
     found = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return set(found.stdout.split())
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
-    assert not imported_by("rulescope") & {"torch", "numpy", "pandas", "pyarrow", "sklearn", "dask", "matplotlib"}
+    heavy = {"torch", "numpy", "pandas", "pyarrow", "sklearn", "dask", "matplotlib"}
+    assert not imported_by("rulescope", "rulescope.command_line()") & heavy
 
 
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
@@ -187,7 +204,7 @@ def test_every_name_that_an_option_takes_stands_in_the_docs(kind: str) -> None:
 @pytest.mark.parametrize("command", ["evaluate", "train", "controls", "robustness", "power"])
 def test_every_model_stands_in_the_help_of_what_takes_one(command: str) -> None:
     found = re.sub(
-        r"[\s│]", "", CliRunner().invoke(rulescope.app, [command, "--help"]).output
+        r"[\s│]", "", CliRunner().invoke(rulescope.command_line(), [command, "--help"]).output
     )  # it breaks lines anywhere
     assert [name for name in rulescope.names("models")["name"] if name not in found] == []
 

@@ -118,15 +118,15 @@ def test_only_the_columns_that_are_needed_are_read(place: Path, monkeypatch: pyt
 
 
 def test_the_command_writes_into_the_dataset_or_where_it_is_told(place: Path, tmp_path: Path) -> None:
-    from rulescope import app
+    from rulescope import command_line
 
-    found = CliRunner().invoke(app, ["curves", str(place)], catch_exceptions=False)
+    found = CliRunner().invoke(command_line(), ["curves", str(place)], catch_exceptions=False)
     assert (
         found.output == f"24 networks, 1 of them diverged and end where they end: {place}/report/curves.png and .svg\n"
     )
     assert {path.name for path in (place / "report").iterdir()} == {"curves.png", "curves.svg"}
-    CliRunner().invoke(app, ["curves", str(place), "--out", str(tmp_path / "c.pdf")], catch_exceptions=False)
+    CliRunner().invoke(command_line(), ["curves", str(place), "--out", str(tmp_path / "c.pdf")], catch_exceptions=False)
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
     for out, sentence in (("c.gif", "must end in .png, .svg or .pdf"), ("no/where.png", "cannot write")):
         with pytest.raises(rs.RequestError, match=sentence):
-            CliRunner().invoke(app, ["curves", str(place), "--out", out], catch_exceptions=False)
+            CliRunner().invoke(command_line(), ["curves", str(place), "--out", out], catch_exceptions=False)

@@ -23,7 +23,7 @@ from classifier.report.tables import basis, confusion_title, final_accuracy_rows
 from classifier.studies import evaluate as evaluation
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
-from rulescope import app
+from rulescope import command_line
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_class_that_is_missing_is_said_where_accuracies_are(tmp_path: Path) ->
         "--json",
         str(tmp_path / "x.json"),
     ]
-    shown = CliRunner().invoke(app, asked, catch_exceptions=False)
+    shown = CliRunner().invoke(command_line(), asked, catch_exceptions=False)
     assert "fa: none of 6 complete." in shown.stdout
     assert json.loads((tmp_path / "x.json").read_text())["gaps"] == ["fa: none of 6 complete."]
 

@@ -201,7 +201,7 @@ def test_every_study_says_how_classes_share_scenarios(tmp_path: Path) -> None:
     )
     commands += (["evaluate", data, "--models", "forest", "--n-splits", "1"], ["power", data])
     for command in commands:
-        result = CliRunner().invoke(rulescope.app, command, catch_exceptions=False)
+        result = CliRunner().invoke(rulescope.command_line(), command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         assert "Of 12 scenarios 8 hold every rule and 0 a single one" in " ".join(result.stdout.split()), command[0]
 

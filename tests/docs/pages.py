@@ -26,7 +26,7 @@ ALL = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "datasets/README.md
 BLOCK = re.compile(r"(?P<mark><!-- not run -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 FOLDERS = ("classifier", "docs", "generator", "tests")
-COMMANDS = typer.main.get_command(rs.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(rs.command_line()).commands  # type: ignore[attr-defined]
 SPEC = small.SPEC | {"name": "demo"}
 
 

@@ -61,7 +61,7 @@ def made(whole: Path, tmp_path: Path) -> Path:
 
 def said(*arguments: object) -> str:
     """What a command says that cannot do it, or `verify` of a dataset that is not sound: a line."""
-    found = CliRunner().invoke(rulescope.app, [str(one) for one in arguments])
+    found = CliRunner().invoke(rulescope.command_line(), [str(one) for one in arguments])
     if isinstance(found.exception, RequestError):
         text = str(found.exception)
         assert len(text.splitlines()) == 1, text

@@ -22,7 +22,7 @@ from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, give_up
 from generator.spec import planning, spec
 from generator.training.stack import Stack
-from rulescope import app
+from rulescope import command_line
 
 HEAD = 'name = "runs"\ncheckpoints = 4\nprobe = 32\n[snapshots]\n'
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\nrule = ["sgdm", "adam", "fa", "ia", "dfa"]\nepochs = 3\n'
@@ -52,7 +52,7 @@ def test_progress_counts_work_and_is_plain_lines_where_there_is_no_terminal(
     monkeypatch.setattr("generator.cli.LINE_SECONDS", 0.0)
     path = tmp_path / "x.toml"
     path.write_text(HEAD + BLOCK.replace('["sgdm", "adam", "fa", "ia", "dfa"]', '"sgdm"').replace("3\n", "[1, 9]\n"))
-    found = CliRunner().invoke(app, ["generate", str(path), "--workers", "0"], catch_exceptions=False)
+    found = CliRunner().invoke(command_line(), ["generate", str(path), "--workers", "0"], catch_exceptions=False)
     *lines, last = found.stdout.splitlines()
     shares = [re.fullmatch(r"(\d)/4 networks, \d+\.\d/s, 0 diverged, (\d+)% of the work", line) for line in lines]
     done = [(int(share[1]), int(share[2])) for share in shares if share]

@@ -56,7 +56,7 @@ def test_it_can_be_read_and_verified(old: Path) -> None:
 
 @pytest.mark.parametrize("command", ["verify", "status"])
 def test_verify_and_status_say_so(old: Path, command: str) -> None:
-    result = CliRunner().invoke(rulescope.app, [command, str(old / "digits")])
+    result = CliRunner().invoke(rulescope.command_line(), [command, str(old / "digits")])
     assert result.exit_code == 0
     assert SENTENCE in " ".join(result.stdout.split())
     assert status(Dataset(old / "digits")).recorded == 2

@@ -73,7 +73,11 @@ def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert not dataset.files("_inflight")
 
     dataset.remove(f"observables/{dataset.cohorts()[1].name}.parquet")
-    assert CliRunner().invoke(rs.app, ["generate", place, "--workers", "0"]).output.endswith("1 of them done now\n")
+    assert (
+        CliRunner()
+        .invoke(rs.command_line(), ["generate", place, "--workers", "0"])
+        .output.endswith("1 of them done now\n")
+    )
     with pytest.raises(
         RequestError, match=r"^s3://data/none\S* is no dataset; a spec that is not in one is a file here$"
     ):

@@ -141,7 +141,7 @@ def test_signs_of_life_are_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("moment", "workers"),
-    [("x.toml", 2), ("x/cohorts.json", 2), ("x/observables/*.parquet", 2), ("x/networks/*.parquet", 0)],
+    [("x/cohorts.json", 2), ("x/observables/*.parquet", 2), ("x/networks/*.parquet", 0)],
 )
 def test_ctrl_c_stops_cleanly_says_how_far_it_is_and_the_same_command_goes_on(
     moment: str, workers: int, tmp_path: Path
@@ -152,8 +152,7 @@ def test_ctrl_c_stops_cleanly_says_how_far_it_is_and_the_same_command_goes_on(
     os.killpg(run.pid, signal.SIGINT)
     output, errors = run.communicate(timeout=60)
     assert (run.returncode, errors) == (130, "rulescope: interrupted\n")
-    if moment != "x.toml":
-        assert "of the 10 networks left to do are done; the same command goes on where it stopped" in output
+    assert "of the 10 networks left to do are done; the same command goes on where it stopped" in output
     assert not (tmp_path / "x" / FILE).exists()
     summary = generate(parse(SPEC.format(30)), tmp_path / "x", workers=0)
     assert summary.states == {"complete": 10}

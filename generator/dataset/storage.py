@@ -62,6 +62,14 @@ class Cohort:
     network_ids: tuple[str, ...]
 
 
+def _cohort(entry: Any) -> Cohort:
+    """An entry of cohorts.json. Raises TypeError, KeyError or ValueError if it is none."""
+    name, networks = named(entry["name"]), entry["networks"]
+    if not isinstance(networks, list) or not networks:
+        raise ValueError(f"cohort {name} has no list of networks")
+    return Cohort(name, tuple(named(network) for network in networks))
+
+
 def _reached(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a URI, which has answered, and the path in it."""
     found, root = pafs.FileSystem.from_uri(uri)
@@ -277,11 +285,15 @@ class Dataset(Folder):
         """The recorded cohorts. Raises DatasetError if this is no dataset."""
         record = self._record()["cohorts"]
         try:
-            found = [Cohort(named(c["name"]), tuple(named(network) for network in c["networks"])) for c in record]
+            found = [_cohort(entry) for entry in record]
         except (TypeError, KeyError, ValueError) as error:
             raise DatasetError(f"{self.root}/cohorts.json is damaged: {error!r} in its list of cohorts") from error
-        if len({cohort.name for cohort in found}) < len(found):
-            raise DatasetError(f"{self.root}/cohorts.json is damaged: two of its cohorts have the same name")
+        for what, names in (
+            ("cohorts have the same name", [cohort.name for cohort in found]),
+            ("networks are the same", [network for cohort in found for network in cohort.network_ids]),
+        ):
+            if len(set(names)) < len(names):
+                raise DatasetError(f"{self.root}/cohorts.json is damaged: two of its {what}")
         return found
 
     def _record(self) -> dict[str, Any]:

@@ -195,7 +195,11 @@ def test_a_name_that_is_no_file_name_is_refused_where_it_is_read(name: object, w
         made.cohorts()
 
 
-@pytest.mark.parametrize("cohorts", [5, [5], ["a"], [{}], [{"name": "a"}], [{"name": "a", "networks": 5}], None])
+@pytest.mark.parametrize(
+    "cohorts",
+    [5, [5], ["a"], [{}], [{"name": "a"}], [{"name": "a", "networks": 5}], None]
+    + [[{"name": "a", "networks": networks}] for networks in ([], "bc", {"b": "c"})],
+)
 def test_a_list_of_cohorts_that_is_none_is_one_sentence(cohorts: object, made: Dataset) -> None:
     record = made.read_json("cohorts.json") | {"cohorts": cohorts}
     made.publish("cohorts.json", json.dumps(record).encode())
@@ -203,10 +207,14 @@ def test_a_list_of_cohorts_that_is_none_is_one_sentence(cohorts: object, made: D
         made.cohorts()
 
 
-def test_two_cohorts_of_one_name_are_refused(made: Dataset) -> None:
+@pytest.mark.parametrize(
+    ("other", "said"), [({}, "cohorts have the same name"), ({"name": "other"}, "networks are the same")]
+)
+def test_what_stands_twice_among_cohorts_is_refused(other: dict[str, str], said: str, made: Dataset) -> None:
     record = made.read_json("cohorts.json")
-    made.publish("cohorts.json", json.dumps(record | {"cohorts": record["cohorts"] * 2}).encode())
-    with pytest.raises(DatasetError, match="two of its cohorts have the same name"):
+    record["cohorts"].append(record["cohorts"][0] | other)
+    made.publish("cohorts.json", json.dumps(record).encode())
+    with pytest.raises(DatasetError, match=f"two of its {said}"):
         made.cohorts()
 
 

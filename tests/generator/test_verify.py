@@ -182,16 +182,6 @@ def test_what_measured_nothing_wrong_is_not_compared(made: Dataset) -> None:
     assert problems(made) == []
 
 
-def test_a_cohort_of_nobody_is_no_crash(made: Dataset) -> None:
-    record = made.read_json("cohorts.json")
-    for kind in schema.KINDS:
-        table = made.read_table(f"{kind}/{record['cohorts'][0]['name']}.parquet", kind)
-        made.publish_table(f"{kind}/empty.parquet", table[:0])
-    record["cohorts"].append({"name": "empty", "networks": []})
-    made.publish("cohorts.json", json.dumps(record).encode())
-    assert problems(made) == []
-
-
 @pytest.mark.parametrize("kind", schema.KINDS)
 def test_text_that_is_no_utf8_is_damage(kind: str, made: Dataset) -> None:
     def spoil(table: pa.Table) -> pa.Table:

@@ -177,17 +177,19 @@ def train(
     ] = 10,
 ) -> None:
     """Train a model on the training part of one split, score and rank it on the test part, and store it."""
+    from classifier.examples.gaps import gaps
     from classifier.examples.splits import news
     from classifier.studies.study import Study
     from classifier.studies.train import train as fit
+    from generator.dataset.storage import Dataset
 
     study = Study(target, None, electrode, sampling, _features(features), split, seed=seed)
     card = fit(dataset, out, model, study, _list(observables), refits)
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
     typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
-    if card.design:
-        typer.echo(card.design)
+    for text in filter(None, (*gaps(Dataset(dataset), target), card.design)):
+        typer.echo(text)
 
 
 def predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,3 +15,9 @@ def test_the_lock_pins_what_the_constraints_pin_each_with_its_hashes() -> None:
     assert [entry.split(" ", 1)[0] for entry in locked] == [pin for pin in pins if not pin.startswith("torch==")]
     for entry in locked:
         assert re.fullmatch(r"\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", entry), entry
+
+
+def test_libraries_whose_insides_are_read_stay_below_their_next_major_version() -> None:
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bounded = {re.split("[<>=]", need)[0] for need in needs if "<" in need}
+    assert bounded >= {"scikit-learn", "xgboost", "skops"}  # classifier/models/soundness.py

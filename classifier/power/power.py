@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from classifier.examples.gaps import gaps
 from classifier.power import surface
 from classifier.power.design import AXES, Design, Planned, Points, coordinates, surrounded
 from classifier.power.simulated import Question, ask, simulated
@@ -43,7 +44,8 @@ def power(
 
     Returns:
         The answer as it is written to JSON: {asked: {units, noise, sessions, noise_mode, observable, layers, rules, model, seed},
-        chance, design (how classes share scenarios, where not all do), accuracy: {expected, low, high, level},
+        chance, gaps (what the dataset lacks, a sentence each), design (how classes share scenarios, where not all do),
+        accuracy: {expected, low, high, level},
         confusion: {labels, shares (true rule by row), interpolated: true},
         simulated: {units, noise, sessions, conditions, sem (mean over conditions)},
         target: None or {accuracy, expected, assured (whether the asked recording reaches it, and with the interval's low end),
@@ -61,7 +63,8 @@ def power(
         raise RequestError(f"the target accuracy must be above 0 and at most 1, not {target_accuracy}")
     planned = replace(planned, sessions=design.sessions[-1] if planned.sessions is None else planned.sessions)
     design.check(planned)
-    return answer(simulated(published, question, design), question, design, planned, target_accuracy)
+    found = answer(simulated(published, question, design), question, design, planned, target_accuracy)
+    return found | {"gaps": gaps(published, "rule")}
 
 
 def power_validation(dataset: str | os.PathLike[str], question: Question = Question()) -> dict[str, Any]:

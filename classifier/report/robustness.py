@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classifier.examples.gaps import progress
+from classifier.examples.gaps import gaps, progress
 from classifier.examples.sampling import ALL
 from classifier.report import looks, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
@@ -134,7 +134,8 @@ def robustness(
         quiet: print nothing.
 
     Returns:
-        The table of `conditions.accuracies`.
+        The table of `conditions.accuracies`; its `attrs` have also gaps (what the dataset lacks) and omitted (pictures), a
+        sentence each.
 
     Raises:
         RequestError: no dataset there, too few networks, or a place that cannot be written to.
@@ -144,6 +145,7 @@ def robustness(
     target, omitted = Dataset(dataset), list[str]()
     target.check_writable(f"{FOLDER}/{FILES[0]}")
     table = accuracies(dataset, asked, model, study, transfer="both", store=Store(target, model, study))
+    table.attrs["gaps"] = gaps(target, study.target)
     stored = io.BytesIO()
     table.to_parquet(stored, index=False)
     target.publish(f"{FOLDER}/{FILES[0]}", stored.getvalue())
@@ -166,7 +168,7 @@ def robustness(
 def show_study(dataset: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Print what a study found, and where its pictures are."""
     console, shown = Shown(), tidy(table)
-    for sentence in table.attrs["omitted"]:
+    for sentence in [*table.attrs["gaps"], *table.attrs["omitted"]]:
         console.print(sentence)
     title = f"Accuracy per network at all checkpoints (mean over splits; chance {table.attrs['chance']:.2f})"
     show(console, title, accuracy_rows(table))

@@ -279,8 +279,8 @@ def print_power(found: dict[str, Any]) -> None:
         "average; --validate says how well.",
         highlight=False,
     )
-    if found["design"]:
-        console.print(found["design"])
+    for text in filter(None, (*found["gaps"], found["design"])):
+        console.print(text)
 
 
 def print_validation(found: dict[str, Any]) -> None:

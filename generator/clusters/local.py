@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dask.distributed import LocalCluster
 
 SILENCE = "distributed.scheduler.worker-ttl"  # after which a worker is taken for dead: a user's to say
+START = "distributed.worker.multiprocessing-method"
 CLOSED = "distributed.deploy.lost-worker-timeout"  # after a death, when a place that has no worker just then is closed
 NEVER = "365 days"
 REFILLED_MS = 5000  # between two looks for places without a worker
@@ -94,7 +95,7 @@ def refilled(cluster: LocalCluster, count: int) -> Iterator[None]:
         loop.add_callback(look.stop)
 
 
-def _method() -> str:
+def start_method() -> str:
     """How workers start: as copies of a process that has imported what they need, where there can be one, or each by itself.
 
     A copy is there at once, and shares the libraries' memory with the others. That process stays until this one ends, with the
@@ -190,7 +191,7 @@ class Local(Started):
         stack.enter_context(without_script())
         stack.enter_context(process.unchanged(*process.environment(), "PYTHONHASHSEED"))
         with process.uninterrupted():
-            stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": _method()}))
+            stack.enter_context(dask.config.set({START: start_method()}))
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,

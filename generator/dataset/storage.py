@@ -368,7 +368,7 @@ class Dataset(Folder):
             return ""
 
         cohorts = [cohort for cohort in self.cohorts() if cohort.name in complete]
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             found = zip(cohorts, pool.map(look, cohorts), strict=True)
             return {cohort.name: why for cohort, why in found if why}
 
@@ -385,7 +385,7 @@ class Dataset(Folder):
     def digest(self, names: Iterable[str]) -> str:
         """A hash of the content of some files, 32 hexadecimal digits. Raises DatasetError if one cannot be read."""
         ordered = sorted(names)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             parts = pool.map(lambda name: hashlib.blake2b(self.read(name), digest_size=16).hexdigest(), ordered)
             return hashlib.blake2b("\n".join([*ordered, *parts]).encode(), digest_size=16).hexdigest()
 

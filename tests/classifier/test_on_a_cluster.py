@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import pandas as pd
 import pytest
 from asked import accuracies, evaluate, train
@@ -21,7 +22,7 @@ from classifier.models import spread
 from classifier.models.card import load_card
 from classifier.models.parallel import client, on, parallel
 from classifier.studies.conditions import Condition
-from generator.clusters import local
+from generator.clusters import local, process
 from generator.errors import RequestError
 
 pytestmark = pytest.mark.usefixtures("whole_forests")
@@ -30,8 +31,10 @@ STATUSES = {network["network_id"]: "diverged" for network in grid()[::17]}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a scheduler with two workers."""
+    """The address of a scheduler with two workers, which start as the generator's do, for many of them die here."""
     with (
+        process.unchanged(*process.environment()),
+        dask.config.set({local.START: local.start_method()}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50, memory_limit=0
         ) as running,

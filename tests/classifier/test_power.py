@@ -392,6 +392,11 @@ def test_the_command_prints_and_writes_json(layered: Path, conditions: Condition
     assert f"≥ {at:.3g} spikes per stimulus" in spikes
 
 
+def test_what_the_dataset_lacks_is_said(layered: Path, conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classifier.power.power.gaps", lambda dataset, target: ["The dataset is not finished."])
+    assert "The dataset is not finished." in run(layered, "--units", 3, "--noise", 0.5)
+
+
 def test_the_command_validates(layered: Path, conditions: Conditions, tmp_path: Path) -> None:
     shown = run(layered, "--validate", "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())

@@ -155,8 +155,17 @@ def test_a_class_that_is_missing_is_said_where_accuracies_are(tmp_path: Path) ->
         "--json",
         str(tmp_path / "x.json"),
     ]
-    shown = CliRunner().invoke(command_line(), asked, catch_exceptions=False)
-    assert "fa: none of 6 complete." in shown.stdout
+    forest = ["--model", "forest", "--features", "levels", "--refits", "0"]
+    for command in (
+        asked,
+        ["train", str(place), "--out", str(tmp_path / "m"), *forest],
+        ["robustness", str(place), "--n-splits", "1"],
+    ):
+        shown = CliRunner().invoke(command_line(), command, catch_exceptions=False)
+        assert "fa: none of 6 complete." in shown.stdout, command[0]
+    assert json.loads((place / "report" / "robustness" / "conditions.json").read_text())["gaps"] == [
+        "fa: none of 6 complete."
+    ]
     assert json.loads((tmp_path / "x.json").read_text())["gaps"] == ["fa: none of 6 complete."]
 
 

@@ -8,7 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
+
+from classifier.report.tables import show
+from generator.console import Shown
+from rulescope import command_line
 
 RULESCOPE = [sys.executable, "-m", "rulescope"]
 EVALUATE = ["--models", "forest", "--features", "shape", "--observables", "all", "--n-splits", "2", "--json", "r.json"]
@@ -54,8 +60,42 @@ def test_a_terminal_of_another_encoding_is_shown_what_it_can_show(encoding: str,
     assert "1.000 +- 0.000" in shown or "1.000 ± 0.000" in shown
 
 
-def test_names_are_no_markup_and_tables_in_a_pipe_are_whole(traced: Path, tmp_path: Path) -> None:
-    """Tables are as wide as they are, whatever the terminal is said to have."""
+@pytest.mark.parametrize(
+    ("command", "study", "shows"),
+    [
+        ("evaluate", "classifier.studies.evaluate.evaluate", "classifier.report.tables.print_evaluation"),
+        ("controls", "classifier.studies.controls.controls", "classifier.report.tables.print_controls"),
+        ("robustness", "classifier.report.robustness.robustness", "classifier.report.robustness.show_study"),
+        ("power", "classifier.power.power.power", "classifier.report.tables.print_power"),
+        ("importance", "classifier.studies.importance.importance", "typer.echo"),
+    ],
+)
+def test_json_is_written_before_anything_is_shown(
+    command: str, study: str, shows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    found = {} if command in ("evaluate", "controls", "power") else pd.DataFrame()
+    monkeypatch.setattr(study, lambda *_, **__: found)
+    monkeypatch.setattr(shows, closed)
+    done = CliRunner().invoke(command_line(), [command, "x", "--json", str(tmp_path / "r.json")])
+    assert isinstance(done.exception, BrokenPipeError)
+    assert json.loads((tmp_path / "r.json").read_text()) in ({}, [], {"conditions": []})
+
+
+def test_what_is_shown_in_a_pipe_is_whole_and_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever width the terminal is said to have."""
+    monkeypatch.setenv("COLUMNS", "20")
+    odd = "run[/b] [red]x[bold] :smile: " + "long " * 20
+    Shown().print(odd)
+    show(Shown(), odd, [["name"], [odd]])
+    assert capsys.readouterr().out.count(odd.strip()) == 3
+
+
+def test_names_are_no_markup(traced: Path, tmp_path: Path) -> None:
     odd = tmp_path / "run[/b] [red]x[bold]"
     odd.parent.mkdir()
     odd.symlink_to(traced)

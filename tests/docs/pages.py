@@ -22,7 +22,7 @@ import rulescope as rs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "datasets/README.md", "tests/README.md"))]
+ALL = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "datasets/README.md", "tests/README.md"))]
 BLOCK = re.compile(r"(?P<mark><!-- not run -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 FOLDERS = ("classifier", "docs", "generator", "tests")
@@ -98,6 +98,18 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:\s]+)[)#]", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ALL, ids=name)
+def test_what_make_is_asked_for_it_knows(page: Path) -> None:
+    text = "\n".join([*blocks(page, "sh", ""), *INLINE.findall(page.read_text(encoding="utf-8"))])
+    known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= set(known)
+
+
+@pytest.mark.parametrize("page", ALL, ids=name)
+def test_nothing_is_installed_from_an_index_where_the_name_may_be_a_strangers(page: Path) -> None:
+    assert not re.search(r"pip install [^\n`]*\brulescope\b", page.read_text(encoding="utf-8"))
 
 
 def test_the_readmes_numbers_are_those_of_the_demos_results() -> None:

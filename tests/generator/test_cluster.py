@@ -309,6 +309,7 @@ def test_a_scheduler_file_that_is_none_is_one_sentence(content: str, tmp_path: P
         running.connected(Scheduler(address=str(tmp_path / "x.json")))
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_what_answers_and_is_no_scheduler_is_one_sentence(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "ANSWER_SECONDS", 2.0)

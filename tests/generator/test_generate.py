@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -14,10 +15,12 @@ import pytest
 from datasets_equal import contents
 from typer.testing import CliRunner
 
+from generator.cli import _Progress
+from generator.console import Shown
 from generator.dataset import storage
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
-from generator.running.generate import generate, prepare
+from generator.running.generate import Done, generate, prepare
 from generator.running.verify import problems
 from generator.running.work import Assignment, Receipt, give_up
 from generator.spec import planning, spec
@@ -61,6 +64,16 @@ def test_progress_counts_work_and_is_plain_lines_where_there_is_no_terminal(
     assert done[0][1] > 30  # those of nine epochs come first
     assert done[-1][1] == 100
     assert last.endswith("4 networks (4 complete), 4 of them done now")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_says_who_works(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generator.cli.LINE_SECONDS", 0.0)
+    console = Shown(file=io.StringIO(), force_terminal=terminal, width=120)
+    with _Progress(console) as progress:
+        progress.watch(Done(1, 4, 1.0, 4.0), None)
+        progress.watch(Done(1, 4, 1.0, 4.0, crew="3 workers, 2 jobs waiting"), None)
+    assert "0 diverged, 3 workers, 2 jobs waiting" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_running_again_does_nothing(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_a_mistake_is_one_sentence_that_names_it(text: str) -> None:
         assert part in sentence
 
 
+@pytest.mark.timeout(60)
 def test_more_networks_than_can_be_planned_are_counted_and_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     text = PAPER.read_text(encoding="utf-8")
     with pytest.raises(

@@ -175,9 +175,14 @@ class Local(Started):
         import dask
         import distributed  # noqa: F401  (whose defaults these are, too)
 
+        silence = dask.config.get(SILENCE)
+        try:
+            dask.utils.parse_timedelta(silence)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise RequestError(f"Dask's setting {SILENCE} is {silence!r}: say a time, such as '5 minutes'") from error
         return {
             **dask.config.merge(*dask.config.defaults),
-            SILENCE: dask.config.get(SILENCE),
+            SILENCE: silence,
             CLOSED: NEVER,
             "distributed.nanny.pre-spawn-environ": process.environment(),
         }

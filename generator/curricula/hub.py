@@ -127,15 +127,17 @@ def pinned(name: str, base: Path = Path()) -> str:
     Raises:
         RequestError: it is neither known nor there, or not as it should be.
     """
-    source, _, address = name.partition(":")
-    pin = Pinned.of(name)
-    form = r"[\w.-]+(/[\w.-]+){0,2}" if source == "hub" and not pin else ".+"
+    source, _, address = shown(name).partition(":")
+    form = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+){0,2}" if source == "hub" else ".+"
     if source not in ("hub", "folder") or not re.fullmatch(form, address):
         raise RequestError(f"{name!r} is not of the form hub:data, hub:data/configuration or folder:path")
-    if pin:
+    if Pinned.of(name):
         return name
     if source == "folder":
-        name = f"folder:{os.path.abspath(base / Path(address).expanduser())}"
+        try:
+            name = f"folder:{os.path.abspath(base / Path(address).expanduser())}"
+        except RuntimeError as error:
+            raise RequestError(f"{name!r} is in the home folder of a user who is not known here") from error
     else:
         name = next((short for short, known in KNOWN.items() if known is _known(name)), name)
     if not (sentence := _missing(name)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import tomllib
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from datetime import date
@@ -26,7 +25,7 @@ from generator.spec import planning
 from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec, differing
-from generator.toml import axis
+from generator.toml import axis, loads
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
@@ -253,12 +252,16 @@ def prepare(
 
 def _check_data(dataset: Dataset, spec: Spec) -> None:
     """Raise RequestError if a place now holds other data than what the dataset's networks learned from there."""
+    if not dataset.exists("spec.toml"):
+        return
+    content = dataset.read("spec.toml")
     try:
-        grid = tomllib.loads(dataset.read("spec.toml").decode())["grid"] if dataset.exists("spec.toml") else []
-        made = {name for block in grid for name in axis(block["task"])}
-    except (ValueError, KeyError, TypeError) as error:  # TOML's and Unicode's decoding errors are ValueErrors
-        raise DatasetError(f"{dataset}/spec.toml is damaged: {error!r}") from error
-    places = {shown(name) for name in made if shown(name) != name}
+        made = {name for block in loads(content)["grid"] for name in axis(block["task"])}
+        places = {shown(name) for name in made if shown(name) != name}
+    except RequestError as error:
+        raise DatasetError(f"{dataset}/spec.toml is damaged: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise DatasetError(f"{dataset}/spec.toml is damaged: {error!r} in its grid") from error
     changed = sorted({shown(each.data) for each in spec.networks if each.data not in made} & places)
     if changed:
         raise RequestError(

@@ -86,7 +86,7 @@ def test_the_hash_of_the_training_data_follows_values_and_classes(traced: Path) 
 
 def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_path: Path) -> None:
     model = forged(trained, tmp_path, skops.io.dumps(FunctionTransformer(foreign_function)))
-    with pytest.raises(RequestError, match=r"type '.*foreign_function', which is not on the allow-list"):
+    with pytest.raises(RequestError, match=r"^\S+ is refused: it holds the type '.*foreign_function', which is not on"):
         artifacts.load(model)
 
 
@@ -172,8 +172,9 @@ def test_another_models_classifier_does_not_belong_to_a_card(trained: Path, boos
     ],
 )
 def test_a_card_that_cannot_be_is_refused(changed: dict[str, Any], says: str, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=says):
+    with pytest.raises(RequestError, match=says) as refusal:
         artifacts.load(forged(trained, tmp_path, **changed))
+    assert "RequestError(" not in str(refusal.value)
 
 
 def test_a_card_with_more_in_it_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -344,6 +345,13 @@ def test_trees_whose_sizes_are_wrong_are_never_built(
             file.writestr(name, part)
     with pytest.raises(RequestError, match=rf"classifier-\w+.skops is damaged: .*({says})"):
         artifacts.load(forged(trained, tmp_path, made.getvalue()))
+
+
+@pytest.mark.parametrize("of", ["card", "stored"])
+def test_a_file_that_is_too_large_is_refused_unread(of: str, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"classifier.models.{of}.LARGEST", 10)
+    with pytest.raises(RequestError, match=r"is refused: it has .*, of at most"):
+        artifacts.load(trained)
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused_before_it_does(

@@ -402,13 +402,32 @@ def test_a_file_in_place_of_a_folder_is_named(birds: Path) -> None:
         info(f"folder:{birds}")
 
 
+def test_a_folder_in_nobodys_home_is_one_sentence() -> None:
+    with pytest.raises(RequestError, match="'folder:~nobody-here/x' is in the home folder of a user who is not known"):
+        info("folder:~nobody-here/x")
+
+
 def test_a_malformed_name_is_said_of_a_spec() -> None:
     text = 'name = "x"\n[[grid]]\ntask = ["hub:", "digits"]\narchitecture = "mlp2"\nrule = "sgdm"\n'
     with pytest.raises(RequestError, match=r"^grid block 1: task: 'hub:' is not of the form"):
         parse(text)
 
 
-@pytest.mark.parametrize("name", ["hub:", "folder:", "hub:a/b/c/d", "hub:a b", "hub:/a", "zip:a", "cifar10"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hub:",
+        "folder:",
+        "hub:a/b/c/d",
+        "hub:a b",
+        "hub:/a",
+        "hub:..",
+        "hub:a/../b",
+        "hub:#3-2-40-12-0123456789abcdef",
+        "zip:a",
+        "cifar10",
+    ],
+)
 def test_malformed_names(name: str) -> None:
     with pytest.raises(RequestError, match="is not of the form"):
         info(name)

@@ -84,6 +84,26 @@ def test_running_again_does_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "observables").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a = " + b"[" * 10**4, "nested too deeply"),
+        (b"grid = \xff", "not text in UTF-8"),
+        (b"grid = [", "not valid TOML"),
+        (b"", "KeyError"),
+        (b"grid = 5", "TypeError"),
+        (b"[[grid]]\ntask = 5", "Type"),
+        (b"[[grid]]\ntask = [[5]]", "TypeError"),
+    ],
+)
+def test_a_damaged_spec_in_a_dataset_is_one_sentence(content: bytes, why: str, tmp_path: Path) -> None:
+    parsed, dataset = spec.parse(HEAD + BLOCK), Dataset(tmp_path / "x")
+    prepare(dataset, parsed)
+    dataset.publish("spec.toml", content)
+    with pytest.raises(RequestError, match=rf"x/spec\.toml is damaged: .*{why}"):
+        generate(parsed, tmp_path / "x", workers=0)
+
+
 def test_what_killed_workers_left_behind_is_swept_at_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
 

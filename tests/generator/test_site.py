@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ def test_what_the_option_may_name(tmp_path: Path) -> None:
             r'directives: must be an option of sbatch, such as "--constraint=a100"',
         ),
         ({"kind": "slurm", "scratch": '/tmp"; id; "'}, r'scratch: cannot have " in it'),
+        ({"kind": "slurm", "scratch": "/tmp\nid"}, "scratch: "),
+        ({"kind": "slurm", "account": "a\n#SBATCH --x"}, "account: "),
+        ({"kind": "slurm", "interface": "a\n#SBATCH --x"}, "interface: "),
         ({"kind": "slurm", "scratch": "/tmp/$(id)"}, r"scratch: cannot have \$\( in it"),
         ({"kind": "slurm", "logs": "/tmp/`id`"}, r"logs: cannot have ` in it"),
         ({"kind": "slurm", "jobs": 0}, r"jobs: .*greater than 0"),
@@ -155,6 +159,17 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
     assert not (tmp_path / "x").exists()
     generate(parse(SPEC), tmp_path / "x", workers=0)
     assert "0 networks in 0 cohorts" in dry_run(parse(SPEC), tmp_path / "x", workers=0)[2]
+
+
+def test_a_dry_run_shows_what_a_job_will_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "site.toml").write_text(QUEUE)
+    shown = "\n".join(dry_run(parse(SPEC), tmp_path / "x", device="cpu", cluster=str(tmp_path / "site.toml")))
+    assert "\n#SBATCH -p gpu\n" in shown
+    assert "\nmodule load python\n" in shown
 
 
 def test_slurm_without_slurm_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,10 @@ def used(folder: Path) -> set[str]:
 @pytest.mark.parametrize("more", ["jobs = 2", "tls = false", "cores = 2"])
 def test_a_slurm_queue_gives_the_same_bytes(more: str, site: Callable[..., str], tmp_path: Path) -> None:
     generate(spec.parse(SPEC.format(2)), tmp_path / "here", workers=0)
-    assert generate(spec.parse(SPEC.format(2)), tmp_path / "x", cluster=site(more)).states == {"complete": 20}
+    said: list[str] = []
+    made = generate(spec.parse(SPEC.format(2)), tmp_path / "x", cluster=site(more), say=said.append)
+    assert made.states == {"complete": 20}
+    assert any(text.startswith("tls = false: whoever reaches") for text in said) == (more == "tls = false")
     assert contents(tmp_path / "x") == contents(tmp_path / "here")
     assert used(tmp_path / "x")
     deadline = time.monotonic() + 30
@@ -91,6 +94,9 @@ def test_nobody_else_on_the_machines_runs_code_in_a_run_or_its_jobs(site: Callab
         if receipt is not None and breaches == ["never looked"]:
             workers = [p.pid for p in psutil.process_iter(["cmdline", "environ"]) if of_a_job(p.info)]
             assert workers
+            assert not [place for place in stranger.ports([os.getpid()]) if place.startswith(("0.0.0.0", "[::]", "::"))]
+            (keys,) = tmp_path.glob(".keys-*")
+            assert keys.stat().st_mode & 0o777 == 0o700
             places = stranger.ports([os.getpid(), *workers])
             assert len(places) >= 3  # the scheduler, a worker, its nanny
             breaches[:] = stranger.successes(places)

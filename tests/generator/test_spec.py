@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ def test_a_mistake_is_one_sentence_that_names_it(text: str) -> None:
     assert "\n" not in sentence
     for part in MISTAKES[text]:
         assert part in sentence
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_for_a_spec_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(RequestError, match="it is not a file"):
+        spec.read(tmp_path / "x.toml")
 
 
 @pytest.mark.timeout(60)

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 import stranger
 
 from generator.clusters import pool as pools
-from generator.clusters.local import Local
+from generator.clusters.local import SILENCE, Local
+from generator.errors import RequestError
 
 SPEC = """
 name = "x"
@@ -29,7 +31,7 @@ rule = ["sgdm", "adam"]
 learning_rate = [0.5, 1.0]
 epochs = {epochs}
 """
-COMMAND = [sys.executable, "-P", "-c", "from rulescope import main; main()"]
+COMMAND = [str(Path(sys.executable).with_name("rulescope"))]
 
 
 LISTENING = 1 + 2 * 2  # places: of the scheduler; of each worker and its nanny
@@ -99,6 +101,18 @@ def test_what_lies_about_leads_no_run_astray(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
     assert list(theirs.iterdir()) == []
     assert [path.name for path in temporary.iterdir()] == ["dask-scratch-space"]
+
+
+@pytest.mark.parametrize("value", ["nonsense", "", [5]])
+def test_a_setting_of_theirs_that_is_none_is_one_sentence(value: object) -> None:
+    with (
+        dask.config.set({SILENCE: value}),
+        pytest.raises(
+            RequestError, match=r"Dask's setting distributed.scheduler.worker-ttl is .*: say a time, such as"
+        ),
+        pools.opened(Local(workers=1), "cpu", 1),
+    ):
+        pass
 
 
 def test_the_environment_of_who_asks_stays_as_it_was(tmp_path: Path) -> None:

@@ -163,6 +163,9 @@ def test_snapshots_are_whole(made: Dataset) -> None:
     assert len(kept) == 2
     (root / kept[0] / "1.safetensors").unlink()
     assert problems(made) == [f"{root / kept[0]} lacks 1 files, such as 1.safetensors"]
+    (root / kept[1] / "2.safetensors").write_bytes((root / kept[1] / "2.safetensors").read_bytes()[:-1])
+    assert f"{root / kept[1]}/2.safetensors is not a whole safetensors file" in problems(made)
+    shutil.copy(root / kept[1] / "0.safetensors", root / kept[1] / "2.safetensors")
     shutil.rmtree(root / kept[0])
     assert problems(made) == [f"{root} has nothing of network {kept[0]}"]
     shutil.copytree(root / kept[1], root / "stranger")

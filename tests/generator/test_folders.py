@@ -17,7 +17,7 @@ from generator.curricula import cochleagram as cochleagrams
 from generator.curricula import decoding
 from generator.curricula.cochleagram import cochleagram, image
 from generator.curricula.decoding import Sounds, decode_image, decode_sound
-from generator.curricula.hub import info
+from generator.curricula.hub import info, pinned
 from generator.curricula.noise import RATE
 from generator.errors import RequestError
 from generator.keys import stream
@@ -219,6 +219,15 @@ def test_noise_stands_at_the_drawn_ratio(tones: Path) -> None:
     ratio = stream("background", "recordings", "train", 0).uniform(-10, 10)
     np.testing.assert_allclose(10 * np.log10(powers[0] / powers[1]), ratio, atol=0.05)
     np.testing.assert_allclose(np.square(mixture).mean(), 1, rtol=1e-4)
+
+
+def test_other_noise_or_another_sound_is_another_task(tones: Path) -> None:
+    found = set()
+    for place in ("noise/hum.wav", next(tones.rglob("*.wav")).relative_to(tones)):
+        for pitch in (1000, 1100):
+            write(tones / place, tone(pitch, 3.0, 16_000), 16_000)
+            found.add(pinned(f"folder:{tones}"))
+    assert len(found) == 4
 
 
 def test_excerpts_of_noise_come_from_everywhere_and_short_noise_is_repeated(tmp_path: Path) -> None:

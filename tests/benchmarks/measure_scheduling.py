@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from unittest import mock
 
+import machine
 import numpy as np
 import psutil
 from row import Row
@@ -22,7 +24,7 @@ from generator.running.journal import Journal
 from generator.running.work import Assignment, Receipt
 from generator.spec import spec
 
-COHORTS = 100_000
+COHORTS, FEW = 100_000, 5_000
 WORK = 'name = "x"\ncheckpoints = 11\n[[grid]]\ntask = "photos"\narchitecture = "knet4"\nrule = ["sgdm", "adam", "fa", "ia"]\n'
 WORK += "learning_rate = [0.5, 1.0]\nbatch_size = [32, 64]\nseeds = 4\nepochs = 1\n"
 PAIRS = 3  # of runs with one worker and with two, in turn: on a machine shared with others one pair says little
@@ -34,7 +36,8 @@ def nothing(assignment: Assignment) -> Receipt:
 
 
 def scheduling(device: str) -> Iterator[Row]:
-    """Overhead and memory over many cohorts; the efficiency of two workers."""
+    """What encryption costs; overhead and memory over many cohorts; the efficiency of two workers."""
+    yield _encryption()
     with tempfile.TemporaryDirectory() as folder:
         yield from _many(Path(folder))
         pairs = [[_trained(Path(folder) / f"{pair}-{workers}", workers) for workers in (1, 2)] for pair in range(PAIRS)]
@@ -51,22 +54,50 @@ def scheduling(device: str) -> Iterator[Row]:
     yield Row("… a cohort's time beside another, over alone", float(np.median([b / a for (_, a), (_, b) in pairs])), "")
 
 
+def _encryption() -> Row:
+    """A cohort's overhead as it is, encrypted, against the same in the clear: runs of their own, in turn."""
+
+    def encrypted() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return _handed_out(Path(folder), FEW)
+
+    def clear() -> float:
+        with mock.patch("dask.distributed.Security.temporary", return_value=None):
+            return encrypted()
+
+    found = machine.alternate(PAIRS, encrypted=encrypted, clear=clear)
+    ratio = float(np.median(np.divide(found["encrypted"], found["clear"])))
+    ours, plain = (1e3 * float(np.median(found[name])) / FEW for name in ("encrypted", "clear"))
+    return Row(
+        f"{FEW:,} no-op cohorts through two workers, encrypted against in the clear: each", ours, "ms", plain, ratio
+    )
+
+
 def _many(folder: Path) -> Iterator[Row]:
-    driver_process, sizes = psutil.Process(os.getpid()), {}
-    todo = (Assignment(str(folder), f"fa-mlp3-digits-{i:010x}", (), {}, frozenset(), "cpu") for i in range(COHORTS))
-    with cluster.opened(Local(workers=2), "cpu", COHORTS) as pool, Journal(Dataset(folder)) as journal:
-        workers = [psutil.Process(pid) for pid in pool.client.run(os.getpid).values()]
-        started = time.perf_counter()
-        for number, _ in enumerate(driver.collect(pool, todo, journal, nothing), start=1):
-            if number in (COHORTS // 100, COHORTS // 10, COHORTS):
-                sizes[number] = [one.memory_info().rss / 1e6 for one in (driver_process, *workers)]
-        seconds = time.perf_counter() - started
+    driver_process, sizes = psutil.Process(os.getpid()), dict[int, list[float]]()
+
+    def watch(number: int, workers: list[psutil.Process]) -> None:
+        if number in (COHORTS // 100, COHORTS // 10, COHORTS):
+            sizes[number] = [one.memory_info().rss / 1e6 for one in (driver_process, *workers)]
+
+    seconds = _handed_out(folder, COHORTS, watch)
     early, late = sizes[COHORTS // 10], sizes[COHORTS]
     yield Row(f"{COHORTS:,} no-op cohorts through two workers: each", 1e3 * seconds / COHORTS, "ms")
     yield Row("… driver and scheduler, at the end against at a tenth", late[0], "MB", early[0], late[0] / early[0])
     yield Row(
         "… a worker, at the end against at a tenth", max(late[1:]), "MB", max(early[1:]), max(late[1:]) / max(early[1:])
     )
+
+
+def _handed_out(folder: Path, cohorts: int, watch: Callable[..., None] = lambda number, workers: None) -> float:
+    """Seconds for so many no-op cohorts. `watch` is told how many are back, and the workers."""
+    todo = (Assignment(str(folder), f"fa-mlp3-digits-{i:010x}", (), {}, frozenset(), "cpu") for i in range(cohorts))
+    with cluster.opened(Local(workers=2), "cpu", cohorts) as pool, Journal(Dataset(folder)) as journal:
+        workers = [psutil.Process(pid) for pid in pool.client.run(os.getpid).values()]
+        started = time.perf_counter()
+        for number, _ in enumerate(driver.collect(pool, todo, journal, nothing), start=1):
+            watch(number, workers)
+        return time.perf_counter() - started
 
 
 def _trained(folder: Path, workers: int) -> tuple[float, float]:

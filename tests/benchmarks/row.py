@@ -10,7 +10,7 @@ EPOCHS, CHECKPOINTS, PROBE, BATCH = 40, 21, 256, 128  # the fixed workload
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure. A ratio says how many times better the engine is than `baseline`."""
+    """One measured figure. A ratio says how many times better the engine is than `baseline`; where it says so, its growth."""
 
     name: str
     value: float

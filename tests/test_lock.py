@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,3 +23,11 @@ def test_libraries_whose_insides_are_read_stay_below_their_next_major_version() 
     needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     bounded = {re.split("[<>=]", need)[0] for need in needs if "<" in need}
     assert bounded >= {"scikit-learn", "xgboost", "skops"}  # classifier/models/soundness.py
+
+
+def test_no_skops_may_be_installed_that_takes_a_types_word_for_what_it_is() -> None:
+    """Version 0.11 let a file run code through a type that named itself numpy.dtype."""
+    needs = map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    (skops,) = [need.specifier for need in needs if need.name == "skops"]
+    assert "0.11.0" not in skops
+    assert "0.12.0" in skops

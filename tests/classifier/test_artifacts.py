@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -17,6 +18,9 @@ import pandas as pd
 import pytest
 import skops.io
 from asked import train
+from sklearn.dummy import DummyClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
@@ -219,6 +223,17 @@ def _every_tree(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[st
         (_every_tree(lambda tree: tree.update(categories=[1])), "categories"),
         (_every_tree(lambda tree: tree["left_children"].__setitem__(0, 1.5)), "whole numbers belong"),
         (lambda learner: learner.pop("gradient_booster"), "not a model of XGBoost's"),
+        (lambda learner: learner["learner_model_param"].update(num_target="2"), "more than one thing at once"),
+        (lambda learner: learner["learner_model_param"].update(num_feature="0"), "from nothing"),
+        (
+            lambda learner: learner["gradient_booster"]["model"]["gbtree_model_param"].update(num_trees="1"),
+            "as many trees as it says",
+        ),
+        (lambda learner: learner["gradient_booster"]["model"].update(cats={"enc": [1]}), "categories"),
+        (_every_tree(lambda tree: tree["right_children"].__setitem__(0, 10**6)), "do not form a tree"),
+        (_every_tree(lambda tree: tree["default_left"].__setitem__(0, 2)), "neither left nor right"),
+        (_every_tree(lambda tree: tree["tree_param"].update(size_leaf_vector="4")), "of another model"),
+        (_every_tree(lambda tree: tree["tree_param"].update(num_feature="4")), "of another model"),
     ],
 )
 def test_trees_of_xgboost_that_lead_elsewhere_are_refused(
@@ -257,6 +272,11 @@ def _of_more_columns(forest: Any) -> None:
     )
 
 
+def _a_tree_of_more_columns(forest: Any) -> None:
+    many = forest.n_features_in_ + 9
+    forest.estimators_[0].tree_ = type(forest.estimators_[0])().fit(np.eye(many), np.arange(many) % 4).tree_
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -268,7 +288,8 @@ def _of_more_columns(forest: Any) -> None:
         (_with_nodes("feature", -3), "a column that there is not"),
         (_with_nodes("threshold", float("nan")), "threshold of a tree is no number"),
         (_nan_leaf, "holds no numbers"),
-        (_of_more_columns, r"reads \d+ columns of \d+"),
+        (_of_more_columns, r"a part of it reads \d+ columns of \d+"),
+        (_a_tree_of_more_columns, r"a tree reads \d+ columns of \d+"),
         (lambda forest: setattr(forest, "classes_", np.array(["a", "b", "c", "d"])), "does not name 4 classes"),
         (lambda forest: setattr(forest, "n_features_in_", 3), "columns|features"),
         (lambda forest: setattr(forest, "estimators_", []), "cannot be asked|not numbers"),
@@ -347,6 +368,47 @@ def test_trees_whose_sizes_are_wrong_are_never_built(
         artifacts.load(forged(trained, tmp_path, made.getvalue()))
 
 
+@pytest.mark.parametrize(
+    ("state", "arguments", "says"),
+    [
+        (5, (), "not made as trees are"),
+        ({}, (1, np.array([2]), 1, 1), "not made as trees are"),
+        ({"node_count": 1, "max_depth": 1, "nodes": None, "values": None}, (1, np.array([2]), 1), "lacks its nodes"),
+        ({"node_count": 1, "max_depth": 1, "nodes": np.zeros(1), "values": np.zeros((1, 1, 2))}, (1, 2, 1), "lacks"),
+    ],
+)
+def test_what_is_no_tree_is_never_built(state: Any, arguments: tuple[Any, ...], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        soundness.unbuilt([(state, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"coef_": np.full((4, 3), np.nan)}, "NaN or infinite"),
+        ({"intercept_": np.array([0, 1, np.inf, 0])}, "NaN or infinite"),
+        ({"coef_": np.ones((4, 3), dtype=complex)}, "an array of complex128"),
+        ({"more": GaussianProcessClassifier()}, "a GaussianProcessClassifier, which cannot be checked"),
+        ({"more": functools.reduce(lambda inner, _: [inner], range(60), object())}, "nested too deeply"),
+        ({"more": KNeighborsClassifier(algorithm="kd_tree").fit(np.eye(3), [0, 1, 2])}, "in a tree, which cannot be"),
+    ],
+)
+def test_an_estimator_that_holds_what_it_must_not_is_refused(changed: dict[str, Any], says: str) -> None:
+    linear = LogisticRegression().fit(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 4)
+    soundness.fitted(linear)
+    vars(linear).update(changed)
+    with pytest.raises(ValueError, match=says):
+        soundness.fitted(linear)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    same = DummyClassifier(strategy="prior").fit(np.zeros((4, 3)), np.arange(4))
+    soundness.answers(same, 4, 3)
+    same.class_prior_ = np.full(4, np.nan)
+    with pytest.raises(ValueError, match="its scores are not numbers"):
+        soundness.answers(same, 4, 3)
+
+
 @pytest.mark.parametrize("of", ["card", "stored"])
 def test_a_file_that_is_too_large_is_refused_unread(of: str, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"classifier.models.{of}.LARGEST", 10)
@@ -381,12 +443,15 @@ def test_support_vectors_and_neighbours_that_do_not_fit_together_are_refused(tra
 
 
 @pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("format_", ["skops", "xgboost"])
 def test_a_model_whose_writing_fails_is_the_old_one(
-    step: int, trained: Path, boosted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format_: str, step: int, trained: Path, boosted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk: at the classifier, at an importance, at the card."""
+    """As on a full disk: at the classifier, at an importance, at the card. The new model's files end as the old one's, or not."""
     model = shutil.copytree(trained, tmp_path / "model")
     before = artifacts.load(model).card
+    new = artifacts.load(boosted if format_ == "xgboost" else trained)
+    new = replace(new, card=replace(new.card, networks=5))
     publish, done = Folder.publish, list[str]()
 
     def full(folder: Folder, name: str, content: bytes) -> None:
@@ -397,11 +462,11 @@ def test_a_model_whose_writing_fails_is_the_old_one(
 
     monkeypatch.setattr(Folder, "publish", full)
     with pytest.raises(RequestError, match=r"cannot write the model to .*No space left"):
-        artifacts.save(model, artifacts.load(boosted), {"shap": pd.DataFrame({"by": ["statistic"]})})
+        artifacts.save(model, new, {"shap": pd.DataFrame({"by": ["statistic"]})})
     monkeypatch.undo()
     assert artifacts.load(model).card == before
     assert len(importance(model)) > 0
-    artifacts.save(model, artifacts.load(boosted), {"shap": pd.DataFrame({"by": ["statistic"]})})
+    artifacts.save(model, new, {"shap": pd.DataFrame({"by": ["statistic"]})})
     assert {file.name.split("-")[0] for file in model.iterdir()} == {"card.json", "classifier", "importance_shap"}
 
 

@@ -264,6 +264,8 @@ def test_a_running_scheduler_gives_the_same_bytes(
     summary = generate(spec.parse(TEXT), tmp_path / "x", cluster=scheduler[0])
     assert summary.states == {"complete": 30}
     assert contents(tmp_path / "x") == undisturbed
+    with dask.config.set({"distributed.dashboard.link": "{NOT_SET_HERE}/status"}):  # meant for another machine
+        assert generate(spec.parse(TEXT), tmp_path / "z", cluster=scheduler[0]).states == {"complete": 30}
     lines = dry_run(spec.parse(TEXT), tmp_path / "y", cluster=scheduler[0])
     assert lines[1] == f"cluster: the scheduler {scheduler[0]}, which has 2 workers"
     assert not (tmp_path / "y").exists()

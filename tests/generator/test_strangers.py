@@ -39,20 +39,21 @@ LISTENING = 1 + 2 * 2  # places: of the scheduler; of each worker and its nanny
 
 @contextmanager
 def running(folder: Path, spec: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`rulescope generate`, once its workers are there; stopped when this is left."""
+    """`rulescope generate`, once its workers are there; stopped when this is left. What it prints lies in the file `said`."""
     (folder / "spec.toml").write_text(spec)
     order = [*COMMAND, "generate", "spec.toml", "--workers", "2"]
-    run = subprocess.Popen(order, cwd=folder, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+    with open(folder / "said", "w") as said:
+        run = subprocess.Popen(order, cwd=folder, env=os.environ | environment, stdout=said, stderr=said, text=True)
     try:
         deadline = time.monotonic() + 120
         while len(stranger.ports([run.pid])) < LISTENING:
-            assert run.poll() is None, run.communicate()
+            assert run.poll() is None, (folder / "said").read_text()
             assert time.monotonic() < deadline, "its workers do not come"
             time.sleep(0.5)
         yield run
     finally:
         run.send_signal(signal.SIGINT)
-        run.communicate(timeout=60)
+        run.wait(timeout=60)
 
 
 def test_nobody_else_on_the_machine_runs_code_in_a_run_or_sees_it(tmp_path: Path) -> None:
@@ -68,7 +69,9 @@ def test_a_dashboard_is_shown_when_asked_for_and_runs_no_code(tmp_path: Path) ->
     with running(tmp_path, SPEC.format(cluster="[cluster]\ndashboard = true\n", epochs=5000)) as run:
         places = stranger.ports([run.pid])
         (found,) = stranger.successes(places)
-    assert found.endswith("shows /status")
+    place, _, page = found.partition(" shows ")
+    assert page == "/status"
+    assert f"dashboard: http://{place}{page}" in (tmp_path / "said").read_text()
     assert {place.rsplit(":", 1)[0] for place in places} == {"127.0.0.1"}
 
 

@@ -174,6 +174,6 @@ class Sharing:
         if self.whole_units == self.units:
             return f"{first}."
         return (
-            f"{first}. {self.units - self.whole_units} of {self.units} say something of the {what} by what they are: how much, "
-            f"says `rulescope controls --target {self.target}` (identity alone)."
+            f"{first}. {self.units - self.whole_units} of {self.units} say something of the {what} by what they are; "
+            f"`rulescope controls DATASET --target {self.target}` says how much (identity alone)."
         )

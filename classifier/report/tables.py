@@ -172,7 +172,8 @@ def sentence(evaluation: dict[str, Any]) -> str:
     chosen = f"Selected by the mean score inside the training parts: {selected['model']} on {selected['features']}"
     if permuted is None:
         return f"{chosen}; {chance}."
-    return f"{chosen}. With permuted labels it scores {plus_minus(permuted)} per network; {chance}."
+    error = "" if permuted["sem"] is None else f", s.e.m. {permuted['sem']:.3f},"
+    return f"{chosen}. With permuted labels it scores {permuted['mean']:.3f}{error} per network; {chance}."
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:

@@ -206,6 +206,7 @@ def test_a_design_says_how_its_classes_share_scenarios(uneven: Examples, traced:
         "Of 12 scenarios 8 hold every rule and 0 a single one; those that lack some stay with others" in found.sentence
     )
     assert "2 of 10 say something of the rule by what they are" in found.sentence
+    assert "`rulescope controls DATASET --target rule` says how much" in found.sentence
     tied = Sharing.of(uneven.identity, "batch_size")  # to the task
     assert (tied.whole, tied.single) == (0, tied.scenarios)
     assert "which leaves 2 units" in tied.sentence

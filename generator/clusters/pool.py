@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,12 +44,32 @@ def opened(site: Site, device: str, most: int, say: Say = lambda text: None, fai
         import distributed  # noqa: F401  (its defaults come before what is set here)
 
     with ExitStack() as stack:
+        stack.enter_context(_interruptible())
         private = stack.enter_context(TemporaryDirectory(prefix="rulescope-", ignore_cleanup_errors=True))
         own = {"distributed.scheduler.allowed-failures": failures, "temporary-directory": private}
         stack.enter_context(dask.config.set(site.settings(device) | CONFIG | own))
         pool = site.open(device, most, say, stack)
         stack.enter_context(_missed(site, pool.client, say))
         yield pool
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while Dask is asked for something, and before it has begun, is Ctrl-C alone.
+
+    Dask would cancel what it has not begun (`distributed.utils.sync`), and its event loop would log that as an error.
+    """
+
+    def is_one(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, NameError) and error.name == "future")
+
+    log = logging.getLogger("tornado.application")
+    log.addFilter(is_one)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_one)
 
 
 @contextmanager

@@ -446,6 +446,16 @@ def test_a_worker_that_dies_as_it_starts_has_a_successor() -> None:
         assert pool.client.submit(os.getpid, pure=False).result(timeout=60) != first
 
 
+def test_ctrl_c_before_dask_has_begun_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pools.opened(Local(workers=1), "cpu", 1) as pool:
+        pool.client.loop.add_callback(time.sleep, 1)  # meanwhile it does not begin anything else
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.client.nthreads()
+        assert pool.present() == 1
+    assert [record.message for record in caplog.records if record.name == "tornado.application"] == []
+
+
 # -- the order ---------------------------------------------------------------------------------------------------------
 def test_a_dataset_cut_short_has_the_same_share_of_every_rule() -> None:
     text = TEXT.replace('["mlp2", "knet4lrn"]', '["mlp2", "mlp3", "knet4", "knet4lrn"]')

@@ -274,7 +274,7 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
     """What a stored model relies on, or cannot do without, the most important first.
 
     Args:
-        by: statistic (in clusters), observable, function, depth or checkpoint.
+        by: statistic (in clusters), observable, function, depth, checkpoint, or relation (of a layer to its network).
         method: permutation, refit, impurity (forests) or shap (XGBoost).
         top: how many; None for all.
 

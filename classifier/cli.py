@@ -217,7 +217,9 @@ def predict(
 
 def importance(
     model: ModelPath,
-    by: Annotated[str, typer.Option(help="statistic, observable, function, depth or checkpoint")] = "statistic",
+    by: Annotated[
+        str, typer.Option(help="statistic, observable, function, depth, checkpoint or relation")
+    ] = "statistic",
     method: Annotated[
         str,
         typer.Option(

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 
 def _features() -> dict[str, str]:
     from classifier.examples.features import TRANSFORMS
 
-    return {
-        name: str(inspect.getdoc(one.make)).partition("\n")[0].removesuffix(".") for name, one in TRANSFORMS.items()
-    }
+    return {name: _first(one.make) + "; free of scale" * one.scale_free for name, one in TRANSFORMS.items()}
+
+
+def _relations() -> dict[str, str]:
+    from classifier.examples.relations import RELATIONS
+
+    return {name: _first(one) for name, one in RELATIONS.items()}
+
+
+def _first(function: Any) -> str:
+    """The first line of what it says of itself."""
+    return str(inspect.getdoc(function)).partition("\n")[0].removesuffix(".")
 
 
 def _samplings() -> dict[str, str]:
@@ -41,6 +51,7 @@ def _importances() -> dict[str, str]:
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "features": _features,
+    "relations": _relations,
     "samplings": _samplings,
     "splits": _splits,
     "models": _models,

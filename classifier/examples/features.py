@@ -1,9 +1,9 @@
 """Features: named transforms of trajectories, combined as "relative+logdifference+shape".
 
 A transform maps trajectories (examples, checkpoints, statistics) to arrays of the same kind, its columns along the second axis.
-Most look at one example at a time, which is a layer; one that relates a layer to its network says so and is told which examples
-are of one network. Nothing is learned from other networks, so nothing can leak between them. What is undefined (0/0, the
-logarithm of 0, the shape of a constant) is NaN; infinities never leave.
+It looks at one example at a time, which is a layer. Behind it may stand how the layer is compared with its network's other
+layers: "shape@less_mean" (`relations.py`). Nothing is learned from other networks, so nothing can leak between them. What is
+undefined (0/0, the logarithm of 0, the shape of a constant) is NaN; infinities never leave.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from classifier.examples.relations import RELATIONS, related
 from classifier.examples.trajectories import DEPTHS, Examples
 from generator.errors import RequestError, unknown
 
 Trajectories = NDArray[np.float64]
-Networks = NDArray[np.intp]
+OWN = "own"  # the relation of a transform that stands alone: a layer's own features
 
 
 @dataclass(frozen=True)
@@ -29,36 +30,33 @@ class Transform:
     """One way to present a trajectory.
 
     Attributes:
-        make: (examples, checkpoints, statistics) to (examples, columns, statistics); if `network`, its second argument is
-            (examples,) the number of each one's network.
+        make: (examples, checkpoints, statistics) to (examples, columns, statistics).
         columns: what the columns are called, for trajectories of so many checkpoints: a checkpoint's number, or a word.
-        network: whether it looks at all layers of a network at once.
+        scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same.
+        only: the statistics that it is for; by default all.
     """
 
     name: str
-    make: Callable[..., Trajectories]
+    make: Callable[[Trajectories], Trajectories]
     columns: Callable[[int], Sequence[Any]]
-    network: bool = False
+    scale_free: bool = False
+    only: tuple[str, ...] = ()
 
-    def __call__(self, x: Trajectories, networks: Networks | None) -> Trajectories:
-        """Its columns. Raises ValueError if it needs to know the networks and is not told."""
-        if not self.network:
-            return self.make(x)
-        if networks is None:
-            raise ValueError(
-                f"the transform {self.name!r} looks at whole networks: give it a column with their numbers"
-            )
-        return self.make(x, networks)
+    def statistics(self, names: Sequence[str]) -> list[str]:
+        """Those of these that it is for."""
+        return [name for name in names if not self.only or name in self.only]
 
 
 TRANSFORMS: dict[str, Transform] = {}
 
 
-def transform(columns: Callable[[int], Sequence[Any]], network: bool = False) -> Callable[[Any], Any]:
+def transform(
+    columns: Callable[[int], Sequence[Any]], scale_free: bool = False, only: tuple[str, ...] = ()
+) -> Callable[[Any], Any]:
     """Register a function under its name."""
 
     def register(function: Any) -> Any:
-        TRANSFORMS[function.__name__] = Transform(function.__name__, function, columns, network)
+        TRANSFORMS[function.__name__] = Transform(function.__name__, function, columns, scale_free, only)
         return function
 
     return register
@@ -92,25 +90,25 @@ def difference(x: Trajectories) -> Trajectories:
     return np.diff(x, axis=1)
 
 
-@transform(later)
+@transform(later, scale_free=True)
 def relative(x: Trajectories) -> Trajectories:
     """(x_t − x_0) / |x_0|, from the second checkpoint on."""
     return change(x) / np.abs(x[:, :1])
 
 
-@transform(later)
+@transform(later, scale_free=True)
 def logchange(x: Trajectories) -> Trajectories:
     """log |x_t / x_0|, from the second checkpoint on."""
     return change(np.log(np.abs(x)))
 
 
-@transform(later)
+@transform(later, scale_free=True)
 def logdifference(x: Trajectories) -> Trajectories:
     """log |x_t / x_{t−1}|, from the second checkpoint on."""
     return difference(np.log(np.abs(x)))
 
 
-@transform(every)
+@transform(every, scale_free=True)
 def shape(x: Trajectories) -> Trajectories:
     """(x_t − mean over time) / standard deviation over time, both over the defined checkpoints of one trajectory."""
     defined = np.isfinite(x)
@@ -122,17 +120,70 @@ def shape(x: Trajectories) -> Trajectories:
     return (x - mean) / spread
 
 
+@transform(later, only=("weight_raw_norm",))
+def normchange(x: Trajectories) -> Trajectories:
+    """x_t² − x_0² of a layer's weight norm, from the second checkpoint on.
+
+    Over its mean over the layers, `normchange@over_mean`, it is close to 1 where weights follow the gradient of a loss and units
+    are relu: rescaling symmetry conserves ‖W_l‖² − ‖W_{l+1}‖² but for the biases (Du et al. 2018, 1806.00900; Kunin et al.
+    2021, 2012.04728).
+    """
+    return change(x**2)
+
+
+SUMMARIES = ("net", "path", "change", "first", "early", "late", "roughness", "persistence")
+
+
+@transform(lambda checkpoints: SUMMARIES, scale_free=True)
+def summary(x: Trajectories) -> Trajectories:
+    """A trajectory in eight numbers that depend on neither its unit nor its time scale.
+
+    Of the steps d_t = x_t − x_{t−1}, with the path P = Σ|d_t| and N = x_T − x_0: net N / P; path log(P / |x_0|); change
+    asinh(N / |x_0|); the shares of P that are the first step's, the first third's (early) and the last third's (late);
+    roughness s.d.(d_t − d_{t−1}) / s.d.(d_t); persistence, the correlation of d_t with d_{t−1}. Where a checkpoint is undefined
+    its steps are left out, and x_0 and x_T are the first and the last that are defined.
+    """
+    step, defined = np.diff(x, axis=1), np.isfinite(x)
+    length = np.nan_to_num(np.abs(step))
+    path, third = length.sum(axis=1), -(-step.shape[1] // 3)
+    start = np.take_along_axis(x, defined.argmax(axis=1)[:, None], axis=1)[:, 0]
+    end = np.take_along_axis(x, x.shape[1] - 1 - defined[:, ::-1].argmax(axis=1)[:, None], axis=1)[:, 0]
+    net = end - start
+    before, after = step[:, :-1], step[:, 1:]
+    both = np.isfinite(before) & np.isfinite(after)
+    before, after = _centred(np.where(both, before, np.nan)), _centred(np.where(both, after, np.nan))
+    together = _mean(before * after) / np.sqrt(_mean(before**2) * _mean(after**2))
+    rough = np.sqrt(_mean(_centred(np.diff(step, axis=1)) ** 2) / _mean(_centred(step) ** 2))
+    parts = [length[:, :1], length[:, :third], length[:, -third:]]
+    shares = [part.sum(axis=1) / path for part in parts]
+    scale = np.abs(start)
+    return np.stack([net / path, np.log(path / scale), np.arcsinh(net / scale), *shares, rough, together], axis=1)
+
+
+def _mean(x: Trajectories) -> Trajectories:
+    """Over the checkpoints that are defined."""
+    defined = np.isfinite(x)
+    mean: Trajectories = np.where(defined, x, 0).sum(axis=1) / defined.sum(axis=1)
+    return mean
+
+
+def _centred(x: Trajectories) -> Trajectories:
+    return x - _mean(x)[:, None]
+
+
 class Feature(NamedTuple):
     """One feature's parts; the depth one-hot is ("depth", "early", None)."""
 
     transform: str
     statistic: str
     column: str | None
+    relation: str = OWN
 
     @property
     def name(self) -> str:
-        """`transform:statistic:column`, e.g. `relative:weight_abs_mean:7`, or `depth:early`."""
-        return ":".join(part for part in self if part is not None)
+        """`transform:statistic:column` or `transform@relation:…`, e.g. `relative:weight_abs_mean:7`; or `depth:early`."""
+        first = self.transform if self.relation == OWN else f"{self.transform}@{self.relation}"
+        return ":".join(part for part in (first, self.statistic, self.column) if part is not None)
 
     @property
     def checkpoint(self) -> int | None:
@@ -142,24 +193,36 @@ class Feature(NamedTuple):
     @classmethod
     def named(cls, name: str) -> Feature:
         """Read a feature's name back into its parts; the inverse of `Feature.name`. Raises ValueError if it is not one."""
-        transform, _, rest = name.partition(":")
-        if transform == "depth" and rest in DEPTHS:
-            return cls(transform, rest, None)
+        block, _, rest = name.partition(":")
+        if block == "depth" and rest in DEPTHS:
+            return cls(block, rest, None)
         statistic, _, column = rest.rpartition(":")
-        if transform not in TRANSFORMS or not statistic or not column:
+        transform, relation = _parts(block)
+        if transform not in TRANSFORMS or relation not in (OWN, *RELATIONS) or not statistic or not column:
             raise ValueError(f"{name!r} is not the name of a feature")
-        return cls(transform, statistic, column)
+        return cls(transform, statistic, column, relation)
 
 
-def split_name(features: str) -> list[str]:
-    """The transforms in a name such as "relative+shape". Raises RequestError for an unknown or repeated one."""
-    names = features.split("+")
-    for name in names:
-        if name not in TRANSFORMS:
-            raise unknown("feature transform", name, TRANSFORMS, repr(features))
-    if len(set(names)) < len(names):
+def _parts(block: str) -> tuple[str, str]:
+    """The transform and the relation of one part of a feature set."""
+    transform, _, relation = block.partition("@")
+    return transform, relation or OWN
+
+
+def blocks(features: str) -> list[tuple[str, str]]:
+    """The transforms, each with its relation, in a name such as "relative+shape@less_mean".
+
+    Raises RequestError for an unknown or repeated one.
+    """
+    found = [_parts(block) for block in features.split("+")]
+    for transform, relation in found:
+        if transform not in TRANSFORMS:
+            raise unknown("feature transform", transform, TRANSFORMS, repr(features))
+        if relation not in (OWN, *RELATIONS):
+            raise unknown("relation between layers", relation, RELATIONS, repr(features))
+    if len(set(found)) < len(found):
         raise RequestError(f"features {features!r} name a transform twice")
-    return names
+    return found
 
 
 def suited(features: str, checkpoints: int) -> str:
@@ -167,31 +230,43 @@ def suited(features: str, checkpoints: int) -> str:
     return features if checkpoints > 1 else levels.__name__
 
 
+def of_one_layer(features: str) -> str:
+    """What of a feature set neither compares layers nor is for some statistics alone, as for curves; "" if that is nothing."""
+    return "+".join(name for name, relation in blocks(features) if relation == OWN and not TRANSFORMS[name].only)
+
+
 def whole_networks(features: str) -> bool:
-    """Whether any of the transforms in a name looks at all layers of a network at once."""
-    return any(TRANSFORMS[name].network for name in split_name(features))
+    """Whether any part of a feature set compares the layers of a network."""
+    return any(relation != OWN for _, relation in blocks(features))
+
+
+def scale_free(features: str) -> bool:
+    """Whether a feature set says the same of statistics in another unit. A relation changes nothing about that."""
+    return all(TRANSFORMS[name].scale_free for name, _ in blocks(features))
 
 
 def inputs(examples: Examples, curves: bool = False) -> NDArray[np.float32]:
-    """What `TrajectoryFeatures` reads, (examples, columns): trajectories, flattened, the depth one-hot, the network's number.
+    """What `TrajectoryFeatures` reads, (examples, columns): trajectories, flattened, the depth one-hot, network and layer.
 
     Or, in place of the statistics, the loss and accuracy curves, which do not have a depth.
     """
     values = examples.curves if curves else examples.values
-    networks = pd.factorize(examples.identity["network_id"])[0].astype(np.float32)
+    networks = pd.factorize(examples.identity["network_id"])[0]
+    layers = np.zeros(len(examples)) if curves else examples.identity["layer_index"].to_numpy()
     depth = examples.depth[:, : 0 if curves else None]
-    return np.hstack([values.reshape(len(examples), int(np.prod(values.shape[1:]))), depth, networks[:, None]])
+    flat = values.reshape(len(examples), int(np.prod(values.shape[1:])))
+    return np.hstack([flat, depth, np.stack([networks, layers], axis=1).astype(np.float32)])
 
 
 class TrajectoryFeatures(TransformerMixin, BaseEstimator):
     """scikit-learn transformer: trajectories to a table of features, the depth one-hot appended where it is given.
 
-    Reads (examples, checkpoints, statistics), or the same flattened; behind it there may be the three depth columns, and the
-    number of each example's network (`inputs`). Returns float32 (examples, features); `get_feature_names_out` and `Feature.named`
-    say what each column is.
+    Reads (examples, checkpoints, statistics), or the same flattened; behind it there may be the three depth columns, and two
+    that say of which network each example is a layer, and its place in it (`inputs`). Returns float32 (examples, features);
+    `get_feature_names_out` and `Feature.named` say what each column is.
 
     Args:
-        features: transforms joined by "+".
+        features: transforms joined by "+", each alone or with a relation: "summary+summary@less_mean".
         statistics: names along the last axis of the trajectories.
         checkpoints: length of the trajectories.
     """
@@ -206,8 +281,8 @@ class TrajectoryFeatures(TransformerMixin, BaseEstimator):
         self.has_depth_ = self._unflatten(X)[1].shape[1] > 0
         return self
 
-    def _unflatten(self, X: ArrayLike) -> tuple[Trajectories, NDArray[np.float32], Networks | None]:
-        """The trajectories, (examples, checkpoints, statistics), the depth one-hot, (examples, 3 or 0), and the networks."""
+    def _unflatten(self, X: ArrayLike) -> tuple[Trajectories, NDArray[np.float32], NDArray[np.intp] | None]:
+        """The trajectories, (examples, checkpoints, statistics), the depth one-hot, (examples, 3 or 0), and (examples, 2) who."""
         flat = np.asarray(X, dtype=np.float32)
         examples = len(flat)
         if flat.ndim == 3 and flat.shape[1:] != (self.checkpoints, len(self.statistics)):
@@ -215,30 +290,46 @@ class TrajectoryFeatures(TransformerMixin, BaseEstimator):
         flat = flat.reshape(examples, int(np.prod(flat.shape[1:])))
         width, more = self.checkpoints * len(self.statistics), len(DEPTHS)
         extra = flat.shape[1] - width
-        if extra not in (0, 1, more, more + 1):
+        if extra not in (0, 2, more, more + 2):
             raise ValueError(
                 f"expected {self.checkpoints} checkpoints × {len(self.statistics)} statistics (and {more} depth columns, and the "
-                f"number of the network), got an array of shape {np.shape(X)}"
+                f"numbers of network and layer), got an array of shape {np.shape(X)}"
             )
         trajectories = flat[:, :width].reshape(examples, self.checkpoints, len(self.statistics)).astype(np.float64)
         depth = flat[:, width : width + more] if extra >= more else flat[:, :0]
-        return trajectories, depth, flat[:, -1].astype(np.intp) if extra in (1, more + 1) else None
+        return trajectories, depth, flat[:, -2:].astype(np.intp) if extra in (2, more + 2) else None
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """The features, (examples, features), NaN where undefined."""
-        trajectories, depth, networks = self._unflatten(X)
+        """The features, (examples, features), NaN where undefined. Raises ValueError for a relation and no networks."""
+        trajectories, depth, who = self._unflatten(X)
+        if who is None and whole_networks(self.features):
+            raise ValueError(
+                f"{self.features!r} compares layers: give two more columns, numbers of the network and the layer"
+            )
+        tables = []
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            blocks = [TRANSFORMS[name](trajectories, networks) for name in split_name(self.features)]
-            flat = np.hstack([*(block.reshape(len(block), -1) for block in blocks), depth]).astype(np.float32)
+            made = {name: self._made(name, trajectories) for name, _ in blocks(self.features)}
+            for name, relation in blocks(self.features):
+                block = made[name] if who is None or relation == OWN else related(relation, made[name], *who.T)
+                tables.append(block.reshape(len(block), int(np.prod(block.shape[1:]))))
+            flat = np.hstack([*tables, depth]).astype(np.float32)
         flat[~np.isfinite(flat)] = np.nan
         return flat
+
+    def _made(self, name: str, trajectories: Trajectories) -> Trajectories:
+        """(examples, columns, statistics) of one transform."""
+        kept = [
+            place for place, one in enumerate(self.statistics) if one in TRANSFORMS[name].statistics(self.statistics)
+        ]
+        return TRANSFORMS[name].make(trajectories[:, :, kept])
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Names of the columns; `Feature.named` reads each back."""
         names = []
-        for transform in split_name(self.features):
-            columns = TRANSFORMS[transform].columns(self.checkpoints)
-            names += [Feature(transform, statistic, str(c)).name for c in columns for statistic in self.statistics]
+        for name, relation in blocks(self.features):
+            made = TRANSFORMS[name]
+            statistics, columns = made.statistics(self.statistics), made.columns(self.checkpoints)
+            names += [Feature(name, statistic, str(c), relation).name for c in columns for statistic in statistics]
         if self.has_depth_:
             names += [Feature("depth", depth, None).name for depth in DEPTHS]
         return np.array(names, dtype=object)

@@ -27,9 +27,9 @@ RATE = 3e-2  # of AdamW at the start; it falls to 0 linearly
 class Convolution(ClassifierMixin, BaseEstimator):
     """One 1-D convolution over checkpoints, ReLU, means over windows of time, and a softmax of a linear read-out.
 
-    A channel is one transform of one statistic. Reads float32 (examples, features) whose columns are centred and scaled;
-    what is undefined (NaN) becomes 0, and a channel that has gaps in the training examples gets a second channel that
-    flags them. Columns without a checkpoint (the depth one-hot, say) go straight to the read-out. Trained with AdamW
+    A channel is one transform of one statistic, with its relation. Reads float32 (examples, features) whose columns are centred
+    and scaled; what is undefined (NaN) becomes 0, and a channel that has gaps in the training examples gets a second channel
+    that flags them. Columns without a checkpoint (the depth one-hot, say) go straight to the read-out. Trained with AdamW
     (Loshchilov & Hutter 2019) for a fixed number of epochs on one thread; equal seeds give equal models.
 
     Args:
@@ -118,9 +118,10 @@ class Convolution(ClassifierMixin, BaseEstimator):
             raise ValueError(f"expected a table of {len(self.columns)} columns, got an array of shape {table.shape}")
         features = [Feature.named(name) for name in self.columns]
         timed = [place for place, feature in enumerate(features) if feature.checkpoint is not None]
-        if not timed:
-            raise ValueError("a convolution over time needs columns with a checkpoint")
-        _, channel = np.unique([":".join(features[place][:2]) for place in timed], return_inverse=True)
+        if not timed:  # nothing to slide along: what is left is the read-out
+            return np.zeros((len(table), 1, 1), dtype=np.float32), np.nan_to_num(table)
+        names = [":".join((each.transform, each.statistic, each.relation)) for each in map(features.__getitem__, timed)]
+        _, channel = np.unique(names, return_inverse=True)
         step = np.array([features[place].checkpoint for place in timed], dtype=np.intp)
         trajectories = np.zeros((len(table), channel.max() + 1, step.max() + 1), dtype=np.float32)
         trajectories[:, channel, step] = table[:, timed]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from classifier.examples import features as feature_names
 from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
 from classifier.examples.splits import Rows, labels
-from classifier.examples.trajectories import CURVES, Examples
+from classifier.examples.trajectories import CURVES, DEPTHS, Examples
 from classifier.models.estimators import Recipe, Setting, log_scores
+from generator.errors import RequestError
 
 CURVE = "curves"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
 CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
@@ -138,12 +139,16 @@ def described(
 ) -> tuple[dict[tuple[str, bool], NDArray[np.object_]], dict[str, dict[str, NDArray[np.intp]]]]:
     """The names of the columns of each feature table, of statistics and curves, and the former's places by observable.
 
-    Looks at no value.
+    Looks at no value. Raises RequestError for features that say nothing of the examples' statistics.
     """
     features = list(dict.fromkeys(features))
-    of_curves = dict.fromkeys([*features, suited(CURVE_FEATURES, examples.checkpoints)])
+    shared = filter(None, map(feature_names.of_one_layer, features))
+    of_curves = dict.fromkeys([*shared, suited(CURVE_FEATURES, examples.checkpoints)])
     kinds = [(name, False) for name in features] + [(name, True) for name in of_curves]
     names = {kind: _transformer(examples, *kind).get_feature_names_out() for kind in kinds}
+    for name in features:
+        if len(names[name, False]) == len(DEPTHS):
+            raise RequestError(f"features {name!r} are for other statistics than {', '.join(examples.observables())}")
     return names, {name: _places(examples, of) for (name, curves), of in names.items() if not curves}
 
 

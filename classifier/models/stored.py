@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classifier.examples.features import DEPTHS, TrajectoryFeatures, inputs
+from classifier.examples.features import DEPTHS, Feature, TrajectoryFeatures, blocks, inputs
 from classifier.examples.trajectories import Examples
 from classifier.models import soundness
 from classifier.models.card import Card, load_card
@@ -52,6 +52,16 @@ class Model:
         """How many the classifier reads."""
         width = self.card.checkpoints * len(self.card.statistics) + len(DEPTHS)
         return len(self.transformer.fit(np.empty((0, width), np.float32)).get_feature_names_out())
+
+    def relations(self) -> list[tuple[str, str, list[str]]]:
+        """("relation", its name, all statistics) of each that its features have, if there are several."""
+        found = list(dict.fromkeys(relation for _, relation in blocks(self.card.features)))
+        return [("relation", name, self.card.statistics) for name in found if len(found) > 1]
+
+    def related(self, relation: str) -> list[int]:
+        """The columns of its table that have a relation. The depth has none."""
+        features = map(Feature.named, self.transformer.get_feature_names_out())
+        return [place for place, each in enumerate(features) if each.column is not None and each.relation == relation]
 
     def table(self, examples: Examples) -> NDArray[np.float32]:
         """(examples, features). Raises RequestError if the examples lack statistics or checkpoints."""

@@ -1,8 +1,9 @@
 """Importances that trees give of themselves: decrease of impurity (forests) and Shapley values (XGBoost).
 
 Both say what the fitted trees make of each *feature*, where permutation (`importance`) says what the model loses without
-a *measurement*. A group's importance is that of its features together, and a feature belongs to the statistic and the
-checkpoint in its name. The depth one-hot is a group of its own beside the others, so that impurity's shares sum to 1.
+a *measurement*. A group's importance is that of its features together, and a feature belongs to the statistic, the checkpoint
+and the relation in its name. The depth one-hot is a group of its own beside the others, and so are features that belong to no
+checkpoint, so that impurity's shares sum to 1.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from classifier.models.stored import Model
 from classifier.studies.permutation import groups, ranked
 
 DEPTH = "depth one-hot"
+WHOLE = "of all checkpoints"  # features such as a roughness
 
 
 def impurity(forest: Any, table: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -54,17 +56,29 @@ METHODS: dict[str, dict[str, Callable[[Any, NDArray[np.float32]], NDArray[Any]]]
 
 
 def _columns(
-    names: list[str], examples: Examples, correlated: list[list[str]]
+    model: Model, examples: Examples, correlated: list[list[str]]
 ) -> Iterator[tuple[str, str, list[str], list[int]]]:
     """(grouping, name, members, columns) of every group of features. Features are not grouped by depth."""
+    names = list(model.transformer.get_feature_names_out())
     features = list(enumerate(map(Feature.named, names)))
     depth = [place for place, feature in features if feature.column is None]
-    for by, name, members in groups(examples, correlated):
-        if by == "checkpoint":
+    for by, name, members in [*groups(examples, correlated), *model.relations()]:
+        if by == "relation":
+            yield by, name, members, model.related(name)
+        elif by == "checkpoint":
             yield by, name, members, [place for place, feature in features if str(feature.checkpoint) == name]
         elif by != "depth":
             yield by, name, members, [place for place, feature in features if feature.statistic in members]
-    for by in ("statistic", "observable", "function", "checkpoint"):
+    words = [place for place, feature in features if feature.column is not None and feature.checkpoint is None]
+    if words:
+        yield "checkpoint", WHOLE, list(dict.fromkeys(features[place][1].transform for place in words)), words
+    for by in (
+        "statistic",
+        "observable",
+        "function",
+        "checkpoint",
+        *dict.fromkeys(by for by, _, _ in model.relations()),
+    ):
         yield by, DEPTH, [names[place] for place in depth], depth
 
 
@@ -81,7 +95,7 @@ def measure(model: Model, test: Examples, correlated: list[list[str]]) -> dict[s
         decrease; shap: log odds, mean over examples and classes), the most important first within each `by`.
     """
     table = model.table(test)
-    columns = list(_columns(list(model.transformer.get_feature_names_out()), test, correlated))
+    columns = list(_columns(model, test, correlated))
 
     def importances(of_features: NDArray[Any]) -> pd.DataFrame:
         rows = []

@@ -14,7 +14,7 @@ from classifier.models.card import load_card
 from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
-GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint")
+GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint", "relation")
 # of importance, and the unit of each: what the model relies on, what it cannot do without, and what its trees say of themselves
 METHODS = {"permutation": "nats", "refit": "nats", "impurity": "share", "shap": "log odds"}
 MEANINGS = {
@@ -32,7 +32,7 @@ def importance(
 
     Args:
         model: directory of a model.
-        by: statistic (in clusters), observable, function, depth or checkpoint.
+        by: statistic (in clusters), observable, function, depth, checkpoint, or relation (of a layer to its network).
         top: how many; None for all.
         method: permutation or refit (every model), impurity (forests) or shap (xgboost); `importance`, `refit` and
             `attribution` say what they are. Refit knows statistics and observables alone, the last two nothing by depth.

@@ -5,6 +5,7 @@ checkpoints and all of a group's statistics together, so that statistic, observa
 all well defined. Importance is the loss of mean log score of the true class (in nats; finer than accuracy, which is
 given beside it). Statistics whose trajectories are all correlated, |Spearman| > 0.95 over examples × checkpoints for
 every pair (complete linkage), permute together: alone, each would look dispensable because the others stand in for it.
+A relation between layers is no measurement: the features that have it are dealt out anew, all together.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from classifier.examples.trajectories import DEPTHS, Examples
+from classifier.models.estimators import log_scores
 from classifier.models.parallel import parallel
 from classifier.models.stored import Model
 from classifier.studies.evaluate import balanced_accuracy
@@ -105,7 +107,8 @@ def measure(
 
     judge = _Judge(model, test, codes, repeats, seed)
     whole = judge.scores(test.values)
-    calls = [(whole, number, *group) for number, group in enumerate(groups(test, correlated))]
+    everything = [*groups(test, correlated), *model.relations()]
+    calls = [(whole, number, *group) for number, group in enumerate(everything)]
     return ranked(parallel(_Judge.row, judge, calls, "importance"))
 
 
@@ -121,7 +124,10 @@ class _Judge:
 
     def scores(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Mean log score of the true class, and balanced accuracy, of the test examples with these values."""
-        scores = self.model.log_scores(replace(self.test, values=values))
+        return self._judged(self.model.table(replace(self.test, values=values)))
+
+    def _judged(self, table: NDArray[np.float32]) -> tuple[float, float]:
+        scores = log_scores(self.model.classifier, table)
         of_truth = scores[np.arange(len(self.codes)), self.codes]
         return float(of_truth.mean()), balanced_accuracy(self.codes, scores.argmax(axis=1))
 
@@ -132,7 +138,12 @@ class _Judge:
         found = []
         for repeat in range(self.repeats):
             rng = np.random.default_rng([self.seed, number, repeat])
-            found.append(self.scores(permuted(self.test, grouping, name, members, rng)))
+            if grouping == "relation":
+                table, places = self.model.table(self.test), self.model.related(name)
+                table[:, places] = table[rng.permutation(len(table))][:, places]
+                found.append(self._judged(table))
+            else:
+                found.append(self.scores(permuted(self.test, grouping, name, members, rng)))
         losses = independent([whole[0] - one[0] for one in found])
         accuracy_drop = whole[1] - float(np.mean([one[1] for one in found]))
         row = {"by": grouping, "name": name, "members": ", ".join(members), "size": len(members)}

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.examples import splits as splitting
-from classifier.examples.features import split_name, suited
+from classifier.examples.features import blocks, suited
 from classifier.examples.sampling import ALL, measured
 from classifier.examples.splits import Fold
 from classifier.examples.trajectories import Examples
@@ -57,7 +57,7 @@ class Study:
         for model in models:
             grid(model)
         for name in self.features:
-            split_name(name)
+            blocks(name)
 
     def examples(self, dataset: str | os.PathLike[str] | Examples) -> Examples:
         """The examples studied. Raises RequestError as `sampling.measured` does, or if there are not two of the rules."""

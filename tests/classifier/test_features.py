@@ -12,15 +12,18 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 from synthetic import grid, write
 
-from classifier.examples.features import TRANSFORMS, Feature, TrajectoryFeatures, Transform, inputs
+from classifier.examples.features import OWN, TRANSFORMS, Feature, TrajectoryFeatures, inputs, scale_free
+from classifier.examples.relations import RELATIONS, related
 from classifier.examples.trajectories import Examples, Parts, load
 from classifier.models import problem
 from classifier.models.estimators import FEATURES
+from classifier.studies.importance import importance
 from classifier.studies.predict import predict
 from generator.errors import RequestError
 
 NAN, LN2 = np.nan, np.log(2)
 SPREAD = np.sqrt(14 / 9)  # of 1, 2, 4: mean 7/3, squared deviations 16/9, 1/9, 25/9
+LN3, ASINH = np.log(3), np.arcsinh
 BY_HAND = {
     "levels": [[1, 2, 4], [0, 3, 3], [-2, -1, -4], [5, 5, 5]],
     "change": [[1, 3], [3, 3], [1, -2], [0, 0]],
@@ -34,14 +37,20 @@ BY_HAND = {
         [1 / 3 / SPREAD, 4 / 3 / SPREAD, -5 / 3 / SPREAD],
         [NAN, NAN, NAN],
     ],
+    "normchange": [[3, 15], [9, 9], [-3, 12], [0, 0]],
+    "summary": [  # net, path, change, first, early, late, roughness, persistence
+        [1, LN3, ASINH(3), 1 / 3, 1 / 3, 2 / 3, 0, NAN],
+        [1, NAN, NAN, 1, 1, 0, 0, NAN],
+        [-1 / 2, LN2, ASINH(-1), 1 / 4, 1 / 4, 3 / 4, 0, NAN],
+        [NAN, NAN, 0, NAN, NAN, NAN, NAN, NAN],
+    ],
 }
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transform_against_hand_computed_values(name: str) -> None:
     trajectories = np.array(BY_HAND["levels"], dtype=np.float32)
-    networks = np.array([[0], [0], [1], [1]], dtype=np.float32)  # for transforms that look at them
-    found = TrajectoryFeatures(name, ("s",), 3).fit_transform(np.hstack([trajectories, networks]))
+    found = TrajectoryFeatures(name, ("weight_raw_norm",), 3).fit_transform(trajectories[:, :, None])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, BY_HAND[name], rtol=1e-6, atol=1e-7)
 
@@ -62,26 +71,30 @@ def test_a_constant_has_no_shape_whatever_its_value() -> None:
 
 def test_infinities_never_leave() -> None:
     extreme = np.array([[0, 1e38, -1e38], [1e-45, 3e38, 0], [np.inf, 1, 2], [NAN, NAN, NAN]], dtype=np.float32)
-    networks = np.zeros((4, 1), dtype=np.float32)
-    found = TrajectoryFeatures("+".join(TRANSFORMS), ("s",), 3).fit_transform(np.hstack([extreme, networks]))
+    who = np.stack([np.zeros(4), np.arange(4)], axis=1)
+    every = [f"{name}@{relation}" for name in TRANSFORMS for relation in RELATIONS]
+    made = TrajectoryFeatures("+".join([*TRANSFORMS, *every]), ("weight_raw_norm",), 3)
+    found = made.fit_transform(np.hstack([extreme, who]))
     assert not np.isinf(found).any()
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMS, *FEATURES])
+@pytest.mark.parametrize("name", [*TRANSFORMS, "shape@less_mean", *FEATURES])
 def test_names_read_back_to_what_the_column_holds(name: str) -> None:
     rng = np.random.default_rng(0)
-    names = ("weight_abs_mean", "change_raw")
+    names, who = ("weight_raw_norm", "change_raw"), np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]])
     values = rng.lognormal(size=(5, 4, 2)).astype(np.float32)
-    transformer, networks = TrajectoryFeatures(name, names, 4), np.array([0, 0, 1, 1, 1])
-    found = transformer.fit_transform(np.hstack([values.reshape(5, 8), networks[:, None]]))
+    transformer = TrajectoryFeatures(name, names, 4)
+    found = transformer.fit_transform(np.hstack([values.reshape(5, 8), who]))
     columns = transformer.get_feature_names_out()
     assert found.shape[1] == len(columns) == len(set(columns))
     for column, text in enumerate(columns):
         feature = Feature.named(text)
         assert feature.name == text
-        transform, alone = TRANSFORMS[feature.transform], values[:, :, [names.index(feature.statistic)]]
-        expected = transform(alone.astype(np.float64), networks)
-        place = list(map(str, transform.columns(4))).index(str(feature.column))
+        alone = values[:, :, [names.index(feature.statistic)]].astype(np.float64)
+        expected = TRANSFORMS[feature.transform].make(alone)
+        if feature.relation != OWN:
+            expected = related(feature.relation, expected, *who.T)
+        place = list(map(str, TRANSFORMS[feature.transform].columns(4))).index(str(feature.column))
         np.testing.assert_array_equal(found[:, column], expected[:, place, 0].astype(np.float32))
 
 
@@ -90,52 +103,80 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     return load(write(tmp_path_factory.mktemp("features") / "d", grid()))
 
 
-@pytest.fixture
-def relation(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A transform that looks at the network: two words instead of checkpoints, what is less its mean over the layers."""
-
-    def make(x: np.ndarray, networks: np.ndarray) -> np.ndarray:
-        ends = x[:, [0, -1]]
-        means = np.stack([ends[networks == network].mean(0) for network in networks])
-        return ends - means
-
-    monkeypatch.setitem(TRANSFORMS, "relation", Transform("relation", make, lambda checkpoints: ("start", "end"), True))
-    return "relation"
+COMPARED = "levels@less_mean"
 
 
-def test_a_transform_may_look_at_the_whole_network(relation: str, study: Examples) -> None:
-    transformer = TrajectoryFeatures(relation, tuple(study.statistics), study.checkpoints)
+def test_layers_are_compared_with_their_network(study: Examples) -> None:
+    transformer = TrajectoryFeatures(COMPARED, tuple(study.statistics), study.checkpoints)
     found = transformer.fit_transform(inputs(study))
     names = transformer.get_feature_names_out()
-    assert names[0] == f"relation:{next(iter(study.statistics))}:start"
-    assert Feature.named(names[0]).checkpoint is None
-    assert found.shape == (len(study), 2 * len(study.statistics) + 3)
+    assert names[0] == f"levels@less_mean:{next(iter(study.statistics))}:0"
+    assert Feature.named(names[0]).relation == "less_mean"
     network = study.identity["network_id"]
     one = (network == network.iloc[7]).to_numpy()
     values = study.values[one].astype(np.float64)
-    expected = (values - values.mean(0))[:, [0, -1]].reshape(one.sum(), -1)
+    expected = (values - values.mean(0)).reshape(one.sum(), -1)
     np.testing.assert_allclose(found[one, :-3], expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="looks at whole networks"):
+    with pytest.raises(ValueError, match="compares layers"):
         transformer.fit_transform(study.values)
 
 
-def test_chunks_of_a_table_do_not_cut_networks(relation: str, study: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = problem.feature_table(study, "relation+shape")
+def test_chunks_of_a_table_do_not_cut_networks(study: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = problem.feature_table(study, f"{COMPARED}+shape")
     shuffled = np.random.default_rng(0).permutation(len(study))
     for chunk in (1, 7, 1000):
         monkeypatch.setattr(problem, "CHUNK", chunk)
-        found = problem.feature_table(study.rows(shuffled), "relation+shape")
+        found = problem.feature_table(study.rows(shuffled), f"{COMPARED}+shape")
         np.testing.assert_allclose(found, whole[shuffled], rtol=1e-6)
 
 
-def test_evaluating_and_training_take_a_transform_of_the_network(
-    relation: str, study: Examples, tmp_path: Path
-) -> None:
-    found = evaluate(study, ["forest"], ["relation+shape"], n_splits=2)
-    assert found["chosen"]["forest"] == {"relation+shape": 2}
-    card = train(study, tmp_path / "m", "forest", ["relation+shape"], refits=1)
-    assert card.features == "relation+shape"
+def test_evaluating_and_training_compare_layers(study: Examples, tmp_path: Path) -> None:
+    found = evaluate(study, ["forest"], [f"{COMPARED}+shape"], n_splits=2)
+    assert found["chosen"]["forest"] == {f"{COMPARED}+shape": 2}
+    card = train(study, tmp_path / "m", "forest", [f"{COMPARED}+shape"], refits=1)
+    assert card.features == f"{COMPARED}+shape"
     predict(tmp_path / "m", study)
+    for method in ("permutation", "impurity"):
+        by_relation = importance(tmp_path / "m", "relation", None, method).set_index("name")["importance"]
+        assert {"own", "less_mean"} <= set(by_relation.index)
+    assert by_relation.sum() == pytest.approx(1)
+
+
+def test_features_that_say_nothing_of_what_was_measured_are_a_sentence(study: Examples) -> None:
+    with pytest.raises(RequestError, match="features 'normchange' are for other statistics than activation"):
+        evaluate(study.of(["activation"]), ["forest"], ["normchange"], ["all"], n_splits=2)
+
+
+# -- summaries ---------------------------------------------------------------------------------------------------------
+def test_summary_of_a_trajectory_with_a_gap_against_plain_python() -> None:
+    x = [NAN, 2.0, 3.0, 2.5, NAN, 4.0, 7.0, 6.0]
+    steps = [1.0, -0.5, 3.0, -1.0]  # 2→3, 3→2.5, 4→7, 7→6; the first and the last third are 3 of 7 places each
+    path, net = 5.5, 4.0
+    followed = [(1.0, -0.5), (3.0, -1.0)]
+    expected = {
+        "net": net / path,
+        "path": np.log(path / 2),
+        "change": np.arcsinh(net / 2),
+        "first": 0.0,
+        "early": 1.5 / path,
+        "late": 4.0 / path,
+        "roughness": np.std([-1.5, -4.0]) / np.std(steps),
+        "persistence": np.corrcoef(*zip(*followed, strict=True))[0, 1],
+    }
+    found = TrajectoryFeatures("summary", ("s",), 8).fit_transform(np.array([x])[:, :, None])
+    np.testing.assert_allclose(found[0], list(expected.values()), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_what_is_declared_free_of_scale_is(name: str) -> None:
+    x = np.random.default_rng(0).lognormal(size=(20, 9, 1)) - 1
+    once, twice = (TRANSFORMS[name].make(scale * x) for scale in (1.0, 1e4))
+    assert np.allclose(once, twice, equal_nan=True) == TRANSFORMS[name].scale_free
+
+
+def test_a_set_is_free_of_scale_if_all_its_parts_are() -> None:
+    assert scale_free("summary+shape@less_mean")
+    assert not scale_free("summary+levels@less_mean")
 
 
 def test_depth_is_appended_and_named(examples: Examples) -> None:
@@ -171,7 +212,10 @@ def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         TrajectoryFeatures("levels", ("a", "b"), 4).fit(np.ones(shape))
 
 
-@pytest.mark.parametrize(("name", "message"), [("relatve", "did you mean 'relative'"), ("shape+shape", "twice")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("relatve", "did you mean 'relative'"), ("shape+shape", "twice"), ("shape@mena", "did you mean 'mean'")],
+)
 def test_wrong_features_are_a_sentence(name: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         TrajectoryFeatures(name, ("s",), 3).fit_transform(np.ones((2, 3, 1)))
@@ -187,5 +231,5 @@ def examples() -> Examples:
         values,
         parts,
         np.zeros((3, 4, 3)),
-        pd.DataFrame({"network_id": list("abc"), "depth": ["deep", "early", "middle"]}),
+        pd.DataFrame({"network_id": list("abc"), "depth": ["deep", "early", "middle"], "layer_index": [2, 0, 1]}),
     )

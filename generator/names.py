@@ -23,14 +23,21 @@ def _rules() -> dict[str, str]:
 
 
 def _architectures() -> dict[str, str]:
-    from generator.architectures import ARCHITECTURES
+    from generator.architectures import ARCHITECTURES, PARAMETRISED
 
     def one(name: str) -> str:
         family = ARCHITECTURES[name]
         shape = ", ".join(f"{key} {value}" for key, value in family.options.items())
         return f"{_meaning(family.build)} ({shape}; at least {family.min_pixels} pixels a side)"
 
-    return {name: one(name) for name in ARCHITECTURES}
+    def open_one(name: str) -> str:
+        about = PARAMETRISED[name]
+        each = (
+            f"{key}: {p.meaning} ({p.range}; default {p.written(p.default)})" for key, p in about.parameters.items()
+        )
+        return f'{_meaning(about.build)}; as {{name = "{name}", …}} with {"; ".join(each)}'
+
+    return {name: one(name) for name in ARCHITECTURES} | {f"{name}(…)": open_one(name) for name in PARAMETRISED}
 
 
 def _tasks() -> dict[str, str]:

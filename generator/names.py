@@ -30,14 +30,13 @@ def _architectures() -> dict[str, str]:
         shape = ", ".join(f"{key} {value}" for key, value in family.options.items())
         return f"{_meaning(family.build)} ({shape}; at least {family.min_pixels} pixels a side)"
 
-    def open_one(name: str) -> str:
-        about = PARAMETRISED[name]
-        each = (
-            f"{key}: {p.meaning} ({p.range}; default {p.written(p.default)})" for key, p in about.parameters.items()
-        )
-        return f'{_meaning(about.build)}; as {{name = "{name}", …}} with {"; ".join(each)}'
-
-    return {name: one(name) for name in ARCHITECTURES} | {f"{name}(…)": open_one(name) for name in PARAMETRISED}
+    found = {name: one(name) for name in ARCHITECTURES}
+    for name, about in PARAMETRISED.items():
+        found[f"{name}(…)"] = f'{_meaning(about.build)}; {{name = "{name}", …}} sets its parameters:'
+        for key, parameter in about.parameters.items():
+            default = parameter.written(parameter.default)
+            found[f"{name}({key}=…)"] = f"{parameter.meaning}: {parameter.range} (default {default})"
+    return found
 
 
 def _tasks() -> dict[str, str]:

@@ -43,7 +43,7 @@ class ConvNet(Network):
         "pool": Choice(
             default="max",
             options=("max", "avg", "none"),
-            meaning="how sides are halved; none: by convolutions of stride 2",
+            meaning="how sides are halved, with none by convolutions of stride 2",
         ),
         "norm": NORM,
         "residual": RESIDUAL,

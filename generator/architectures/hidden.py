@@ -50,5 +50,5 @@ class Hidden:
 
 def bound(hidden: Sequence[Hidden]) -> list[WeightLayer]:
     """The layers of a row of hidden ones whose units cannot be rescaled: see `Network.normalised`."""
-    carried = [*(one.link for one in hidden[1:]), False]
-    return [one.layer for one, link_above in zip(hidden, carried, strict=True) if one.norm or one.link or link_above]
+    carried = [*(one.link for one in hidden[1:]), False]  # past the next layer
+    return [one.layer for one, past in zip(hidden, carried, strict=False) if one.norm or one.link or past]

@@ -68,7 +68,7 @@ NONLINEARITIES = {
     "leaky_relu": Nonlinearity(  # a below 0 has the slope 0.01 (Maas et al. 2013)
         lambda a: F.leaky_relu(a, LEAK),
         lambda a: F.leaky_relu_(a, LEAK),
-        lambda y: torch.where(y > 0, 1.0, LEAK).to(y.dtype),
+        lambda y: torch.where(y > 0, torch.ones_like(y), LEAK),
         lambda g, y: torch.ops.aten.leaky_relu_backward(g, y, LEAK, True),
         homogeneous=True,
         gain=2 / (1 + LEAK**2),

@@ -12,7 +12,7 @@ Everything here comes from a description in words, written without a look at the
   without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
   and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
 - mlp(…): hidden layer i, from 0, has width · 128 · taper^i units. convnet(…): convolution i has width · channels · growth^i
-  channels, padded by half its kernel. Both: weights, norm, act; with residual plus what the layer read, if that is a hidden output
+  channels, padded by half its kernel. Both: weights, norm, act; with residual plus what was read, if that is a hidden output
   and of equal size. A convolution's side is halved if then, as before, all taps of this kernel and of the next one of its size
   meet the map: by a pool 3/2 rounded up (max, or average over what is there) at the end, or with pool=none by stride 2.
 - layer norm: minus the mean, over √(variance + 1e-5), of all units of a stimulus; then a factor and a shift per unit, or channel.

@@ -276,6 +276,18 @@ def test_a_pair_is_rescalable_exactly_if_rescaling_it_changes_nothing(architectu
         assert not found
 
 
+@pytest.mark.parametrize("architecture", FREE)
+def test_all_that_is_trained_is_part_of_a_state_and_comes_back(architecture: str) -> None:
+    first, second = (stack(member("sgdm", architecture, model_seed=seed)) for seed in (0, 1))
+    for built in (first, second):
+        built.settle()
+        built.step(built.batch(0))
+    kept = first.state()
+    second.restore(kept)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters, second.parameters, strict=True))
+    assert sum(a.size for name, a in kept.items() if "update" not in name) >= sum(p.numel() for p in first.parameters)
+
+
 SMALL = """
 name = "small"
 checkpoints = 3

@@ -23,14 +23,20 @@ def _rules() -> dict[str, str]:
 
 
 def _architectures() -> dict[str, str]:
-    from generator.architectures import ARCHITECTURES
+    from generator.architectures import ARCHITECTURES, PARAMETRISED
 
     def one(name: str) -> str:
         family = ARCHITECTURES[name]
         shape = ", ".join(f"{key} {value}" for key, value in family.options.items())
         return f"{_meaning(family.build)} ({shape}; at least {family.min_pixels} pixels a side)"
 
-    return {name: one(name) for name in ARCHITECTURES}
+    found = {name: one(name) for name in ARCHITECTURES}
+    for name, about in PARAMETRISED.items():
+        found[f"{name}(…)"] = f'{_meaning(about.build)}; {{name = "{name}", …}} sets its parameters:'
+        for key, parameter in about.parameters.items():
+            default = parameter.written(parameter.default)
+            found[f"{name}({key}=…)"] = f"{parameter.meaning}: {parameter.range} (default {default})"
+    return found
 
 
 def _tasks() -> dict[str, str]:

@@ -123,7 +123,8 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, (curve, curriculum) in zip(grid[0], columns, strict=True):
         axes.set_title(f"{NAMES[curve]}\n{looks.plain(curriculum)}", fontsize=9)
     for axes, architecture in zip(grid[:, 0], architectures, strict=True):
-        axes.set_ylabel(f"{looks.plain(architecture)}\n{sizes[architecture]:,} networks", fontsize=9)
+        name = looks.wrapped(architecture)
+        axes.set_ylabel(f"{name}\n{sizes[architecture]:,} networks", fontsize=7 if "\n" in name else 9)
     for axes in grid[-1]:
         axes.set_xlabel("updates", fontsize=8)
     figure.legend(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -89,6 +90,14 @@ def called(name: str) -> str:
 def plain(text: str) -> str:
     """A name from a dataset, of which matplotlib shall read nothing as a formula."""
     return text.replace("$", r"\$")
+
+
+def wrapped(name: str, width: int = 18) -> str:
+    """A long name, such as that of an architecture with parameters, in lines: broken behind a parenthesis or a comma."""
+    lines = [""]
+    for part in re.split(r"(?<=[(,])", plain(name)):
+        lines = [*lines, part] if lines[-1] and len(lines[-1] + part) > width else [*lines[:-1], lines[-1] + part]
+    return "\n".join(lines)
 
 
 def ordered(names: Iterable[str]) -> list[str]:

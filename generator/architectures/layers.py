@@ -27,9 +27,15 @@ Draw = Callable[[str, str, tuple[int, ...]], Tensor]
 
 
 class Nonlinearity(NamedTuple):
-    """φ, the same in place, φ′ and δ = g ⊙ φ′; the last two are written in terms of y = φ(a).
+    """φ, the same (in place where there is such an operation), φ′ and δ = g ⊙ φ′.
 
-    `homogeneous`: φ(c a) = c φ(a) for c > 0, and not linear.
+    The last two are written in terms of y = φ(a), which is kept anyway; of a where `of_input` says so, since y does not tell φ′.
+
+    Args:
+        homogeneous: φ(c a) = c φ(a) for c > 0, and not linear.
+        gain: hidden weights start with variance gain / fan-in. It is 1 / ⟨φ(z)²⟩ for standard normal z, which keeps the mean
+            square of a from layer to layer (He et al. 2015, 1502.01852, eq. 10, for any φ). `linear` and `tanh` have relu's 2
+            [ours].
     """
 
     phi: Callable[[Tensor], Tensor]
@@ -37,6 +43,16 @@ class Nonlinearity(NamedTuple):
     slope: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
     homogeneous: bool = False
+    of_input: bool = False
+    gain: float = 2.0
+
+
+LEAK = 0.01  # slope of leaky_relu below 0
+
+
+def _gelu_slope(a: Tensor) -> Tensor:
+    """Φ(a) + a Φ′(a), Φ the standard normal distribution function."""
+    return torch.special.ndtr(a) + a * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
 
 
 NONLINEARITIES = {
@@ -49,6 +65,30 @@ NONLINEARITIES = {
         homogeneous=True,
     ),
     "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda y: 1 - y * y, torch.ops.aten.tanh_backward),
+    "leaky_relu": Nonlinearity(  # a below 0 has the slope 0.01 (Maas et al. 2013)
+        lambda a: F.leaky_relu(a, LEAK),
+        lambda a: F.leaky_relu_(a, LEAK),
+        lambda y: torch.where(y > 0, torch.ones_like(y), LEAK),
+        lambda g, y: torch.ops.aten.leaky_relu_backward(g, y, LEAK, True),
+        homogeneous=True,
+        gain=2 / (1 + LEAK**2),
+    ),
+    "elu": Nonlinearity(  # eᵃ − 1 below 0 (Clevert et al. 2016, 1511.07289)
+        F.elu,
+        F.elu_,
+        lambda y: torch.where(y > 0, 1.0, y + 1),
+        lambda g, y: torch.ops.aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
+        gain=1.550519,
+    ),
+    "gelu": Nonlinearity(  # a Φ(a); not monotonic, so y does not tell a (Hendrycks & Gimpel 2016, 1606.08415)
+        F.gelu, F.gelu, _gelu_slope, torch.ops.aten.gelu_backward, of_input=True, gain=2.351716
+    ),
+    "sigmoid": Nonlinearity(
+        torch.sigmoid, torch.sigmoid_, lambda y: y * (1 - y), torch.ops.aten.sigmoid_backward, gain=3.408560
+    ),
+    "softplus": Nonlinearity(  # log(1 + eᵃ), with φ′ = 1 − e⁻ʸ (Dugas et al. 2001)
+        F.softplus, F.softplus, lambda y: -torch.expm1(-y), lambda g, y: g * -torch.expm1(-y), gain=1.085487
+    ),
 }
 
 
@@ -98,19 +138,20 @@ class _Propagate(torch.autograd.Function):
     ) -> Tensor:
         ctx.dtype, (x, weight, bias, feedback) = x.dtype, layer.rounded(x, weight, bias, feedback)
         if drives is None:
-            y = layer.phi.phi_(layer.forward(x, weight, bias).to(ctx.dtype))
+            a = layer.forward(x, weight, bias).to(ctx.dtype)
         else:
             drives.append(layer.forward(x, weight, None).to(ctx.dtype))
             shift = 0 if bias is None else bias.view(*bias.shape[:1], 1, -1, *(1,) * (drives[-1].ndim - 3))
-            y = layer.phi.phi_(drives[-1] + shift)
+            a = drives[-1] + shift
+        y = layer.phi.phi_(a)
         ctx.layer = layer
-        ctx.save_for_backward(x, weight if feedback is None else feedback, y)
+        ctx.save_for_backward(x, weight if feedback is None else feedback, a if layer.phi.of_input else y)
         return y
 
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        x, matrix, y = ctx.saved_tensors
-        error = ctx.layer.phi.backward(error, y)
+        x, matrix, known = ctx.saved_tensors
+        error = ctx.layer.phi.backward(error, known)
         bias = ctx.layer.positions_sum(error) if ctx.needs_input_grad[2] else None
         (error,) = ctx.layer.rounded(error)
         weight = ctx.layer.correlate(x, error).to(ctx.dtype)
@@ -126,7 +167,8 @@ class WeightLayer(ABC):
         name: its name in the dataset.
         shape: shape of one network's weights, (out, in, …).
         nonlinearity: φ if it follows directly, else "linear".
-        last: drawn with standard deviation 1/√fan-in instead of He's √(2/fan-in).
+        variance: of the initial weights, times fan-in; He's 2 where not given.
+        last: drawn with standard deviation 1/√fan-in instead.
         bias: whether it has biases; they start at 0.
         penalty: the L2 penalty on its weights, where it is not that of its network.
         precision: what its three products are computed in; weights, errors and updates keep theirs.
@@ -138,6 +180,7 @@ class WeightLayer(ABC):
         shape: tuple[int, ...],
         nonlinearity: str,
         draw: Draw,
+        variance: float = 2.0,
         last: bool = False,
         bias: bool = True,
         penalty: float | None = None,
@@ -146,7 +189,7 @@ class WeightLayer(ABC):
         self.name, self.nonlinearity, self.penalty = name, nonlinearity, penalty
         self.rounding = PRECISIONS[precision]
         self.fan_in = math.prod(shape[1:])
-        self.scale = math.sqrt((1.0 if last else 2.0) / self.fan_in)
+        self.scale = math.sqrt((1.0 if last else variance) / self.fan_in)
         self.weight = draw("init", name, shape) * self.scale
         self.bias: Tensor | None = torch.zeros_like(self.weight.flatten(2)[..., 0]) if bias else None
         self.feedback: Tensor | None = None
@@ -158,6 +201,10 @@ class WeightLayer(ABC):
         y = _Propagate.apply(x.detach() if run.cut else x, self.weight, self.bias, self.feedback, self, run.drives)
         run.outputs.append(y)
         return y
+
+    def preactivation(self, x: Tensor) -> Tensor:
+        """a = W x + b, as `__call__` computes it."""
+        return self.forward(*self.rounded(x, self.weight, self.bias)).to(x.dtype)
 
     def rounded(self, *tensors: Any) -> tuple[Any, ...]:
         """The tensors (or None) as factors of a product."""
@@ -296,15 +343,29 @@ def channels_last(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "k b c h w"]:
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
-class BatchNorm:
-    """Batch normalisation of x (k, b, c, …) per network and channel (Ioffe & Szegedy 2015, 1502.03167)."""
+class Norm(ABC):
+    """Normalisation of x (k, b, c, …), with a trained gain and bias per network and channel (of a dense layer: per unit).
+
+    Every tensor that it holds is part of a network's state.
+    """
 
     epsilon: ClassVar[float] = 1e-5
 
     def __init__(self, channels: int, like: Tensor, bias: bool = True) -> None:
-        self.weight, self.mean = like.new_ones((len(like), channels)), like.new_zeros((len(like), channels))
-        self.bias: Tensor | None = torch.zeros_like(self.mean) if bias else None
-        self.var = torch.ones_like(self.weight)
+        self.weight = like.new_ones((len(like), channels))
+        self.bias: Tensor | None = torch.zeros_like(self.weight) if bias else None
+
+    @abstractmethod
+    def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
+        """x, normalised."""
+
+
+class BatchNorm(Norm):
+    """Batch normalisation per network and channel (Ioffe & Szegedy 2015, 1502.03167)."""
+
+    def __init__(self, channels: int, like: Tensor, bias: bool = True) -> None:
+        super().__init__(channels, like, bias)
+        self.mean, self.var = torch.zeros_like(self.weight), torch.ones_like(self.weight)
 
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """Normalised by the batch's statistics in training (which enter the running ones), by the running ones else."""
@@ -319,6 +380,28 @@ class BatchNorm:
         running = (self.mean.view(-1), self.var.view(-1))
         affine = (self.weight.flatten(), None if self.bias is None else self.bias.flatten())
         return _ungrouped(F.batch_norm(_grouped(x), *running, *affine, run.training, run.track, self.epsilon), k)
+
+
+class LayerNorm(Norm):
+    """Layer normalisation: of every stimulus by its own mean and variance (Ba et al. 2016, 1607.06450).
+
+    They are taken over all units, of a convolution over channels × positions. There gain and bias are the channel's, so that they
+    do not depend on the size of the input (the same as group normalisation with one group).
+    """
+
+    def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
+        """The same in training and in evaluation."""
+        k = len(x)
+        shifts = [None] * k if self.bias is None else self.bias
+        if x.device.type == "cpu":
+            each = [F.group_norm(x[i], 1, self.weight[i], shift, self.epsilon) for i, shift in enumerate(shifts)]
+            return torch.cat(each).unflatten(0, x.shape[:2])
+        shape = (k, 1, -1, *(1,) * (x.ndim - 3))
+        y = F.group_norm(x.flatten(0, 1), 1, eps=self.epsilon).unflatten(0, x.shape[:2]) * self.weight.view(shape)
+        return y if self.bias is None else y + self.bias.view(shape)
+
+
+NORMS: dict[str, type[Norm]] = {"batch": BatchNorm, "layer": LayerNorm}
 
 
 def pooled(side: int) -> int:

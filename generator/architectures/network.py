@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import NONLINEARITIES, BatchNorm, Conv, Draw, Linear, Pass, WeightLayer
+from generator.architectures.layers import NONLINEARITIES, NORMS, Conv, Draw, Linear, Norm, Pass, WeightLayer
 
 STEMS = ("small", "large")
 LARGE = 64  # pixels from which the large stem is the default
@@ -55,13 +55,12 @@ class Network(ABC):
 
     def __init__(self, shape: InputShape, form: Form, draw: Draw) -> None:
         self.shape, self.form = shape, form
-        self.phi = NONLINEARITIES[form.nonlinearity].phi
+        self.phi, self.variance = NONLINEARITIES[form.nonlinearity].phi, NONLINEARITIES[form.nonlinearity].gain
         self._draw = draw
         self.layers: list[WeightLayer] = []
-        self.norms: list[BatchNorm] = []
-        self.normalised: Sequence[
-            WeightLayer
-        ] = ()  # whose output is normalised, or added to another one, before it is read
+        self.norms: list[Norm] = []
+        # Layers whose output is normalised, added to another one, or carried past the next layer, before or as it is read.
+        self.normalised: Sequence[WeightLayer] = ()
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "k b c h w"], run: Pass) -> Float[Tensor, "k b outputs"]:
@@ -74,7 +73,7 @@ class Network(ABC):
 
     def parameters(self) -> list[Tensor]:
         """All trained tensors, each with its leading axis k."""
-        parts: list[WeightLayer | BatchNorm] = [*self.layers, *self.norms]
+        parts: list[WeightLayer | Norm] = [*self.layers, *self.norms]
         return [tensor for part in parts for tensor in (part.weight, part.bias) if tensor is not None]
 
     def rescalable(self) -> list[tuple[WeightLayer, WeightLayer]]:
@@ -86,32 +85,40 @@ class Network(ABC):
         return [pair for pair in pairwise(self.layers) if pair[0].phi.homogeneous and pair[0] not in self.normalised]
 
     # -- for the subclasses' constructors ------------------------------------------------------------------------------
-    def wide(self, units: int) -> int:
+    def wide(self, units: int | float) -> int:
         """A number of hidden units or channels at this network's width."""
         return max(1, round(self.form.width * units))
 
     def linear(self, name: str, n_in: int, n_out: int, nonlinearity: str = "linear", **options: Any) -> Linear:
         """A new fully connected layer, listed. Layers are listed in the order in which `forward` runs them."""
-        layer = Linear(name, n_in, n_out, nonlinearity, self._draw, precision=self.form.precision, **options)
+        layer = Linear(name, n_in, n_out, nonlinearity, self._draw, **self._drawn(**options))
         self.layers.append(layer)
         return layer
 
     def conv(self, name: str, c_in: int, c_out: int, size: int, nonlinearity: str = "linear", **options: Any) -> Conv:
         """A new convolution, listed."""
-        layer = Conv(name, c_in, c_out, size, nonlinearity, self._draw, precision=self.form.precision, **options)
+        layer = Conv(name, c_in, c_out, size, nonlinearity, self._draw, **self._drawn(**options))
         self.layers.append(layer)
         return layer
+
+    def _drawn(self, gain: float = 1.0, **options: Any) -> dict[str, Any]:
+        """Options of a layer. `gain`: factor on the standard deviation of its initial weights."""
+        return {"variance": self.variance * gain**2, "precision": self.form.precision, **options}
 
     @property
     def centred(self) -> bool:
         """Whether the head subtracts each feature's mean, so that nothing constant in front of it can be learned."""
         return _HEADS[self.form.head].centred
 
-    def batch_norm(self, channels: int, bias: bool = True) -> BatchNorm:
-        """A new batch normalisation, listed."""
-        norm = BatchNorm(channels, self.layers[-1].weight, bias)
+    def normalisation(self, kind: str, channels: int, bias: bool = True) -> Norm:
+        """A new normalisation, "batch" or "layer", listed."""
+        norm = NORMS[kind](channels, self.layers[-1].weight, bias)
         self.norms.append(norm)
         return norm
+
+    def batch_norm(self, channels: int, bias: bool = True) -> Norm:
+        """A new batch normalisation, listed."""
+        return self.normalisation("batch", channels, bias)
 
     def head(self, features: int, name: str = "fc") -> Head:
         """What reads the backbone's features: the read-out called `name`, or SimCLR's head in its place."""

@@ -1,11 +1,11 @@
 """`balance`: how far hidden units drift from the law that gradient flow obeys.
 
-A relu unit's incoming weights and bias may be scaled up, and its outgoing weights down, without any effect. So under gradient
-flow of any loss F = ‖w_in‖² + b² − ‖w_out‖² stays what it was, whatever the data (Du et al. 2018, 1806.00900; Kunin et al. 2021,
-2012.04728). The drift F(t) − F(0) is counted in lengths of the way that its parts went, Σ |Δ‖w_in‖²| + |Δb²| + |Δ‖w_out‖²| from
-checkpoint to checkpoint: 0 under gradient flow, ±1 where only one part moves, and steadily. A unit of a convolution is a channel:
-pooling and flattening leave the law alone. Normalisation, residual sums and nonlinearities other than relu do not; there it is
-undefined.
+A relu or leaky relu unit's incoming weights and bias may be scaled up, and its outgoing weights down, without any effect. So
+under gradient flow of any loss F = ‖w_in‖² + b² − ‖w_out‖² stays what it was, whatever the data (Du et al. 2018, 1806.00900;
+Kunin et al. 2021, 2012.04728). The drift F(t) − F(0) is counted in lengths of the way that its parts went, Σ |Δ‖w_in‖²| + |Δb²| +
+|Δ‖w_out‖²| from checkpoint to checkpoint: 0 under gradient flow, ±1 where only one part moves, and steadily. A unit of a
+convolution is a channel: pooling and flattening leave the law alone. Normalisation, residual links and other nonlinearities do
+not; there it is undefined.
 
 Through an electrode the sums run over the synapses between recorded units, whatever its `synapses`; a channel counts as recorded
 if it is at any position.
@@ -25,7 +25,7 @@ from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
 from generator.observables.contract import Normal, Observable, Places, Reading, Scene, Signal, mask
 
-MEANING = "(F(t) − F(0)) / length of the way of its parts, F = ‖w_in‖² + b² − ‖w_out‖² of a hidden relu unit or channel"
+MEANING = "(F(t) − F(0)) / length of the way of its parts, F = ‖w_in‖² + b² − ‖w_out‖² of a hidden (leaky) relu unit or channel"
 SECONDS_PER_ELEMENT = 3e-9
 
 

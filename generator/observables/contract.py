@@ -72,6 +72,11 @@ class Scene:
         return units(self.y)
 
     @cached_property
+    def known(self) -> Float[Tensor, "k b units"]:
+        """What tells φ′ at each unit: the layer's output, or what its nonlinearity reads (`Nonlinearity.of_input`)."""
+        return units(self.layer.preactivation(self.x)) if self.layer.phi.of_input else self.units
+
+    @cached_property
     def response(self) -> Float[Tensor, "k 1 units"]:
         """W applied to an input of ones."""
         return units(self.layer.ones_response(self.x))

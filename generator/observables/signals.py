@@ -105,13 +105,13 @@ class ChangeTerms(Signal):
     def scales(self, scene: Scene) -> Float[Tensor, "1 k"]:
         """Standard deviation of the terms over the layer's units and stimuli."""
         slope = scene.layer.phi.slope
-        pairs = zip(scene.units, scene.response, strict=True)
-        return torch.stack([(slope(y.double()) * r).std(correction=0) for y, r in pairs])[None]
+        pairs = zip(scene.known, scene.response, strict=True)
+        return torch.stack([(slope(of_one.double()) * r).std(correction=0) for of_one, r in pairs])[None]
 
     def pick(self, scene: Scene, electrode: Electrode) -> Change:
         """Over the recorded outputs and inputs."""
         outputs = scene.implant(electrode).outputs
-        seen = at(outputs, scene.units)
+        seen = at(outputs, scene.known)
         found = activity_change(scene.layer, seen, at(outputs, scene.response_to(electrode)))
         return Change(found, seen.shape[2], seen.shape[1])
 
@@ -127,14 +127,14 @@ def at(places: Places, values: Float[Tensor, "k b n"]) -> Float[Tensor, "k b rec
 
 
 def activity_change(
-    layer: WeightLayer, outputs: Float[Tensor, "k b units"], response: Float[Tensor, "k 1 units"]
+    layer: WeightLayer, known: Float[Tensor, "k b units"], response: Float[Tensor, "k 1 units"]
 ) -> Float[Tensor, "k changes"]:
     """(1/n_out) Σ_i Σ_j ∂y_i/∂x_j, per stimulus or, if it is the same for all, once.
 
     With W applied to an all-ones input, the response r, this is mean_i φ′(a_i) r_i: no backward pass, and always the forward
-    weights.
+    weights. φ′ follows from what is `known` of each unit (`Scene.known`).
     """
-    slope = layer.phi.slope(outputs[:, :1] if layer.nonlinearity == "linear" else outputs)
+    slope = layer.phi.slope(known[:, :1] if layer.nonlinearity == "linear" else known)
     if slope.device.type == "cpu":  # one by one, at equal places in memory: BLAS rounds by both
         pairs = zip(_aligned(slope), _aligned(response[:, 0]), strict=True)
         product = torch.stack([torch.mv(of_one, r) for of_one, r in pairs])

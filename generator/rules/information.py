@@ -31,7 +31,8 @@ class InformationAlignment(FeedbackAlignment):
         super().__init__(network, draw)
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.feedbacks = [layer.feedback for layer in network.layers if layer.feedback is not None]
-        self.rate = self.feedbacks[0].new_full((len(self.feedbacks[0]),), feedback_rate)
+        first = network.layers[0].weight
+        self.rate = first.new_full((len(first),), feedback_rate)
         self.update = Adam(self.feedbacks, **Adam.defaults)
 
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:

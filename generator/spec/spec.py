@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
-from generator import rules, toml
-from generator.architectures import ARCHITECTURES, family
+from generator import architectures, rules, toml
+from generator.architectures import family
 from generator.architectures.layers import NONLINEARITIES, PRECISIONS
 from generator.architectures.network import STEMS, measure
 from generator.clusters import site
@@ -41,15 +41,15 @@ class Snapshots(Table):
     networks: PositiveInt = 1
 
 
-RuleEntry = StrictStr | dict[str, Any]
+Entry = StrictStr | dict[str, Any]  # a name, or a table with one and parameters
 
 
 class Grid(Table):
     """A cartesian product of axes; every axis takes a scalar or a list."""
 
     task: Axis[StrictStr]
-    architecture: Axis[StrictStr]
-    rule: Axis[RuleEntry]
+    architecture: Axis[Entry]
+    rule: Axis[Entry]
     objective: Axis[StrictStr] = "supervised"
     nonlinearity: Axis[StrictStr] = "relu"
     width: Axis[Annotated[StrictFloat, Field(gt=0, le=64)]] = 1.0
@@ -135,15 +135,17 @@ class Spec(Table):
 
     def _block(self, index: int) -> list[NetworkSpec]:
         block, where = self.grid[index], f"grid block {index + 1}"
-        problems, parsed = Problems(), []
+        problems, parsed, built = Problems(), [], []
         for entry in axis(block.rule):
             with problems:
                 parsed.append(rules.chosen(entry, where))
+        for entry in axis(block.architecture):
+            with problems:
+                built.append(architectures.chosen(entry, where))
         for name in axis(block.task):
             with problems:
                 tasks.info(name, where)
         for kind, names, known in (
-            ("architecture", block.architecture, ARCHITECTURES),
             ("objective", block.objective, OBJECTIVES),
             ("nonlinearity", block.nonlinearity, NONLINEARITIES),
             ("schedule", block.schedule, SCHEDULES),
@@ -157,7 +159,7 @@ class Spec(Table):
         problems.check()
         seeds = list(range(block.seeds))
         axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
-        axes |= {"rule": parsed, "model_seed": seeds, "data_seed": seeds}
+        axes |= {"rule": parsed, "architecture": built, "model_seed": seeds, "data_seed": seeds}
         networks = []
         for combination in itertools.product(*map(axis, axes.values())):
             chosen: dict[str, Any] = dict(zip(axes, combination, strict=True))

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from generator import counters
-from generator.architectures.layers import BatchNorm, Pass, WeightLayer
+from generator.architectures.layers import Norm, Pass, WeightLayer
 from generator.curricula import tasks
 from generator.curricula.contract import Batch
 from generator.curricula.objectives import OBJECTIVES
@@ -203,7 +203,7 @@ def _tensors(name: str, owner: Any) -> Iterator[tuple[str, Tensor]]:
                 yield from _tensors(f"{name}.{key}", value)
         case list() | tuple():
             yield from _tensors(name, dict(enumerate(owner)))
-        case WeightLayer() | BatchNorm() | Update():
+        case WeightLayer() | Norm() | Update():
             yield from _tensors(name, vars(owner))
         case Pathway():
             yield from _tensors(name, {key: value for key, value in vars(owner).items() if key != "network"})

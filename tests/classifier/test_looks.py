@@ -97,3 +97,10 @@ def test_a_name_is_no_formula() -> None:
     (text,) = drawn.axes[0].get_legend().get_texts()
     assert text.get_text() == r"\$a\$ & <b>"
     assert text._preprocess_math(text.get_text()) == ("$a$ & <b>", False)
+
+
+def test_a_long_name_is_broken_behind_its_commas_and_a_short_one_is_not() -> None:
+    assert looks.wrapped("mlp3") == "mlp3"
+    assert looks.wrapped("mlp(depth=4,norm=batch)") == "mlp(depth=4,\nnorm=batch)"
+    found = looks.wrapped("convnet(channels=8,depth=3,growth=1.5,kernel=5)")
+    assert found == "convnet(\nchannels=8,\ndepth=3,\ngrowth=1.5,\nkernel=5)"

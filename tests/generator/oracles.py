@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from generator import counters, rules
 from generator.architectures import family
+from generator.architectures.layers import BatchNorm
 from generator.curricula.contract import Batch
 from generator.spec.network import NetworkSpec, default_pixels
 from generator.training.stack import Stack
@@ -21,7 +22,17 @@ from generator.training.stack import Stack
 torch.set_num_threads(1)  # as cohorts are trained; small tensors only lose by sharing a busy machine
 
 WIDTHS = {"knet5": 1 / 4, "knet5l": 1 / 4, "alexne": 1 / 32, "resnet": 1 / 32}  # by the first letters
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
+ACTIVATIONS |= {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+# Architectures with parameters: each parameter, both families, every norm and pool, with links and without.
+FREE = [
+    "mlp(depth=5,gain=0.5,taper=0.5)",
+    "mlp(depth=4,norm=layer,residual=true)",
+    "mlp(norm=batch)",
+    "convnet(channels=4,depth=3)",
+    "convnet(channels=4,depth=5,growth=1.5,kernel=5,norm=layer,pool=avg)",
+    "convnet(channels=4,depth=5,gain=2.0,norm=batch,pool=none,residual=true)",
+]
 
 TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e-4) | {"skew": 1e-3, "kurtosis": 1e-3}
 
@@ -45,7 +56,7 @@ def state(built: Stack, index: int) -> dict[str, np.ndarray]:
     """All that learning moves of one network of a stack, by name."""
     named = {f"{part}{i}": t for part in ("weight", "bias") for i, t in enumerate(_parts(built, part)) if t is not None}
     for i, norm in enumerate(built.network.norms):
-        named |= {f"mean{i}": norm.mean, f"var{i}": norm.var}
+        named |= {f"mean{i}": norm.mean, f"var{i}": norm.var} if isinstance(norm, BatchNorm) else {}
     return {name: t[index].detach().numpy().copy() for name, t in (named | built.pathway.tensors()).items()}
 
 
@@ -61,6 +72,8 @@ def plain(built: Stack, index: int = 0) -> nn.Module:
         for ours, theirs in zip(built.network.parameters(), parameters(model), strict=True):
             theirs.copy_(ours[index])
         for norm, module in zip(built.network.norms, plain_networks.norms(model), strict=True):
+            if not isinstance(norm, BatchNorm):
+                continue
             module.running_mean.copy_(norm.mean[index])
             module.running_var.copy_(norm.var[index])
     return model
@@ -68,7 +81,7 @@ def plain(built: Stack, index: int = 0) -> nn.Module:
 
 def _build(first: NetworkSpec) -> nn.Module:
     act, shape = ACTIVATIONS[first.nonlinearity], asdict(first.input)
-    if not first.architecture.startswith("mlp"):
+    if first.architecture not in ("mlp2", "mlp3"):
         head = "projection" if first.objective == "simclr" else "classes"
         form = {"act": act, "width": first.width, "stem": first.stem, "head": head}
         return plain_networks.build(first.architecture, **shape, **form)

@@ -11,6 +11,11 @@ Everything here comes from a description in words, written without a look at the
 - resnet: stem 7×7/2 and max pool 3/2 padding 1 (small stem: 3×3/1, no pool); basic blocks of 64, 128, 256, 512 channels,
   without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
   and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
+- mlp(…): hidden layer i, from 0, has width · 128 · taper^i units. convnet(…): convolution i has width · channels · growth^i
+  channels, padded by half its kernel. Both: weights, norm, act; with residual plus what was read, if that is a hidden output
+  and of equal size. A convolution's side is halved if then, as before, all taps of this kernel and of the next one of its size
+  meet the map: by a pool 3/2 rounded up (max, or average over what is there) at the end, or with pool=none by stride 2.
+- layer norm: minus the mean, over √(variance + 1e-5), of all units of a stimulus; then a factor and a shift per unit, or channel.
 - head: one linear layer to the classes, or SimCLR's projection: linear d→d, BN, act, linear d→128, BN.
 - nothing has a bias that BN would subtract again: conv 1 of a knet with BN and its last BN under a projection, whose linear
   layers have none either.
@@ -22,8 +27,11 @@ Modules are registered in the order in which forward runs them, which is what `w
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 PROJECTED = 128
@@ -46,7 +54,11 @@ def build(
     stem: str = "large",
     head: str = "classes",
 ) -> nn.Module:
-    """The network, with torch's own initial weights. `stem` says nothing about knets."""
+    """The network, with torch's own initial weights. `stem` says nothing about knets, mlps and convnets."""
+    kind, values = _read(architecture)
+    if kind in ("mlp", "convnet"):
+        body, features = (_mlp if kind == "mlp" else _convnet)(channels, pixels, act, width, **values)
+        return nn.Sequential(*body, *_head(head, features, classes, act))
     _known(architecture, stem, head)
     if architecture.startswith("knet"):
         body, features = _knet(architecture, channels, pixels, act, width)
@@ -65,8 +77,8 @@ def weight_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def norms(model: nn.Module) -> list[nn.Module]:
-    """The batch norms, in the order in which forward runs them (v1: shortcut's, bn1, bn2; v2: that of pre, inner)."""
-    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+    """The batch and layer norms, in the order in which forward runs them (v1: shortcut's, bn1, bn2; v2: that of pre, inner)."""
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d | LayerNorm)]
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -119,6 +131,112 @@ def _head(head: str, d: int, classes: int, act: Act) -> list[nn.Module]:
         return [nn.Linear(d, classes)]
     first, last = (nn.Linear(d, n, bias=False) for n in (d, PROJECTED))
     return [first, nn.BatchNorm1d(d), act(), last, nn.BatchNorm1d(PROJECTED)]
+
+
+# -- mlp(…) and convnet(…) -----------------------------------------------------------------------------------------------
+class LayerNorm(nn.Module):
+    """Layer norm, from its definition."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(count)), nn.Parameter(torch.zeros(count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(len(x), -1)
+        away = flat - flat.mean(1, keepdim=True)
+        scaled = (away / ((away**2).mean(1, keepdim=True) + 1e-5).sqrt()).reshape(x.shape)
+        shape = (1, -1, *(1,) * (x.ndim - 2))
+        return scaled * self.weight.view(shape) + self.bias.view(shape)
+
+
+class Linked(nn.Module):
+    """x + body(x)."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def _read(name: str) -> tuple[str, dict[str, Any]]:
+    """mlp(depth=4,norm=batch) → mlp, {depth: 4, norm: batch}."""
+    kind, _, inside = name.removesuffix(")").partition("(")
+    words = {
+        "true": True,
+        "false": False,
+        "none": "none",
+        "batch": "batch",
+        "layer": "layer",
+        "avg": "avg",
+        "max": "max",
+    }
+    pairs = [pair.split("=") for pair in inside.split(",") if pair]
+    return kind, {
+        "first" if key == "channels" else key: words[text] if text in words else json.loads(text) for key, text in pairs
+    }
+
+
+def _hidden(layer: nn.Module, count: int, norm: str, act: Act, link: bool) -> nn.Module:
+    kinds = {"none": nn.Identity, "layer": LayerNorm}
+    kinds["batch"] = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
+    body = nn.Sequential(layer, kinds[norm](*[count] if norm != "none" else []), act())
+    return Linked(body) if link else body
+
+
+def _mlp(
+    channels: int,
+    pixels: int,
+    act: Act,
+    width: float,
+    depth: int = 2,
+    taper: float = 1.0,
+    norm: str = "none",
+    residual: bool = False,
+    gain: float = 1.0,
+) -> tuple[list[nn.Module], int]:
+    body: list[nn.Module] = [nn.Flatten()]
+    n = channels * pixels * pixels
+    for i in range(depth - 1):
+        m = max(1, round(width * 128 * taper**i))
+        body.append(_hidden(nn.Linear(n, m, bias=norm != "batch"), m, norm, act, residual and i > 0 and n == m))
+        n = m
+    return body, n
+
+
+def _reached(side: int, kernel: int, stride: int) -> bool:
+    """Whether every tap of a kernel, padded by half its size, meets the map somewhere."""
+    starts = range(-(kernel // 2), side + kernel // 2 - kernel + 1, stride)
+    return all(any(0 <= start + tap < side for start in starts) for tap in range(kernel))
+
+
+def _convnet(
+    channels: int,
+    pixels: int,
+    act: Act,
+    width: float,
+    depth: int = 4,
+    kernel: int = 3,
+    first: int = 32,
+    growth: float = 1.0,
+    pool: str = "max",
+    norm: str = "none",
+    residual: bool = False,
+    gain: float = 1.0,
+) -> tuple[list[nn.Module], int]:
+    body: list[nn.Module] = []
+    n = channels
+    for i in range(depth - 1):
+        m = max(1, round(width * first * growth**i))
+        half = (pixels + 1) // 2 if pool == "none" else _pooled(pixels)
+        stride = 2 if pool == "none" else 1
+        halves = pixels > 1 and _reached(pixels, kernel, stride) and _reached(half, kernel, 1)
+        conv = nn.Conv2d(n, m, kernel, stride if halves else 1, padding=(kernel - 1) // 2, bias=norm != "batch")
+        body.append(_hidden(conv, m, norm, act, residual and i > 0 and n == m and not (halves and pool == "none")))
+        body += [{"max": _max, "avg": _avg}[pool]()] if halves and pool != "none" else []
+        n, pixels = m, half if halves else pixels
+    return [*body, nn.Flatten()], n * pixels * pixels
 
 
 # -- knet and alexnet --------------------------------------------------------------------------------------------------

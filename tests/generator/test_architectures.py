@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import gradients, member, plain, run, stack
+from oracles import FREE, gradients, member, plain, run, stack
 from plain_networks import norms as batch_norms
 from plain_networks import parameter_count
 from torch import Tensor
@@ -22,9 +22,10 @@ from generator.spec.spec import parse
 from generator.training.stack import Stack
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+every_one = pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FREE])
 
 
-@every_architecture
+@every_one
 @pytest.mark.parametrize("task", ["digits", "photos"])
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
 def test_forward_pass_and_gradients_equal_a_plain_build(architecture: str, task: str, nonlinearity: str) -> None:
@@ -59,7 +60,7 @@ def test_evaluation_equals_a_plain_build_that_saw_the_same_batches(architecture:
     assert bool(built.network.norms) == (architecture in {"knet4", "knet5"} or architecture.startswith("resnet"))
 
 
-@every_architecture
+@every_one
 def test_evaluation_leaves_running_statistics_alone_and_ignores_the_rest_of_the_batch(architecture: str) -> None:
     built = stack(member("sgdm", architecture))
     built.settle()
@@ -111,7 +112,7 @@ def test_full_size_networks_have_the_published_layers_and_parameters(architectur
         assert total == 11_693_736
 
 
-@every_architecture
+@every_one
 def test_layers_run_in_the_order_in_which_they_are_listed(architecture: str) -> None:
     built, ran = stack(member("sgdm", architecture)), []
     for layer in built.network.layers:
@@ -170,7 +171,7 @@ def test_trained_tensors_are_weights_biases_and_batch_norms_scale_and_shift(arch
     assert sum(p[0].numel() for p in built.parameters) == weights + biases + norms
 
 
-@every_architecture
+@every_one
 @pytest.mark.parametrize("objective", ["supervised", "simclr"])
 @pytest.mark.parametrize("rule", ["sgdm", "fa", "dfa"])
 def test_everything_that_is_trained_has_a_gradient(architecture: str, objective: str, rule: str) -> None:

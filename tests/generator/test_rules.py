@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import asymmetric, gradients, member, parameters, plain, run, stack, state, weight_layers
+from oracles import FREE, asymmetric, gradients, member, parameters, plain, run, stack, state, weight_layers
 
 from generator.architectures import ARCHITECTURES
 from generator.architectures.layers import Pass
@@ -90,7 +90,7 @@ RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
 every_pathway = pytest.mark.parametrize("pathway", PATHWAYS)
 every_rule = pytest.mark.parametrize("rule", RULES)
 every_update = pytest.mark.parametrize("update", UPDATES)
-every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+every_architecture = pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FREE])
 
 
 def test_every_registered_pathway_and_update_has_its_row() -> None:
@@ -177,7 +177,7 @@ def test_random_feedback_carries_the_error_in_place_of_the_weights(architecture:
         np.testing.assert_allclose(actual[0], answer, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if not name.startswith("mlp")])
+@pytest.mark.parametrize("architecture", [name for name in [*ARCHITECTURES, *FREE] if name not in ("mlp2", "mlp3")])
 def test_direct_feedback_reaches_the_blocks_between_weight_layers(architecture: str) -> None:
     built = stack(member("dfa", architecture))
     found, batch, model = learn(built), built.batch(0), plain(built)

@@ -104,10 +104,10 @@ MISTAKES = {
     ],
     'name = "x"\n' + BLOCK.replace("mlp2", "mlp9"): [
         "unknown architecture 'mlp9'",
-        "knet4, knet4lrn, knet5, knet5lrn, mlp2, mlp3",
+        "convnet, knet4, knet4lrn, knet5, knet5lrn, mlp, mlp2, mlp3",
     ],
     'name = "x"\n' + BLOCK + 'objective = "contrast"\n': ["unknown objective 'contrast'", "simclr, supervised"],
-    'name = "x"\n' + BLOCK + 'nonlinearity = "sin"\n': ["unknown nonlinearity 'sin'", "relu, tanh"],
+    'name = "x"\n' + BLOCK + 'nonlinearity = "sin"\n': ["unknown nonlinearity 'sin'", "leaky_relu, linear, relu"],
     'name = "x"\n' + BLOCK + "lerning_rate = 1\n": ["unknown key 'lerning_rate'", "did you mean 'learning_rate'"],
     'name = "x"\nchekpoints = 3\n' + BLOCK: ["unknown key 'chekpoints'", "checkpoints"],
     'name = "x"\n[snapshots]\nnetwork = 1\n' + BLOCK: ["unknown key 'network'", "[snapshots]", "networks"],

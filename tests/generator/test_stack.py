@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from oracles import member, stack, state
+from oracles import FREE, member, stack, state
 
 from generator.architectures import ARCHITECTURES
 from generator.rules import PATHWAYS, UPDATES
@@ -27,7 +27,7 @@ def trained(*members: NetworkSpec) -> tuple[Stack, np.ndarray]:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FREE])
 def test_three_networks_together_equal_three_alone(rule: str, architecture: str) -> None:
     differing = [
         {},

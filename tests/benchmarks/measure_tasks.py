@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     chance: float
     network: float
     linear: float
-    seconds: float  # to make its data
+    seconds: float  # of one core, to make its data
 
 
 def accuracy(task: str, pixels: int, architecture: str, rule: str) -> float:
@@ -60,9 +60,9 @@ def measured(family: str, draws: int, pixels: int, architecture: str, rule: str)
     """Its first draws."""
     for number in range(draws):
         name = f"{family}:{number}"
-        begin = time.perf_counter()
+        begin = time.process_time()
         tasks.load(name, pixels)
-        seconds = time.perf_counter() - begin
+        seconds = time.process_time() - begin
         reached = accuracy(name, pixels, architecture, rule)
         yield Measured(1 / tasks.info(name).classes, reached, reference.reference(name, pixels), seconds)
 

@@ -42,8 +42,10 @@ class Law(NamedTuple):
         return int(low) + int(value - low) // self.step * self.step if self.whole else float(value)
 
     def __str__(self) -> str:
-        text = f"{self.low:g} or {self.high:g}" if self.low + self.step == self.high else f"{self.low:g}–{self.high:g}"
-        return f"{self.low:g}" if self.low == self.high else text
+        if self.low == self.high:
+            return f"{self.low:g}"
+        between = " or " if self.whole and self.low + self.step == self.high else "–"
+        return f"{self.low:g}{between}{self.high:g}{', log' if self.log else ''}"
 
 
 def uniform(low: float, high: float, meaning: str) -> Any:

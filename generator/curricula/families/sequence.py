@@ -52,8 +52,8 @@ class Sequence(Family):
 
     channels: int = integers(1, 1, "colour channels")
     elements: int = integers(1, 5, "elements of each class")
-    time_jitter: float = uniform(0.0, 0.3, "most that a stimulus is shifted in time, in its duration")
-    pitch_jitter: float = uniform(0.0, 0.2, "most that it is shifted in pitch, in the range of frequencies")
+    time_jitter: float = uniform(0.0, 0.3, "most that a stimulus is shifted in time, where the whole lasts 1")
+    pitch_jitter: float = uniform(0.0, 0.2, "most that it is shifted in pitch, where the whole range is 1")
     gain_jitter: float = uniform(0.0, 0.6, "standard deviation of the logarithm of each element's loudness")
     noise: float = log_uniform(0.2, 2.5, "amplitude of the noise, in the loudest element's")
     noise_exponent: float = uniform(0.0, 2.0, "spectral exponent of the noise")

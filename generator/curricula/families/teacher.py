@@ -40,7 +40,7 @@ class Teacher(Family):
     name = "teacher"
 
     depth: int = integers(0, 3, "hidden layers of the teacher")
-    width: int = integers(4, 64, "units in each", log=True)
+    width: int = integers(4, 64, "units in each of them", log=True)
     sharpness: float = log_uniform(0.5, 3.0, "standard deviation of what enters its units: the larger, the less linear")
     exponent: float = uniform(0.5, 4.0, "spectral exponent of the fields: the larger, the smoother")
     colour: float = uniform(0.0, 1.0, "how much channels differ: 0 is grey")

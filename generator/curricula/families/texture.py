@@ -27,12 +27,10 @@ class Texture(Family):
     name = "texture"
 
     bands: int = integers(1, 3, "bands of frequency and orientation of each class")
-    bandwidth: float = log_uniform(0.2, 1.0, "their width, in cycles per picture")
-    frequency: float = uniform(1.5, 3.5, "the highest of their middles, in cycles per picture")
-    contrast: float = uniform(
-        0.3, 1.0, "share of the power that lies in the bands; the rest is the same for all classes"
-    )
-    exponent: float = uniform(0.0, 3.0, "spectral exponent of the rest")
+    bandwidth: float = log_uniform(0.2, 1.0, "standard deviation of a band, in cycles per picture")
+    frequency: float = uniform(1.5, 3.5, "the highest that a band's middle can be, in cycles per picture")
+    contrast: float = uniform(0.3, 1.0, "share of the power that lies in the bands")
+    exponent: float = uniform(0.0, 3.0, "spectral exponent of the other power, which is the same for all classes")
     colour: float = uniform(0.0, 1.0, "how much channels differ: 0 is grey")
     skew: float = uniform(0.0, 0.8, "most that a class is skewed, to either side")
     noise: float = log_uniform(0.05, 2.0, "standard deviation of white noise, in that of the texture")

@@ -40,13 +40,17 @@ def _architectures() -> dict[str, str]:
 
 
 def _tasks() -> dict[str, str]:
-    from generator.curricula.tasks import TASKS
+    from generator.curricula.tasks import NUMBERED, TASKS
 
+    numbered = {
+        name.replace("<number>", "N"): f"{_meaning(family)}; N sets {', '.join(family.laws())}"
+        for name, family in NUMBERED.items()
+    }
     more = {
         "hub:NAME": "a classification set of Hugging Face's `datasets`",
         "folder:PATH": "folders of images or sounds",
     }
-    return {name: info.meaning for name, info in TASKS.items()} | more
+    return {name: info.meaning for name, info in TASKS.items()} | numbered | more
 
 
 def _objectives() -> dict[str, str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.curricula import digits, photos, words
+from generator.curricula import digits, families, photos, words
 from generator.curricula.pinned import shown
+from generator.curricula.recent import recent
 from generator.curricula.stimuli import Part, Resident, Standardised, TaskInfo, in_memory
 from generator.errors import RequestError, unknown
 from generator.keys import stream
@@ -35,9 +36,13 @@ TASKS: dict[str, TaskInfo] = {
         meaning="which word a synthetic voice says in noise, on cochleagrams",
     ),
 }
+NUMBERED = {
+    f"{name}:<number>": family for name, family in families.FAMILIES.items()
+}  # tasks without end; see families/
 SOURCES = ("hub:", "folder:")  # what names of other data begin with; see hub.py
 SMALL = 1 << 30  # bytes up to which a training part is held in memory, and on the device
 GLANCE = 8  # training stimuli, evenly spaced, that a run looks at before it starts
+HELD = 256 << 20  # bytes up to which data is kept for the next cohort; the last four tasks are, whatever their size
 SAMPLE = 2048  # training stimuli from which a larger one is standardised
 
 
@@ -50,16 +55,24 @@ class Task:
     order: np.ndarray  # the fixed permutation of the test part of which the probe set is the beginning
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4096)
 def info(name: str, where: str = "") -> TaskInfo:
     """A task's description. Raises RequestError, listing the known ones, for an unknown name; `where` is where it stands."""
     if name.startswith(SOURCES):
         from generator.curricula import hub
 
         return hub.info(name)
+    if task := families.drawn(name, where):
+        return families.info(task)
     if name not in TASKS:
-        raise unknown("task", name, [*TASKS, "hub:<dataset>", "folder:<path>"], where)
+        raise unknown("task", name, [*TASKS, *NUMBERED, "hub:<dataset>", "folder:<path>"], where)
     return TASKS[name]
+
+
+def parameters(name: str) -> dict[str, float | int]:
+    """What was drawn for a task of a family, mixture:17; nothing for any other. Makes no data."""
+    task = families.drawn(name)
+    return task.parameters() if task else {}
 
 
 def pinned(name: str, base: Path = Path()) -> str:
@@ -96,7 +109,11 @@ def check(name: str, pixels: int) -> None:
             load(name, pixels)
 
 
-@lru_cache(maxsize=4)
+def _bytes(task: Task) -> int:
+    return sum(part.images.nbytes for part in (task.train, task.test) if isinstance(part, Resident))
+
+
+@recent(4, HELD, _bytes)
 def load(name: str, pixels: int) -> Task:
     """Read a task's data at a side length in pixels. The same for every network, whatever its seeds.
 

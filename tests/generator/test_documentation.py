@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from generator import observables
+from generator.curricula.families import FAMILIES
 from generator.dataset import schema
 from generator.observables.tensors import FUNCTIONS, STATISTICS
 from generator.spec import spec
@@ -26,6 +27,15 @@ def test_the_dictionary_holds_every_column_with_its_meaning() -> None:
         assert f"`{name}`" in text
     for one in observables.statistics(tuple(set(observables.OBSERVABLES) - set(observables.PAPER))):
         assert f"`{one.name}`" in text
+
+
+def test_the_dictionary_holds_every_parameter_of_the_families() -> None:
+    text = (ROOT / "docs" / "dictionary.md").read_text(encoding="utf-8")
+    for family in FAMILIES.values():
+        assert f"| `{family.name}:17` |" in text
+        for name, law in family.laws().items():
+            row = f" | `{name}` | {law} | {law.meaning} |\n"
+            assert f"| `{family.name}`{row}" in text or f"| all{row}" in text
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)

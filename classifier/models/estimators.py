@@ -27,7 +27,7 @@ from sklearn.utils import get_tags
 from classifier.models.convolution import Convolution
 from generator.errors import RequestError, unknown
 
-FEATURES = ("summary+summary@less_mean+normchange@over_mean", "logdifference+shape")
+FEATURES = ("logdifference+shape", "levels")
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 

@@ -78,7 +78,7 @@ def test_infinities_never_leave() -> None:
     assert not np.isinf(found).any()
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMS, "shape@less_mean", *FEATURES])
+@pytest.mark.parametrize("name", [*TRANSFORMS, *FEATURES, "summary+summary@less_mean+normchange@over_mean"])
 def test_names_read_back_to_what_the_column_holds(name: str) -> None:
     rng = np.random.default_rng(0)
     names, who = ("weight_raw_norm", "change_raw"), np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]])

@@ -49,7 +49,9 @@ def domains(found: dict[str, Any]) -> Figure:
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     total = sum(cell["networks"] for cell in cells)
     shared = "; * also in training" * any(one["shared"] for _, one in rows)
-    title = f"{of(total)} on {len(rows)} domains, trained on {of(found['train']['used'])} of others"
+    title = (
+        f"{of(total)} on {len(rows)} domain{'s' * (len(rows) != 1)}, trained on {of(found['train']['used'])} of others"
+    )
     axes.set_title(f"{title}; bars: 95 % over scenarios{shared}", fontsize=9)
     style(figure)
     return figure

@@ -390,10 +390,11 @@ def transfer(
         RequestError: an unknown name, or a test dataset that shares networks or domains, or lacks what training has.
 
     Example:
-        >>> found = rs.transfer("datasets/demo", "datasets/demo")
-        Traceback (most recent call last):
-        ...
-        generator.errors.RequestError: datasets/demo shares 48 of its 48 networks with the training dataset, such as ...
+        >>> examples = rs.load("datasets/demo")
+        >>> deep = (examples.identity["architecture"] == "mlp3").to_numpy()
+        >>> found = rs.transfer(examples.rows(~deep), examples.rows(deep), features=["levels"])
+        >>> found.domains["architecture"].unique().tolist()
+        ['mlp3']
     """
     study = Study(
         target, None if rules is None else _several(rules), electrode, sampling, _several(features), seed=seed

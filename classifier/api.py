@@ -379,7 +379,7 @@ def transfer(
         observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
         inner: what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task, scenario.
         allow_shared: test on domains that are in training, too.
-        nulls: also score networks before learning, and labels permuted in training.
+        nulls: also score networks before learning (at the first checkpoint that is there), and labels permuted in training.
         scaling: also train on fewer tasks, and fit a law to the error.
 
     Returns:

@@ -24,7 +24,7 @@ from classifier.power import power as planning
 from classifier.power.design import Planned
 from classifier.power.simulated import Question
 from classifier.report import curves as learning
-from classifier.report import plots, robustness_plots
+from classifier.report import plots, robustness_plots, transfer_plots
 from classifier.report import robustness as robust
 from classifier.report.tables import basis
 from classifier.studies import controls as controlling
@@ -32,7 +32,9 @@ from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
 from classifier.studies import predict as naming
 from classifier.studies import train as training
+from classifier.studies import transfer as carrying
 from classifier.studies.study import Study
+from generator.errors import RequestError, unknown
 
 Place = str | os.PathLike[str]
 Data = Place | Examples
@@ -82,6 +84,45 @@ class Controls(Answer):
     def plot(self) -> Figure:
         """Accuracy of each control, beside its chance."""
         return plots.controls(self.table)
+
+
+class Transfer(Answer):
+    """What `transfer` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per test dataset, model and observable: mean, low, high (95 % over scenarios), networks, scenarios, chance."""
+        return pd.DataFrame(
+            {"dataset": name, "model": model, "observable": observable, **cell, "chance": self["chance"]}
+            for name, test in self["tests"].items()
+            for model, cells in test["models"].items()
+            for observable, cell in cells.items()
+        )
+
+    @property
+    def domains(self) -> pd.DataFrame:
+        """A row per test dataset, domain and observable, of the selected model; `shared`: training has the domain, too."""
+        return pd.DataFrame(
+            {"dataset": name, "architecture": one["architecture"], "task": one["task"], "shared": one["shared"]}
+            | {"observable": observable, **cell}
+            for name, test in self["tests"].items()
+            for one in test["domains"]
+            for observable, cell in one["observables"].items()
+        )
+
+    @property
+    def named(self) -> pd.DataFrame:
+        """A row per tested network: who it is, its true class, and what the selected model names it from each observable."""
+        rows = [{"dataset": name, **one} for name, test in self["tests"].items() for one in test["named"]]
+        return pd.DataFrame([{**one, **one["named"]} for one in rows]).drop(columns="named")
+
+    def plot(self, what: str = "domains") -> Figure:
+        """Accuracy on each domain ("domains"), or over the domains trained on ("scaling", if that was asked for)."""
+        if what not in ("domains", "scaling"):
+            raise unknown("picture", what, ("domains", "scaling"))
+        if what == "scaling" and self["scaling"] is None:
+            raise RequestError("there is no scaling curve: ask for it with scaling=True")
+        return transfer_plots.domains(self) if what == "domains" else transfer_plots.scaling(self)
 
 
 class Power(Answer):
@@ -310,6 +351,59 @@ def controls(
     """
     with parallel.on(cluster):
         return Controls(controlling.controls(_source(data), model, Study(target, n_splits=n_splits, seed=seed)))
+
+
+def transfer(
+    train: Data,
+    tests: Data | Sequence[Data],
+    *,
+    models: Learner | Sequence[Learner] = "forest",
+    features: Sequence[str] = FEATURES,
+    observables: Sequence[str] = ("all",),
+    target: str = "rule",
+    rules: Sequence[str] | None = None,
+    inner: str = "domain",
+    allow_shared: bool = False,
+    nulls: bool = False,
+    scaling: bool = False,
+    electrode: str = "full",
+    sampling: str = ALL,
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Transfer:
+    """How well models trained on one dataset name the rule in others, of architectures and tasks that they have not seen.
+
+    Args:
+        train: a dataset, or examples; all of it is trained on, with as many networks of each class.
+        tests: datasets that share no domain (architecture × task) with it.
+        observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
+        inner: what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task, scenario.
+        allow_shared: test on domains that are in training, too.
+        nulls: also score networks before learning (at the first checkpoint that is there), and labels permuted in training.
+        scaling: also train on fewer tasks, and fit a law to the error.
+
+    Returns:
+        `.table`, `.domains`, `.named` (network by network), `.plot()`, `.plot("scaling")`. Intervals are over scenarios tested.
+        They do not cover the draw of the training networks, nor other architectures and tasks.
+
+    Raises:
+        RequestError: an unknown name, or a test dataset that shares networks or domains, or lacks what training has.
+
+    Example:
+        >>> examples = rs.load("datasets/demo")
+        >>> deep = (examples.identity["architecture"] == "mlp3").to_numpy()
+        >>> found = rs.transfer(examples.rows(~deep), examples.rows(deep), features=["levels"])
+        >>> found.domains["architecture"].unique().tolist()
+        ['mlp3']
+    """
+    study = Study(
+        target, None if rules is None else _several(rules), electrode, sampling, _several(features), seed=seed
+    )
+    ask = carrying.Ask(_several(observables), inner, allow_shared, nulls, scaling)
+    tested = [tests] if isinstance(tests, Examples | str | os.PathLike) else list(tests)
+    with parallel.on(cluster):
+        sources = [_source(one) for one in tested]
+        return Transfer(carrying.transfer(_source(train), sources, _several(models), study, ask))
 
 
 def robustness(

@@ -64,6 +64,7 @@ def register(app: typer.Typer) -> None:
         (report, "rulescope report datasets/demo"),
         (evaluate, "rulescope evaluate datasets/demo --models forest,xgboost --split strict"),
         (controls, "rulescope controls datasets/demo"),
+        (transfer, "rulescope transfer datasets/synthetic datasets/demo --nulls"),
         (train, "rulescope train datasets/demo --model forest --out models/forest"),
         (predict, "rulescope predict models/forest datasets/other"),
         (importance, "rulescope importance models/forest --by observable"),
@@ -286,6 +287,53 @@ def controls(
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     print_controls(found)
+
+
+def transfer(
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="directory or URI of the dataset to train on")],
+    tests: Annotated[
+        list[str], typer.Argument(metavar="TEST...", help="datasets that share no architecture × task with it")
+    ],
+    models: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv, comma-separated")] = "forest",
+    features: Features = None,
+    observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
+    target: Target = "rule",
+    rules: Annotated[str | None, typer.Option(help="only networks with these, comma-separated")] = None,
+    inner: Annotated[
+        str,
+        typer.Option(
+            help="what settings are chosen to carry over to: domain (architecture and task), architecture, task, scenario"
+        ),
+    ] = "domain",
+    allow_shared: Annotated[
+        bool, typer.Option("--allow-shared", help="test on domains that are in training, too; the tables name them")
+    ] = False,
+    nulls: Annotated[
+        bool, typer.Option("--nulls", help="also score networks before learning, and labels permuted in training")
+    ] = False,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="also train on fewer tasks, and fit a law to the error")
+    ] = False,
+    seed: Seed = 0,
+    electrode: Electrode = "full",
+    sampling: Sampling = "all",
+    cluster: Cluster = None,
+    json_file: JsonFile = None,
+) -> None:
+    """How well a model trained on one dataset names the rule in others, of architectures and tasks it has not seen."""
+    from classifier.report.transfer import print_transfer
+    from classifier.studies.study import Study
+    from classifier.studies.transfer import Ask
+    from classifier.studies.transfer import transfer as carried
+
+    only = None if rules is None else _list(rules)
+    study = Study(target, only, electrode, sampling, _features(features), seed=seed)
+    ask = Ask(_list(observables), inner, allow_shared, nulls, scaling)
+    with _on(cluster):
+        found = carried(train, tests, _list(models), study, ask)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
+    print_transfer(found)
 
 
 def report(

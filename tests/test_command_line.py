@@ -165,7 +165,9 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
     assert not imported_by("classifier.studies.importance") & {"torch", "sklearn", "scipy"}
-    studies = ", ".join(f"classifier.studies.{name}" for name in ("evaluate", "train", "predict", "controls"))
+    studies = ", ".join(
+        f"classifier.studies.{name}" for name in ("evaluate", "train", "predict", "controls", "transfer")
+    )
     modules = f"{studies}, classifier.report.report, classifier.report.robustness"
     assert "torch" not in imported_by(modules)
     assert "classifier" not in imported_by("generator.running.generate, generator.running.work, generator.cli")
@@ -184,6 +186,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "report",
         "evaluate",
         "controls",
+        "transfer",
         "train",
         "predict",
     ]
@@ -201,7 +204,7 @@ def test_every_name_that_an_option_takes_stands_in_the_docs(kind: str) -> None:
     assert [name for name in rulescope.names(kind)["name"] if f"| `{name}` |" not in text and name != "none"] == []
 
 
-@pytest.mark.parametrize("command", ["evaluate", "train", "controls", "robustness", "power"])
+@pytest.mark.parametrize("command", ["evaluate", "train", "controls", "transfer", "robustness", "power"])
 def test_every_model_stands_in_the_help_of_what_takes_one(command: str) -> None:
     found = re.sub(
         r"[\s│]", "", CliRunner().invoke(rulescope.command_line(), [command, "--help"]).output

@@ -30,6 +30,7 @@ FEWEST_UNITS = 4  # that hold a class: one to test, and three to choose settings
 INNER_FOLDS = 2  # of a training part, to choose settings on
 TRIES = 100  # to draw parts that hold every class
 MOST_NAMED = 6  # classes in a sentence
+DOMAIN, DOMAIN_OF = "domain", ("architecture", "task")  # what inner folds may hold out together
 
 Rows = NDArray[np.intp]
 
@@ -166,10 +167,32 @@ def inner_folds(
     seed: int,
     target: str = "rule",
 ) -> list[Fold]:
+    """Folds of a training part, to fit and to score on, which keep apart what the split keeps apart: those of `inner`."""
+    return inner(identity, classes, train, split, seed, target).folds
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Folds of a training part, and what their scoring parts are new in: of "domain" no more than the classes allow."""
+
+    folds: list[Fold]
+    held_out: tuple[str, ...]
+
+
+def inner(
+    identity: pd.DataFrame,
+    classes: NDArray[np.str_],
+    train: Rows,
+    split: str,
+    seed: int,
+    target: str = "rule",
+) -> Inner:
     """Folds of a training part, to fit and to score on, which keep apart what the split keeps apart.
 
     Under a held-out property the folds hold out values of it, if every class is left to train on in each; else scenarios.
-    Under `strict` they hold out model seeds, too, if there is more than one.
+    Under `strict` they hold out model seeds, too, if there is more than one. Under `domain` both the architecture and the
+    task are new where a fold is scored, and what is new in one of them alone is in neither part; where no deal leaves all
+    classes on both sides the tasks are held out, else the architectures, else scenarios.
 
     Raises:
         RequestError: too few units hold some class for every fold to have it to train on.
@@ -177,16 +200,32 @@ def inner_folds(
     rng = np.random.default_rng([seed, len(train)])
     everyone, inside = np.zeros(len(train), dtype=str), identity.iloc[train]
 
-    def parts(folds: NDArray[np.intp]) -> list[Fold]:
-        return [Fold(f"{k}", train[folds != k], train[folds == k]) for k in range(INNER_FOLDS)]
+    def parts(*dealt: NDArray[np.intp]) -> list[Fold]:
+        """Scored on what is new in every way in which it was dealt, and fitted on what is in none."""
+        apart = [np.all([folds != k for folds in dealt], axis=0) for k in range(INNER_FOLDS)]
+        new = [np.all([folds == k for folds in dealt], axis=0) for k in range(INNER_FOLDS)]
+        return [Fold(f"{k}", train[apart[k]], train[new[k]]) for k in range(INNER_FOLDS)]
 
     def complete(found: Sequence[Fold]) -> bool:
         return all(len(fold.test) and set(classes[fold.train]) == set(classes[train]) for fold in found)
 
+    def values(name: str) -> NDArray[np.intp]:
+        return np.asarray(pd.factorize(text(inside[name]))[0], dtype=np.intp)
+
+    def deal(value: NDArray[np.intp]) -> NDArray[np.intp]:
+        return _deal(value, everyone, INNER_FOLDS, rng)
+
+    if split == DOMAIN:
+        several = {name: value for name in DOMAIN_OF if (value := values(name)).any()}
+        for held_out in (DOMAIN_OF, *((name,) for name in reversed(DOMAIN_OF))):
+            for _ in range(TRIES if set(held_out) <= set(several) else 0):
+                found = parts(*(deal(several[name]) for name in held_out))
+                if complete(found) and all(set(classes[fold.test]) == set(classes[train]) for fold in found):
+                    return Inner(found, held_out)
     if split in PROPERTIES:
-        found = parts(_deal(pd.factorize(text(inside[split]))[0], everyone, INNER_FOLDS, rng))
+        found = parts(deal(values(split)))
         if complete(found):
-            return found
+            return Inner(found, (split,))
     unit = units(identity, split, target)[train]
     for _ in range(TRIES):
         folds = _deal(unit, classes[train], INNER_FOLDS, rng)
@@ -198,13 +237,22 @@ def inner_folds(
         )
     if split == "strict" and inside["model_seed"].nunique() > 1:
         seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, INNER_FOLDS, rng)
-        sides = [
-            Fold(f"{k}", train[(folds != k) & (seeds != k)], train[(folds == k) & (seeds == k)])
-            for k in range(INNER_FOLDS)
-        ]
+        sides = parts(folds, seeds)
         if complete(sides):
-            return sides
-    return parts(folds)
+            return Inner(sides, ("scenario", "model_seed"))
+    return Inner(parts(folds), (_named(split),))
+
+
+def whole(
+    identity: pd.DataFrame, classes: NDArray[np.str_], seed: int, inside: NDArray[np.bool_] | None = None
+) -> Rows:
+    """Everything as a training part: the rows of as many networks of each class as the rarest has.
+
+    Args:
+        inside: (examples,) of these alone.
+    """
+    rows = np.arange(len(identity)) if inside is None else np.flatnonzero(inside)
+    return _balanced(rows, _networks(identity), classes, np.random.default_rng(seed))
 
 
 def permute(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from classifier.examples import features as feature_names
 from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
+from classifier.examples.scenarios import text
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, DEPTHS, Examples
 from classifier.models.estimators import Recipe, Setting, log_scores
@@ -62,6 +63,18 @@ class Problem:
         """The same tables with another property to name. Raises RequestError if it does not vary."""
         names, codes = numbered(labels(self.examples.identity, target))
         return replace(self, target=target, labels=names, codes=codes)
+
+    def others(self, examples: Examples, kinds: Iterable[tuple[str, bool]]) -> Problem:
+        """Other examples of these classes, with the tables that are named; those of no known class must be left out before.
+
+        Args:
+            kinds: features, each with whether they are of the curves.
+        """
+        wanted = set(kinds)
+        names, places = described(examples, [name for name, curves in self.names if not curves])
+        tables = {kind: feature_table(examples, *kind) for kind in names if kind in wanted}
+        codes = np.searchsorted(self.labels, text(examples.identity[self.target])).astype(np.intp)
+        return Problem(examples, self.target, self.labels, codes, tables, names, places)
 
     def candidates(self, observable: str) -> list[str]:
         """The feature sets to choose among."""

@@ -19,6 +19,7 @@ from classifier.studies import conditions
 from classifier.studies import controls as controlling
 from classifier.studies import evaluate as evaluating
 from classifier.studies import train as training
+from classifier.studies import transfer as carrying
 from classifier.studies.conditions import Condition
 from classifier.studies.study import Study
 
@@ -47,6 +48,11 @@ def controls(data: Data, **options: Any) -> dict[str, Any]:
     if "features" in options:
         options["features"] = [options["features"]]
     return controlling.controls(data, study=_part(Study, options), **options)
+
+
+def transfer(data: Data, tests: Sequence[Data], **options: Any) -> dict[str, Any]:
+    study, ask = _part(Study, options), _part(carrying.Ask, options)
+    return carrying.transfer(data, tests, study=study, ask=ask, **options)
 
 
 def robustness(dataset: Path, **options: Any) -> pd.DataFrame:

@@ -66,6 +66,7 @@ def test_a_terminal_of_another_encoding_is_shown_what_it_can_show(encoding: str,
         ("evaluate", "classifier.studies.evaluate.evaluate", "classifier.report.tables.print_evaluation"),
         ("controls", "classifier.studies.controls.controls", "classifier.report.tables.print_controls"),
         ("robustness", "classifier.report.robustness.robustness", "classifier.report.robustness.show_study"),
+        ("transfer", "classifier.studies.transfer.transfer", "classifier.report.transfer.print_transfer"),
         ("power", "classifier.power.power.power", "classifier.report.tables.print_power"),
         ("importance", "classifier.studies.importance.importance", "typer.echo"),
     ],
@@ -76,10 +77,12 @@ def test_json_is_written_before_anything_is_shown(
     def closed(*_: object) -> None:
         raise BrokenPipeError
 
-    found = {} if command in ("evaluate", "controls", "power") else pd.DataFrame()
+    found = {} if command in ("evaluate", "controls", "transfer", "power") else pd.DataFrame()
     monkeypatch.setattr(study, lambda *_, **__: found)
     monkeypatch.setattr(shows, closed)
-    done = CliRunner().invoke(command_line(), [command, "x", "--json", str(tmp_path / "r.json")])
+    done = CliRunner().invoke(
+        command_line(), [command, "x", *["y"] * (command == "transfer"), "--json", str(tmp_path / "r.json")]
+    )
     assert isinstance(done.exception, BrokenPipeError)
     assert json.loads((tmp_path / "r.json").read_text()) in ({}, [], {"conditions": []})
 

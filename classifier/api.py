@@ -19,7 +19,7 @@ from classifier.examples.sampling import ALL, measured
 from classifier.examples.trajectories import Examples
 from classifier.models import card as cards
 from classifier.models import parallel
-from classifier.models.estimators import FEATURES, MODELS, Learner
+from classifier.models.estimators import CARRIED, FEATURES, MODELS, Learner
 from classifier.power import power as planning
 from classifier.power.design import Planned
 from classifier.power.simulated import Question
@@ -358,7 +358,7 @@ def transfer(
     tests: Data | Sequence[Data],
     *,
     models: Learner | Sequence[Learner] = "forest",
-    features: Sequence[str] = FEATURES,
+    features: Sequence[str] = CARRIED,
     observables: Sequence[str] = ("all",),
     target: str = "rule",
     rules: Sequence[str] | None = None,

@@ -78,11 +78,12 @@ def _list(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _features(text: str | None) -> Sequence[str]:
-    """The feature sets to choose among, or the usual ones."""
-    from classifier.models.estimators import FEATURES
+def _features(text: str | None, carried: bool = False) -> Sequence[str]:
+    """The feature sets to choose among, or the usual ones; `carried`: to networks of other kinds."""
+    from classifier.models.estimators import CARRIED, FEATURES
 
-    return FEATURES if text is None else _list(text)
+    usual = CARRIED if carried else FEATURES
+    return usual if text is None else _list(text)
 
 
 def _on(cluster: str | None) -> AbstractContextManager[None]:
@@ -327,7 +328,7 @@ def transfer(
     from classifier.studies.transfer import transfer as carried
 
     only = None if rules is None else _list(rules)
-    study = Study(target, only, electrode, sampling, _features(features), seed=seed)
+    study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed)
     ask = Ask(_list(observables), inner, allow_shared, nulls, scaling)
     with _on(cluster):
         found = carried(train, tests, _list(models), study, ask)

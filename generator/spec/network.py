@@ -101,6 +101,12 @@ class NetworkSpec:
         return self.epochs * self.steps_per_epoch
 
     @property
+    def flops(self) -> float:
+        """Floating-point operations of its training: 3 products per layer and update, a multiply-add counting as 2."""
+        shown = self.batch_size * OBJECTIVES[self.objective].shown
+        return 6.0 * sum(size.macs for size in self.sizes) * shown * self.steps
+
+    @property
     def rate(self) -> float:
         """Learning rate: multiplier × base rate × what the schedule makes of the batch size."""
         return self.learning_rate * self.rule.base_rate * SCHEDULES[self.schedule].scale(self.batch_size)

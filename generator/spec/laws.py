@@ -1,7 +1,7 @@
 """Distributions that an axis of a block may have: what is one, and the value that a uniform number in [0, 1) makes of it.
 
-A law is `{integers = [low, high]}`, `{uniform = [low, high]}`, `{log_uniform = [low, high]}` or `{choice = [a, b]}`. A list is a choice,
-a scalar is itself. Every draw takes one number, so it can be keyed by what it depends on (keys.py).
+A law is `{integers = [low, high]}`, `{uniform = [low, high]}`, `{log_uniform = [low, high]}` or `{choice = [a, b]}`. A list is a
+choice, a scalar is itself. Every draw takes one number, so it can be keyed by what it depends on (keys.py).
 """
 
 from __future__ import annotations
@@ -86,19 +86,20 @@ def _check_range(kind: str, ends: Any) -> None:
 
 
 def _check_end(kind: str, end: Any, valid: Callable[[Any], Any]) -> None:
-    if kind == "integers":
-        valid(end)
-        return
+    if kind != "integers":
+        whole = math.ceil(end)
+        if _takes(whole, valid) and not _takes(float(whole), valid):
+            raise RequestError(f"{kind} draws numbers that are not whole: say integers or choice")
+        end = float(end)
+    valid(end)
+
+
+def _takes(value: Any, valid: Callable[[Any], Any]) -> bool:
     try:
-        valid(float(end))
-    except (ValidationError, ValueError):
-        try:
-            valid(math.ceil(end))
-        except (ValidationError, ValueError):
-            pass
-        else:
-            raise RequestError(f"{kind} draws numbers that are not whole: say integers or choice") from None
-        raise
+        valid(value)
+    except ValueError:  # of which pydantic's is one
+        return False
+    return True
 
 
 def draw(value: Any, share: float) -> Any:
@@ -115,7 +116,7 @@ def draw(value: Any, share: float) -> Any:
     return value
 
 
-def _rounded(value: float, low: float, high: float) -> float:
+def _rounded(value: float, low: int | float, high: int | float) -> float:
     return float(min(max(float(f"{value:.{DIGITS}g}"), low), high))
 
 

@@ -86,6 +86,12 @@ class Spec(Table):
         """All networks, each once, in the order of the blocks, grids first. Raises RequestError for an impossible combination."""
         return list({network.network_id: network for block in self._blocks for network in block}.values())
 
+    @property
+    def gridded(self) -> list[NetworkSpec]:
+        """Those of the `[[grid]]` blocks, each once."""
+        blocks = self._blocks[: len(self.grid)]
+        return list({network.network_id: network for block in blocks for network in block}.values())
+
     @cached_property
     def samples(self) -> list[list[Shape]]:
         """The shapes of every `[[sample]]` block. Raises RequestError for what cannot be drawn."""

@@ -62,13 +62,15 @@ def form_cohorts(
 ) -> list[tuple[Cohort, list[NetworkSpec]]]:
     """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
 
+    Those of a grid and those of a sample form cohorts of their own.
+
     Args:
         device: what the cohorts are sized for, "cpu" or "cuda".
         probe: number of probe stimuli.
     """
     groups: dict[Any, list[NetworkSpec]] = {}
     for network in networks:
-        groups.setdefault(network.stack_key, []).append(network)
+        groups.setdefault((network.sampled, network.stack_key), []).append(network)
     return [named(part) for group in groups.values() for part in _parts(group, stack_size(group[0], device, probe))]
 
 
@@ -87,7 +89,7 @@ def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     first, ids = members[0], tuple(member.network_id for member in members)
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{first.rule.label}-{first.architecture}-{first.task}")
     end = f"-{digest(' '.join(sorted(ids)), 5)}"
-    return Cohort(name[: LONGEST - len(end)] + end, ids), list(members)  # a task's name may be a path
+    return Cohort(name[: LONGEST - len(end)] + end, ids, first.sampled), list(members)  # a task's name may be a path
 
 
 def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:

@@ -128,7 +128,9 @@ class Sample(Table):
             one = {name: _real(laws.draw(getattr(self, name), stream(*key, name).random())) for name in OF_NETWORKS}
             seeds = {name: int(stream(*key, name).integers(SEEDS)) for name in ("model_seed", "data_seed")}
             differing.append(one | seeds)
-        return tuple(build(root_seed, {**drawn, **one, "rule": rule}) for rule in parsed for one in differing)
+        return tuple(
+            build(root_seed, {**drawn, **one, "rule": rule, "sampled": True}) for rule in parsed for one in differing
+        )
 
     def _value(self, name: str, root_seed: int, number: int, attempt: int) -> Any:
         def share(*parts: str) -> float:

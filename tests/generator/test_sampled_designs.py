@@ -559,3 +559,25 @@ def test_sampled_datasets_merge_and_keep_their_networks(tmp_path: Path) -> None:
     merged = merge(tmp_path / "both", [tmp_path / "a", tmp_path / "b"])
     assert merged.networks() == 4
     assert problems(Dataset(tmp_path / "both")) == []
+
+
+def test_a_dataset_says_which_networks_were_drawn(tmp_path: Path) -> None:
+    """A network that may be had from both kinds of block counts as drawn; the files of a grid say nothing of it."""
+    grid = {"task": "mixture:0", "architecture": "mlp2", "rule": "fa", "pixels": 8, "epochs": 2, "width": 0.0625}
+    both = rulescope.generate(small("s", shapes=1) | {"grid": [grid]}, tmp_path / "s", workers=0)
+    assert [cohort.sampled for cohort in both.cohorts()] == [False, True, True]
+    assert both.read("cohorts.json").count(b"sampled") == 2
+    assert problems(both) == []
+    alone = {"name": "g", "checkpoints": 3, "probe": 32, "grid": [grid]}
+    made = rulescope.generate(alone, tmp_path / "g", workers=0)
+    assert b"sampled" not in made.read("cohorts.json") + made.read("spec.toml")
+    text = both.read("cohorts.json").replace(b'"sampled": true', b'"sampled": 1')
+    both.publish("cohorts.json", text)
+    with pytest.raises(RequestError, match=r"cohorts\.json is damaged: .* neither sampled nor not"):
+        both.cohorts()
+
+
+def test_grid_and_sample_form_cohorts_of_their_own(plain: Spec) -> None:
+    one = plain.networks[0]
+    cohorts = planning.form_cohorts([one, replace(one, sampled=False, model_seed=1)])
+    assert [cohort.sampled for cohort, _ in cohorts] == [True, False]

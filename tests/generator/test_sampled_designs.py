@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from scipy.stats import chisquare, kstest
+from scipy.stats import chi2_contingency, chisquare, kstest
 from typer.testing import CliRunner
 
 import rulescope
@@ -222,6 +222,10 @@ def test_a_block_draws_by_its_laws() -> None:
     for values in words:
         assert chisquare(list(Counter(values).values())).pvalue > 0.01
     assert abs(np.corrcoef([one.width for one in first], [one.learning_rate for one in first])[0, 1]) < 0.2
+    for (a, ours), (b, theirs) in itertools.combinations(enumerate(words[:4]), 2):  # any two axes are independent
+        table = Counter(zip(ours, theirs, strict=True))
+        observed = [[table[x, y] for y in set(theirs)] for x in set(ours)]
+        assert chi2_contingency(observed).pvalue > 0.001, (a, b)
     numbers = {int(one.task.partition(":")[2]) for one in first}
     assert max(numbers) == 33  # 100 tasks, evenly over three families
     assert len({one.task for one in first}) > 80

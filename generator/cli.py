@@ -53,7 +53,21 @@ def plan(spec: SpecFile) -> None:
         counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
         table.add_row(architecture, str(found.layers[architecture, objective]), task, objective, *counts)
     console = Shown()
-    console.print(table)
+    if found.counts:
+        console.print(table)
+    for sample in found.samples:
+        table = Table(
+            "axis", "low", "median", "high", "counts", title=f"what sample {sample.name} of {found.name} drew"
+        )
+        for axis in sample.axes:
+            numbers = (
+                "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+                for value in (axis.low, axis.median, axis.high)
+            )
+            table.add_row(axis.name, *numbers, axis.words)
+        console.print(table)
+        for sentence in sample.sentences:
+            console.print(sentence, soft_wrap=True)
     console.print(
         f"{found.networks:,} networks in {found.cohorts:,} cohorts, {found.examples:,} examples (network × layer), "
         f"{found.electrodes:,} electrodes, {found.rows:,} rows, about {found.bytes / 1e6:,.0f} MB",

@@ -8,6 +8,9 @@ chance is 0.25.
 Networks of other scenarios may start alike, too: those that differ in rate, decay, batch size, … have equal initial weights.
 That does no harm where their scenarios hold the same classes, as those of a grid do. Scenarios that lack a class which others
 hold that start alike (each rule has rates of its own, say) stay together.
+
+In a sampled design every network has a rate and a decay of its own, and the networks of a shape start alike under every rule.
+There the scenario is shape × task: all its rates, decays, seeds and rules together.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from classifier.examples.trajectories import SAMPLED
 from generator.dataset.schema import NETWORKS, SETTINGS
 
 SEEDS = ("model_seed", "data_seed")
@@ -45,6 +49,11 @@ _FREE = (
     {"batch_size", "schedule", "precision", "epochs", "steps", "rule", "pathway", "update", "rule_parameters"},
     {"curriculum", "task", "objective"},
 )
+OF_NETWORKS = (
+    "learning_rate",
+    "weight_decay",
+    "rate",
+)  # what networks of one drawn shape differ in, beside rule and seeds
 _SHAPE = {"family", "architecture", "nonlinearity", "width", "stem", "pixels", "layers", "weights"}
 _NAMES = {"network_id", "configuration"}
 _IDENTITY = NETWORKS.names[: NETWORKS.names.index("status")]
@@ -97,8 +106,15 @@ def _units(varying: pd.DataFrame, codes: NDArray[np.intp], target: str) -> NDArr
 
 def _varying(identity: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Of those columns that hold several values, the number of each example's."""
-    numbers = {name: pd.factorize(identity[name], use_na_sentinel=False)[0] for name in names}
+    numbers = {name: pd.factorize(_pooled(identity, name), use_na_sentinel=False)[0] for name in names}
     return pd.DataFrame({name: found for name, found in numbers.items() if found.any()}, index=range(len(identity)))
+
+
+def _pooled(identity: pd.DataFrame, name: str) -> pd.Series:
+    """A column, without what the networks of a drawn shape differ in."""
+    if name not in OF_NETWORKS or SAMPLED not in identity:
+        return identity[name]
+    return identity[name].mask(identity[SAMPLED].to_numpy(dtype=bool))
 
 
 def _numbered(varying: pd.DataFrame, names: Sequence[str]) -> NDArray[np.intp]:

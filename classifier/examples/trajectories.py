@@ -21,6 +21,7 @@ from generator.errors import RequestError, unknown
 CURVES = ("train_loss", "probe_loss", "probe_accuracy")
 DEPTHS = ("early", "middle", "deep")
 _VARYING = {"checkpoint", "step", *CURVES}
+SAMPLED = "sampled"  # a column of the identity where a dataset has a sampled design: whether the network belongs to it
 IDENTITY = tuple(name for name in IDENTITY_COLUMNS if name not in _VARYING)
 
 
@@ -310,6 +311,8 @@ def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Seq
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
     firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
     identity = pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY})
+    if drawn := {cohort.name for cohort in dataset.cohorts() if cohort.sampled}:
+        identity[SAMPLED] = np.repeat([name in drawn for name in found.networks], examples)
     return Examples(
         values=np.moveaxis(values[: len(statistics)], 0, -1),
         statistics=statistics,

@@ -213,7 +213,7 @@ class LayerSize:
     macs: int
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def measure(family: Family, shape: InputShape, form: Form) -> tuple[LayerSize, ...]:
     """Sizes of all layers, from a forward pass of no stimulus. Raises RequestError for an impossible input.
 

@@ -56,10 +56,11 @@ class Damaged(DatasetError):
 
 @dataclass(frozen=True)
 class Cohort:
-    """One recorded cohort: its file name and the networks in it, in stacking order."""
+    """One recorded cohort: its file name and the networks in it, in stacking order; whether they are those of a drawn shape."""
 
     name: str
     network_ids: tuple[str, ...]
+    sampled: bool = False
 
 
 def _cohort(entry: Any) -> Cohort:
@@ -67,7 +68,9 @@ def _cohort(entry: Any) -> Cohort:
     name, networks = named(entry["name"]), entry["networks"]
     if not isinstance(networks, list) or not networks:
         raise ValueError(f"cohort {name} has no list of networks")
-    return Cohort(name, tuple(named(network) for network in networks))
+    if not isinstance(sampled := entry.get("sampled", False), bool):
+        raise ValueError(f"cohort {name} is neither sampled nor not")
+    return Cohort(name, tuple(named(network) for network in networks), sampled)
 
 
 def _reached(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -333,7 +336,10 @@ class Dataset(Folder):
             "schema_version": SCHEMA_VERSION,
             "identity_version": identity_version,
             "settings": dict(settings),
-            "cohorts": [{"name": c.name, "networks": list(c.network_ids)} for c in cohorts],
+            "cohorts": [
+                {"name": c.name, "networks": list(c.network_ids)} | ({"sampled": True} if c.sampled else {})
+                for c in cohorts
+            ],
         }
         self.publish("cohorts.json", json.dumps(record, indent=1).encode())
 

@@ -54,6 +54,7 @@ CONTEXT = {
 PAPER = (
     "Nayebi, Srivastava, Ganguli & Yamins. Identifying Learning Rules From Neural Network Observables. NeurIPS 2020."
 )
+MOST_NAMES = 100  # that a description spells out; a sampled design has as many architectures and tasks as shapes
 ABOUT = {
     "observables": "a row per network × layer × checkpoint × electrode",
     "networks": "a row per network: what it is and what became of it",
@@ -107,7 +108,8 @@ def card(spec: Spec, published: str, licence: str = "https://opensource.org/lice
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(names))
+    found = list(dict.fromkeys(names))
+    return ", ".join(found[:MOST_NAMES] + [f"{len(found) - MOST_NAMES:,} more"] * (len(found) > MOST_NAMES))
 
 
 def _meanings(schema: pa.Schema) -> dict[str, str]:

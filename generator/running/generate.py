@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from generator.clusters import site as sites
 from generator.clusters.contract import DEVICES, Site
@@ -25,7 +26,7 @@ from generator.spec import planning
 from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec, differing
-from generator.toml import axis, loads
+from generator.toml import loads
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
@@ -256,18 +257,28 @@ def _check_data(dataset: Dataset, spec: Spec) -> None:
         return
     content = dataset.read("spec.toml")
     try:
-        made = {name for block in loads(content)["grid"] for name in axis(block["task"])}
+        tables = loads(content)
+        made = {name for kind in ("grid", "sample") for block in tables.get(kind, []) for name in _names(block["task"])}
         places = {shown(name) for name in made if shown(name) != name}
     except RequestError as error:
         raise DatasetError(f"{dataset}/spec.toml is damaged: {error}") from error
     except (KeyError, TypeError) as error:
-        raise DatasetError(f"{dataset}/spec.toml is damaged: {error!r} in its grid") from error
+        raise DatasetError(f"{dataset}/spec.toml is damaged: {error!r} in its blocks") from error
     changed = sorted({shown(each.data) for each in spec.networks if each.data not in made} & places)
     if changed:
         raise RequestError(
             f"{changed[0]} has changed since {dataset} was made: bring its files back, or give this spec a name, or --out, "
             "of its own"
         )
+
+
+def _names(task: Any) -> Iterator[str]:
+    """The names in an axis of tasks, whatever it is."""
+    if isinstance(task, str):
+        yield task
+    elif isinstance(task, dict | list):
+        for each in task.values() if isinstance(task, dict) else task:
+            yield from _names(each)
 
 
 def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str, list[NetworkSpec]]], list[Cohort]]:

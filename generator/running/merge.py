@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import date
+from typing import TypeVar
 
 from generator.dataset.schema import KINDS
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.running import card as croissant
 from generator.spec.spec import Spec, differing, parse, recorded
+
+T = TypeVar("T")
 
 
 def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]]) -> Dataset:
@@ -69,10 +72,16 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
 
 def _joined(name: str, datasets: Sequence[Dataset]) -> Spec:
     specs = [recorded(dataset) for dataset in datasets]
-    blocks = [block for spec in specs for block in spec.grid]
-    unique = [block for place, block in enumerate(blocks) if block not in blocks[:place]]
-    joined = specs[0].model_copy(update={"name": name, "grid": unique})
+    blocks = {
+        "grid": _once([block for spec in specs for block in spec.grid]),
+        "sample": _once([block for spec in specs for block in spec.sample]),
+    }
+    joined = specs[0].model_copy(update={"name": name, **blocks})
     return parse(joined.to_toml())  # with nothing remembered of the first one
+
+
+def _once(blocks: list[T]) -> list[T]:
+    return [block for place, block in enumerate(blocks) if block not in blocks[:place]]
 
 
 def _copy(cohort: Cohort, source: Dataset, target: Dataset) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ class NetworkSpec:
     """Everything that defines one network. Defaults do not enter its identity, so a new option renames no old network.
 
     `task` is what is learned, and `source` the name with which that is found, where it is another one; it may change.
+    `sampled` says whether it was drawn, which is no part of what it is.
     """
 
     root_seed: int
@@ -43,6 +44,7 @@ class NetworkSpec:
     model_seed: int = 0
     data_seed: int = 0
     source: str = ""
+    sampled: bool = field(default=False, compare=False)
 
     SEEDS: ClassVar[tuple[str, ...]] = ("root_seed", "model_seed", "data_seed")
 
@@ -101,6 +103,12 @@ class NetworkSpec:
         return self.epochs * self.steps_per_epoch
 
     @property
+    def flops(self) -> float:
+        """Floating-point operations of its training: 3 products per layer and update, a multiply-add counting as 2."""
+        shown = self.batch_size * OBJECTIVES[self.objective].shown
+        return 6.0 * sum(size.macs for size in self.sizes) * shown * self.steps
+
+    @property
     def rate(self) -> float:
         """Learning rate: multiplier × base rate × what the schedule makes of the batch size."""
         return self.learning_rate * self.rule.base_rate * SCHEDULES[self.schedule].scale(self.batch_size)
@@ -113,7 +121,7 @@ class NetworkSpec:
         defaults = {f.name: f.default for f in fields(self)}
         defaults |= {"pixels": default_pixels(self.data, self.architecture), "weight_decay": self.family.weight_decay}
         defaults["stem"] = self.family.default_stem(self.pixels)
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rule", "source")}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rule", "source", "sampled")}
         kept = {name: value for name, value in values.items() if value != defaults[name]}
         kept["rule"] = self.rule.label
         if self.rule.overrides:

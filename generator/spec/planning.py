@@ -18,6 +18,7 @@ from generator.dataset.electrodes import Electrode
 from generator.dataset.storage import LONGEST, Cohort
 from generator.keys import digest
 from generator.observables import OBSERVABLES, statistics
+from generator.spec.drawn import Drawn, drawn
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec
 
@@ -61,13 +62,15 @@ def form_cohorts(
 ) -> list[tuple[Cohort, list[NetworkSpec]]]:
     """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
 
+    Those of a grid and those of a sample form cohorts of their own.
+
     Args:
         device: what the cohorts are sized for, "cpu" or "cuda".
         probe: number of probe stimuli.
     """
     groups: dict[Any, list[NetworkSpec]] = {}
     for network in networks:
-        groups.setdefault(network.stack_key, []).append(network)
+        groups.setdefault((network.sampled, network.stack_key), []).append(network)
     return [named(part) for group in groups.values() for part in _parts(group, stack_size(group[0], device, probe))]
 
 
@@ -86,7 +89,7 @@ def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     first, ids = members[0], tuple(member.network_id for member in members)
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{first.rule.label}-{first.architecture}-{first.task}")
     end = f"-{digest(' '.join(sorted(ids)), 5)}"
-    return Cohort(name[: LONGEST - len(end)] + end, ids), list(members)  # a task's name may be a path
+    return Cohort(name[: LONGEST - len(end)] + end, ids, first.sampled), list(members)  # a task's name may be a path
 
 
 def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
@@ -148,6 +151,7 @@ def shortages(spec: Spec) -> list[str]:
 class Plan:
     """The size of a dataset. `counts` is by (rule, architecture, task, objective), `layers` by (architecture, objective).
 
+    Both are of the grid's networks; `samples` says what was drawn beside them.
     `missing` says of every task whose data is not there how to get it, `shortages` which electrodes record less than asked.
     """
 
@@ -163,11 +167,25 @@ class Plan:
     missing: tuple[str, ...]
     electrodes: int
     shortages: tuple[str, ...]
+    samples: tuple[Drawn, ...] = ()
+
+    @property
+    def drawn(self) -> pd.DataFrame:
+        """What was drawn: a row per sample block and axis. Numbers have low, median and high, words are counted."""
+        rows = [
+            {"sample": one.name, "axis": each.name, "draws": each.draws, "low": each.low, "median": each.median}
+            | {"high": each.high, "counts": dict(each.counts)}
+            for one in self.samples
+            for each in one.axes
+        ]
+        return pd.DataFrame(rows, columns=["sample", "axis", "draws", "low", "median", "high", "counts"])
 
     @property
     def table(self) -> pd.DataFrame:
         """Networks, a row per architecture, task and objective and a column per rule, beside the number of layers."""
         keys = ["rule", "architecture", "task", "objective"]
+        if not self.counts:
+            return pd.DataFrame(columns=[*keys[1:], "layers"])
         counts = pd.Series(self.counts, pd.MultiIndex.from_tuples(self.counts, names=keys))
         found = counts.unstack("rule", fill_value=0)[list(dict.fromkeys(rule for rule, *_ in self.counts))]
         layers = [self.layers[architecture, objective] for architecture, _, objective in found.index]
@@ -184,7 +202,7 @@ class Plan:
 
 def plan(spec: Spec) -> Plan:
     """What `generate` would make of a spec on CPUs, in how many core-seconds, in how many bytes."""
-    networks = spec.networks
+    networks, gridded = spec.networks, spec.gridded
     examples = sum(len(network.sizes) for network in networks)
     rows = examples * spec.checkpoints * len(spec.electrodes)
     return Plan(
@@ -193,13 +211,14 @@ def plan(spec: Spec) -> Plan:
         cohorts=len(form_cohorts(networks, probe=spec.probe)),
         examples=examples,
         rows=rows,
-        layers={(network.architecture, network.objective): len(network.sizes) for network in networks},
-        counts=dict(Counter((n.rule.label, n.architecture, shown(n.data), n.objective) for n in networks)),
+        layers={(network.architecture, network.objective): len(network.sizes) for network in gridded},
+        counts=dict(Counter((n.rule.label, n.architecture, shown(n.data), n.objective) for n in gridded)),
         core_seconds=sum(cost(network, spec) for network in networks),
         bytes=rows * (BYTES_PER_ROW + BYTES_PER_STATISTIC * len(statistics(spec.measured))),
         missing=tuple(filter(None, (tasks.info(data).missing() for data in dict.fromkeys(n.data for n in networks)))),
         electrodes=len(spec.electrodes),
         shortages=tuple(shortages(spec)),
+        samples=tuple(drawn(block, shapes) for block, shapes in zip(spec.sample, spec.samples, strict=True)),
     )
 
 

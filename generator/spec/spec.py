@@ -11,24 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError, field_validator
 
-from generator import architectures, rules, toml
-from generator.architectures import family
-from generator.architectures.layers import NONLINEARITIES, PRECISIONS
-from generator.architectures.network import STEMS, measure
+from generator import toml
 from generator.clusters import site
 from generator.curricula import tasks
-from generator.curricula.objectives import OBJECTIVES
-from generator.curricula.pinned import shown
 from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import LONGEST, Dataset
-from generator.errors import Problems, RequestError, unknown
+from generator.errors import Problems, RequestError
 from generator.observables import PAPER, chosen
-from generator.rules.schedules import SCHEDULES
 from generator.spec.electrode_blocks import ElectrodeGrid
-from generator.spec.network import NetworkSpec, default_pixels
-from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
+from generator.spec.grid import Grid
+from generator.spec.network import NetworkSpec
+from generator.spec.sampling import Sample, Shape
+from generator.toml import PositiveInt, Table
 
 MOST = 10**6  # networks, a thousand times the paper's: a spec that makes more is a slip
 MOST_ELECTRODES = 1000  # each records everything again at every checkpoint
@@ -41,38 +37,8 @@ class Snapshots(Table):
     networks: PositiveInt = 1
 
 
-Entry = StrictStr | dict[str, Any]  # a name, or a table with one and parameters
-
-
-class Grid(Table):
-    """A cartesian product of axes; every axis takes a scalar or a list."""
-
-    task: Axis[StrictStr]
-    architecture: Axis[Entry]
-    rule: Axis[Entry]
-    objective: Axis[StrictStr] = "supervised"
-    nonlinearity: Axis[StrictStr] = "relu"
-    width: Axis[Annotated[StrictFloat, Field(gt=0, le=64)]] = 1.0
-    stem: Axis[StrictStr] | None = None
-    schedule: Axis[StrictStr] = "constant"
-    precision: Axis[StrictStr] = "float32"
-    batch_size: Axis[PositiveInt] = 128
-    learning_rate: Axis[PositiveFloat] = 1.0
-    epochs: Axis[PositiveInt] = 40
-    pixels: Axis[Annotated[StrictInt, Field(gt=0, le=4096)]] | None = None
-    weight_decay: Axis[NonNegativeFloat] | None = None
-    seeds: PositiveInt = 1
-
-    @field_validator("task")
-    @classmethod
-    def _pin(cls, task: str | list[str], about: Any) -> str | list[str]:
-        """Each with what is found of its data now. Raises RequestError if that has to be there and is not."""
-        pinned = (about.context or {}).get("pinned", tasks.pinned)
-        return [pinned(name) for name in task] if isinstance(task, list) else pinned(task)
-
-
 class Spec(Table):
-    """A dataset: what every network of it shares, and the grid of networks."""
+    """A dataset: what every network of it shares, and the blocks that make its networks."""
 
     name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST)]
     root_seed: StrictInt = 0
@@ -81,8 +47,18 @@ class Spec(Table):
     snapshots: Snapshots | None = None
     observables: Annotated[list[StrictStr], Field(min_length=1)] | None = None
     electrode: Annotated[list[ElectrodeGrid], Field(min_length=1)] | None = None
-    grid: Annotated[list[Grid], Field(min_length=1)]
+    grid: Annotated[list[Grid], Field(min_length=1)] = Field(default_factory=list)
+    sample: Annotated[list[Sample], Field(min_length=1)] = Field(default_factory=list)
     cluster: dict[str, Any] | None = Field(default=None, exclude=True)  # where it is made is no part of a dataset
+
+    @field_validator("sample")
+    @classmethod
+    def _name(cls, blocks: list[Sample]) -> list[Sample]:
+        """A block without a name has its number for one, and keeps it when a merge moves it."""
+        return [
+            block if block.name else block.model_copy(update={"name": str(number)})
+            for number, block in enumerate(blocks, start=1)
+        ]
 
     def settings(self) -> dict[str, Any]:
         """What every run on one dataset must agree on."""
@@ -107,119 +83,65 @@ class Spec(Table):
 
     @cached_property
     def networks(self) -> list[NetworkSpec]:
-        """All networks, each once, in the order of the grid. Raises RequestError for an impossible combination."""
-        count = sum(toml.combinations(block) * block.seeds**2 for block in self.grid)
-        if count > MOST:
-            raise RequestError(
-                f"the grid makes {count:,} networks, of {MOST:,} at most: give its axes fewer values, or fewer seeds, "
-                "which count twice"
-            )
-        found: dict[str, NetworkSpec] = {}
-        problems = Problems()
-        for index in range(len(self.grid)):
+        """All networks, each once, in the order of the blocks, grids first. Raises RequestError for an impossible combination."""
+        return list({network.network_id: network for block in self._blocks for network in block}.values())
+
+    @property
+    def gridded(self) -> list[NetworkSpec]:
+        """Those of the `[[grid]]` blocks, each once."""
+        blocks = self._blocks[: len(self.grid)]
+        return list({network.network_id: network for block in blocks for network in block}.values())
+
+    @cached_property
+    def samples(self) -> list[list[Shape]]:
+        """The shapes of every `[[sample]]` block. Raises RequestError for what cannot be drawn."""
+        problems, found = Problems(), []
+        for index, block in enumerate(self.sample, start=1):
             with problems:
-                found |= {network.network_id: network for network in self._block(index)}
+                found.append(list(block.drawn(f"sample block {index}", **self._limits)))
         problems.check()
-        return list(found.values())
+        return found
 
     @cached_property
     def snapshot_ids(self) -> frozenset[str]:
         """Networks whose raw tensors are kept."""
         chosen: set[str] = set()
-        for index in range(len(self.grid) if self.snapshots else 0):
+        for block in self._blocks if self.snapshots else []:
             groups: dict[tuple[str, str], list[str]] = {}
-            for network in self._block(index):
+            for network in block:
                 groups.setdefault((network.rule.label, network.architecture), []).append(network.network_id)
             chosen |= {name for group in groups.values() for name in group[: self.snapshots.networks]}  # type: ignore[union-attr]
         return frozenset(chosen)
 
-    def _block(self, index: int) -> list[NetworkSpec]:
-        block, where = self.grid[index], f"grid block {index + 1}"
-        problems, parsed, built = Problems(), [], []
-        for entry in axis(block.rule):
-            with problems:
-                parsed.append(rules.chosen(entry, where))
-        for entry in axis(block.architecture):
-            with problems:
-                built.append(architectures.chosen(entry, where))
-        for name in axis(block.task):
-            with problems:
-                tasks.info(name, where)
-        for kind, names, known in (
-            ("objective", block.objective, OBJECTIVES),
-            ("nonlinearity", block.nonlinearity, NONLINEARITIES),
-            ("schedule", block.schedule, SCHEDULES),
-            ("stem", block.stem, STEMS),
-            ("precision", block.precision, PRECISIONS),
-        ):
-            for name in axis(names):
-                with problems:
-                    if name is not None and name not in known:
-                        raise unknown(kind, name, known, where)
-        problems.check()
-        seeds = list(range(block.seeds))
-        axes: dict[str, Any] = {field: getattr(block, field) for field in Grid.model_fields if field != "seeds"}
-        axes |= {"rule": parsed, "architecture": built, "model_seed": seeds, "data_seed": seeds}
-        networks = []
-        for combination in itertools.product(*map(axis, axes.values())):
-            chosen: dict[str, Any] = dict(zip(axes, combination, strict=True))
-            if chosen["pixels"] is None:
-                chosen["pixels"] = default_pixels(chosen["task"], chosen["architecture"])
-            if chosen["weight_decay"] is None:
-                chosen["weight_decay"] = family(chosen["architecture"]).weight_decay
-            if chosen["stem"] is None or not family(chosen["architecture"]).stems:
-                chosen["stem"] = family(chosen["architecture"]).default_stem(chosen["pixels"])
-            data, chosen["task"] = chosen["task"], tasks.identity(chosen["task"])
-            network = NetworkSpec(root_seed=self.root_seed, source=data if data != chosen["task"] else "", **chosen)
-            with problems:
-                self._check(network, where)
-            networks.append(network)
-        problems.check()
-        return networks
+    @property
+    def _limits(self) -> dict[str, int]:
+        return {"root_seed": self.root_seed, "probe": self.probe, "checkpoints": self.checkpoints}
 
-    def _check(self, network: NetworkSpec, where: str) -> None:
-        about, task = tasks.info(network.data), shown(network.data)
-        if not about.sides and not network.pixels:
-            raise RequestError(f"{where}: task {task!r} comes at any size: say how many pixels, as in pixels = 224")
-        if about.sides and network.pixels not in about.sides:
-            sides = " or ".join(filter(None, (", ".join(map(str, about.sides[:-1])), str(about.sides[-1]))))
-            raise RequestError(f"{where}: task {task!r} can be had at {sides} pixels, not at {network.pixels}")
-        if about.classes < 2:
-            raise RequestError(f"{where}: task {task!r} has one class: there is nothing to tell apart")
-        if OBJECTIVES[network.objective].shown > 1 and min(network.batch_size, self.probe) < 2:
-            raise RequestError(
-                f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more"
-            )
-        if network.batch_size > about.train:
-            raise RequestError(
-                f"{where}: batch_size {network.batch_size} is larger than task {task!r}, "
-                f"which has {about.train} training stimuli"
-            )
-        if self.probe > about.test:
-            raise RequestError(f"probe = {self.probe}, but the test part of task {task!r} has {about.test} stimuli")
-        if network.steps >= 2**31:
-            raise RequestError(
-                f"{where}: {network.epochs} epochs make {network.steps} updates, more than can be counted"
-            )
-        if network.steps < self.checkpoints - 1:
-            raise RequestError(
-                f"{where}: {network.epochs} epochs of {network.steps_per_epoch} batches make {network.steps} updates, too few "
-                f"for {self.checkpoints} checkpoints; raise epochs or lower batch_size"
-            )
-        try:
-            measure(network.family, network.input, network.form)
-        except (
-            RequestError,
-            RuntimeError,
-        ) as error:  # the latter is PyTorch's, which has no type for a lack of memory on a CPU
-            found = str(error).partition("\n")[0]
-            if "allocate memory" in found or "Storage size" in found:
-                found = "one such network does not fit into memory"
-            raise RequestError(f"{where}: {network.architecture} on {task} at {network.pixels} px: {found}") from error
+    @cached_property
+    def _blocks(self) -> list[list[NetworkSpec]]:
+        """The networks of every block."""
+        if not self.grid and not self.sample:
+            raise RequestError("the spec needs a value for 'grid' or 'sample': a block of either")
+        count = sum(block.count() for block in self.grid) + sum(block.count() for block in self.sample)
+        if count > MOST:
+            fewer = ["give its axes fewer values, or fewer seeds, which count twice"] * bool(self.grid)
+            fewer += ["draw fewer shapes, or fewer networks of each"] * bool(self.sample)
+            what = " and the ".join(["grid"] * bool(self.grid) + ["sample"] * bool(self.sample))
+            verb = "make" if self.grid and self.sample else "makes"
+            raise RequestError(f"the {what} {verb} {count:,} networks, of {MOST:,} at most: {'; or '.join(fewer)}")
+        problems, found = Problems(), []
+        for index, block in enumerate(self.grid, start=1):
+            with problems:
+                found.append(block.networks(f"grid block {index}", **self._limits))
+        with problems:
+            found += [[network for shape in block for network in shape.networks] for block in self.samples]
+        problems.check()
+        return found
 
     def to_toml(self) -> str:
         """The resolved spec, defaults filled in."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        found = self.model_dump(exclude_none=True)
+        return tomli_w.dumps({key: value for key, value in found.items() if value != []})
 
 
 def bundled() -> dict[str, Path]:
@@ -351,6 +273,8 @@ def _sentence(problem: Mapping[str, Any]) -> RequestError:
     match place:
         case ["grid", int(index), *rest]:
             owner, where, place = Grid, f"grid block {index + 1}", rest
+        case ["sample", int(index), *rest]:
+            owner, where, place = Sample, f"sample block {index + 1}", rest
         case ["electrode", int(index), *rest]:
             owner, where, place = ElectrodeGrid, f"electrode block {index + 1}", rest
         case ["snapshots", *rest] if rest:
@@ -358,4 +282,10 @@ def _sentence(problem: Mapping[str, Any]) -> RequestError:
     return toml.sentence(problem, owner, where, place)
 
 
-_KEYS = {*Spec.model_fields, *Grid.model_fields, *ElectrodeGrid.model_fields, *Snapshots.model_fields}
+_KEYS = {
+    *Spec.model_fields,
+    *Grid.model_fields,
+    *Sample.model_fields,
+    *ElectrodeGrid.model_fields,
+    *Snapshots.model_fields,
+}

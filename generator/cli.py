@@ -165,11 +165,11 @@ def status(dataset: DatasetFolder) -> None:
     if found.rate is not None and found.complete < found.cohorts:
         left = "" if found.left is None else f", about {planning.duration(found.left)} left (an estimate)"
         say(f"lately {found.rate:.2g} networks per second{left}")
-    table = Table("rule", "architecture", "planned", "complete", "diverged", "failed")
-    for (rule, architecture), planned in sorted(found.planned.items()):
-        states = found.states.get((rule, architecture), {})
+    table = Table("rule", found.by, "planned", "complete", "diverged", "failed")
+    for (rule, kind), planned in sorted(found.planned.items()):
+        states = found.states.get((rule, kind), {})
         counts = [f"{states.get(name, 0):,}" for name in ("complete", "diverged", "failed")]
-        table.add_row(rule, architecture, f"{planned:,}", *counts)
+        table.add_row(rule, kind, f"{planned:,}", *counts)
     console.print(table)
     for reason, networks in found.failures.items():
         say(f"{networks:,} networks failed: {reason}")

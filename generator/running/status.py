@@ -11,6 +11,7 @@ from typing import Any
 from generator.dataset.storage import INFLIGHT, Dataset
 from generator.running.hold import living
 
+MOST_ROWS = 24  # architectures, above which families are counted: a sampled design has as many as shapes
 WINDOW = 3600.0  # seconds before the last cohort over which the rate is taken
 
 
@@ -20,7 +21,8 @@ class Status:
 
     Args:
         cohorts, complete: how many there are, and how many are done.
-        planned, states: networks by (rule, architecture), and of these by status, where one is recorded.
+        by: what networks are counted by, beside the rule: architecture, or family where there are many architectures.
+        planned, states: networks by (rule, architecture or family), and of these by status, where one is recorded.
         failures: networks by reason, of those that failed.
         driver: who makes it: host, pid, at (seconds since 1970); empty if nobody seems to.
         training: of cohorts that are in training, if somebody makes it: cohort, host, pid, begun, …
@@ -31,6 +33,7 @@ class Status:
 
     cohorts: int
     complete: int
+    by: str
     planned: Mapping[tuple[str, str], int]
     states: Mapping[tuple[str, str], Mapping[str, int]]
     failures: Mapping[str, int]
@@ -60,11 +63,13 @@ def status(dataset: Dataset) -> Status:
     spec = recorded(dataset)
     networks = {network.network_id: network for network in spec.networks}
     records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
+    by = "family" if len({network.architecture for network in networks.values()}) > MOST_ROWS else "architecture"
+    kinds = {name: each.family.name if by == "family" else each.architecture for name, each in networks.items()}
     states: dict[tuple[str, str], Counter[str]] = {}
     failures: Counter[str] = Counter()
-    for table in dataset.records(["rule", "architecture", "status", "reason"]):
+    for table in dataset.records(["rule", by, "status", "reason"]):
         for row in table.to_pylist():
-            states.setdefault((row["rule"], row["architecture"]), Counter())[row["status"]] += 1
+            states.setdefault((row["rule"], row[by]), Counter())[row["status"]] += 1
             failures[row["reason"]] += row["status"] == "failed"
     cost = {
         c.name: sum((planning.cost(networks[i], spec) for i in c.network_ids if i in networks), 0.0) for c in cohorts
@@ -76,7 +81,8 @@ def status(dataset: Dataset) -> Status:
     return Status(
         cohorts=len(cohorts),
         complete=len(complete & cost.keys()),
-        planned=Counter((network.rule.label, network.architecture) for network in networks.values()),
+        by=by,
+        planned=Counter((network.rule.label, kinds[name]) for name, network in networks.items()),
         states=states,
         failures=+failures,
         driver=driver,

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
+from generator.running import status as looking
 from generator.running.generate import generate, prepare
 from generator.running.status import status
 from generator.running.work import Assignment, give_up, work
@@ -58,6 +60,14 @@ def test_a_dataset_half_done(half: Path) -> None:
     assert found.rate == pytest.approx(0.2)
     cost = [sum(planning.cost(member, parsed) for member in members) for members in cohorts]
     assert found.left == pytest.approx((cost[2] + cost[3]) / (cost[1] / 10))
+
+
+def test_of_many_architectures_families_are_counted(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "MOST_ROWS", 1)
+    found = status(Dataset(half))
+    assert found.by == "family"
+    assert found.planned == {(rule, "mlp"): 4 for rule in ("sgdm", "fa")}
+    assert sum(found.states.values(), Counter()) == {"complete": 4, "failed": 2}
 
 
 def test_the_command_says_it_all(half: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -101,10 +101,13 @@ class Transfer(Answer):
 
     @property
     def domains(self) -> pd.DataFrame:
-        """A row per test dataset, domain and observable, of the selected model; `shared`: training has the domain, too."""
+        """A row per test dataset, domain and observable, of the selected model.
+
+        `shared`: training has the domain, too; `trained`: which of architecture and task training has, in words.
+        """
         return pd.DataFrame(
             {"dataset": name, "architecture": one["architecture"], "task": one["task"], "shared": one["shared"]}
-            | {"observable": observable, **cell}
+            | {"trained": ", ".join(one["trained"]), "observable": observable, **cell}
             for name, test in self["tests"].items()
             for one in test["domains"]
             for observable, cell in one["observables"].items()
@@ -371,7 +374,7 @@ def transfer(
     seed: int = 0,
     cluster: str | None = None,
 ) -> Transfer:
-    """How well models trained on one dataset name the rule in others, of architectures and tasks that they have not seen.
+    """How well models trained on one dataset name the rule in others, on domains (architecture × task) they have not seen.
 
     Args:
         train: a dataset, or examples; all of it is trained on, with as many networks of each class.

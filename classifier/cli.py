@@ -321,7 +321,7 @@ def transfer(
     cluster: Cluster = None,
     json_file: JsonFile = None,
 ) -> None:
-    """How well a model trained on one dataset names the rule in others, of architectures and tasks it has not seen."""
+    """How well a model trained on one dataset names the rule in others, on domains (architecture × task) it has not seen."""
     from classifier.report.transfer import print_transfer
     from classifier.studies.study import Study
     from classifier.studies.transfer import Ask

@@ -54,6 +54,13 @@ class Problem:
         tables = {(name, curves): feature_table(examples, name, curves) for name, curves in names}
         return cls(examples, target, *numbered(labels(examples.identity, target)), tables, names, places)
 
+    def check(self, observables: Iterable[str]) -> None:
+        """Raises RequestError if a feature set says nothing of one of these observables."""
+        for features, places in self.places.items():
+            for name in observables:
+                if len(places.get(name, ())) == len(DEPTHS):
+                    raise RequestError(f"features {features!r} are for other statistics than {name}")
+
     def relabelled(self, classes: NDArray[np.str_]) -> Problem:
         """The same examples with the classes dealt out otherwise."""
         codes = np.searchsorted(self.labels, classes).astype(np.intp)

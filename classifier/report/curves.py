@@ -19,7 +19,8 @@ from generator.dataset.storage import Dataset
 
 NAMES = {"train_loss": "training loss", "probe_loss": "probe loss", "probe_accuracy": "probe accuracy"}
 PANEL = ["architecture", "curriculum"]
-WHO = ["network_id", "rule", *PANEL]
+WHO = ["network_id", "rule", "family", *PANEL]
+MOST_PANELS = 144  # architectures × curricula, above which families are drawn: a sampled design has one for each shape
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
@@ -40,7 +41,8 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
         dataset: a dataset's path or URI; it may be unfinished.
 
     Returns:
-        A row per architecture, curriculum, rule, curve (train_loss, probe_loss, probe_accuracy) and checkpoint: step (updates
+        A row per architecture, curriculum, rule, curve (train_loss, probe_loss, probe_accuracy) and checkpoint (of very many
+        architectures and tasks per family, under the same names): step (updates
         made; the median, where networks make different numbers), networks (that have a finite value there), low, median and
         high (quartiles over them). `attrs` has networks (by rule), diverged (by rule) and unfinished ("249 of 300 networks", or
         empty).
@@ -52,6 +54,9 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
     unfinished, cohorts = progress(source), source.complete_in_order()
     asked = [*WHO, "layer_index", "electrode", "checkpoint", "step", *CURVES]
     found = pd.concat(source.map(_of_networks, "observables", cohorts, columns=asked), ignore_index=True)
+    if found["architecture"].nunique() * found["curriculum"].nunique() > MOST_PANELS:
+        found["architecture"] = found["family"]
+        found["curriculum"] = found["curriculum"].str.replace(r":\d+", "", regex=True)
     records = pa.concat_tables(
         source.map(lambda table: table, "networks", cohorts, columns=["rule", "status"])
     ).to_pylist()

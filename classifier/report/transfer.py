@@ -11,7 +11,7 @@ from generator.console import Shown
 
 def ends(found: dict[str, Any]) -> str:
     """A number, and the ends of its interval where it has one."""
-    return f"{found['mean']:.3f}" + ("" if found["low"] is None else f" ({found['low']:.3f} – {found['high']:.3f})")
+    return _around(found, found["mean"], ".3f")
 
 
 def _observables(cells: dict[str, Any]) -> list[str]:
@@ -36,9 +36,10 @@ def domain_rows(test: dict[str, Any]) -> Rows:
     rows = [["architecture", "task", "networks", *header]]
     for one in test["domains"]:
         cells = one["observables"]
-        task = one["task"] + " (also in training)" * one["shared"]
         count = str(next(iter(cells.values()))["networks"])
-        rows.append([one["architecture"], task, count, *map(ends, cells.values())])
+        who = [one[name] + " (trained on)" * (name in one["trained"]) for name in ("architecture", "task")]
+        both = " (with that architecture)" * one["shared"]
+        rows.append([who[0], who[1] + both, count, *map(ends, cells.values())])
     return rows
 
 
@@ -68,19 +69,21 @@ def scaling_rows(curve: dict[str, Any]) -> Rows:
     return rows
 
 
+def _around(found: dict[str, Any], value: float, form: str) -> str:
+    return f"{value:{form}}" + ("" if found["low"] is None else f" ({found['low']:{form}} – {found['high']:{form}})")
+
+
 def law_sentences(curve: dict[str, Any]) -> list[str]:
     """The law of a scaling curve in words, and how well the smaller sizes foretold the largest."""
     law, predicted = curve["law"], curve["predicted"]
     if law is None:
         return ["Too few sizes for a law of the error."]
-    floor, scale, exponent = (
-        f"{law[name]['value']:.3g} ({law[name]['low']:.3g} – {law[name]['high']:.3g})"
-        for name in ("floor", "scale", "exponent")
-    )
-    found = [f"error(n) = a + b · n^(−c), n domains: a {floor}, b {scale}, c {exponent}; over {curve['resampled']}s."]
+    floor, scale, exponent = (_around(law[name], law[name]["value"], ".3g") for name in ("floor", "scale", "exponent"))
+    over = f"over {curve['units']:,} {curve['resampled']}s" if curve["units"] > 1 else f"of one {curve['resampled']}"
+    found = [f"error(n) = a + b · n^(−c), n domains: a {floor}, b {scale}, c {exponent}; {over}."]
     if predicted is None:
         return [*found, "Too few sizes to foretell the largest from the others."]
-    error = f"{predicted['error']:.3f} ({predicted['low']:.3f} – {predicted['high']:.3f})"
+    error = _around(predicted, predicted["error"], ".3f")
     foretold = f"Up to {predicted['from']:.0f} domains foretell an error of {error} at {predicted['domains']:.0f}"
     return [*found, f"{foretold}; measured: {predicted['measured']:.3f}."]
 
@@ -98,6 +101,10 @@ def sentences(found: dict[str, Any]) -> list[str]:
         left_out = ", ".join(f"{one} ({count})" for one, count in test["left_out"].items())
         if left_out:
             said.append(f"{name}: left out, for training has none: {left_out} networks.")
+        new = [next(iter(one["observables"].values()))["networks"] for one in test["domains"] if not one["trained"]]
+        said.append(
+            f"{name}: {sum(new):,} of {of(test['networks'])} have an architecture and a task that training has not."
+        )
         if test["lacks"]:
             said.append(f"{name} has no {', '.join(test['lacks'])}.")
     return [one for one in said if one]

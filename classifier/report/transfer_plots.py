@@ -75,7 +75,8 @@ def scaling(found: dict[str, Any]) -> Figure:
             fine = np.geomspace(n[0], n[-1], 100)
             axes.plot(fine, 1 - law.error(fine), color=color, linewidth=1.2)
         if (one := curve["predicted"]) is not None:
-            reach = np.abs([[one["high"] - one["error"]], [one["error"] - one["low"]]])
+            ends = [one["high"], one["low"]]
+            reach = None if None in ends else np.abs(np.array(ends)[:, None] - one["error"])
             place = one["domains"] * 1.04  # beside what was measured
             axes.errorbar(place, 1 - one["error"], yerr=reach, fmt="x", color=color, linewidth=1, markersize=6)
     axes.axhline(found["chance"], color="black", linestyle="--", linewidth=1, label=f"chance ({found['chance']:.2g})")

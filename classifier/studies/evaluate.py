@@ -221,6 +221,7 @@ def evaluate(
         problem: Problem = Spread.over(blocks, examples, study.target, study.suited(examples))
     else:
         problem = Problem.of(examples, study.target, study.suited(examples))
+    problem.check(observables)
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
     recipes = {name: study.recipe(learner) for name, learner in learners.items()}
     outcomes = run(problem, split, folds, list(recipes.values()), scored)

@@ -66,8 +66,9 @@ def measure(
 
     Returns:
         {skipped: a sentence where subsets lack a class, curves: {test: {points: [{tasks, architectures, domains, networks (means
-        over draws), accuracies (by draw), mean}], resampled (task or scenario), law: {floor, scale, exponent, each with its ends
-        low and high} or None, predicted: {from, domains, error, low, high, measured} of the largest from the smaller, or None}}}.
+        over draws), accuracies (by draw), mean}], resampled (task or scenario), units (of these), law: {floor, scale,
+        exponent, each with its ends low and high, None of a single unit} or None, predicted: {from, domains, error, low, high,
+        measured} of the largest from the smaller, or None}}}.
     """
     task = text(problem.examples.identity["task"])
     drawn = subsets(np.unique(task).tolist(), recipe.seed)
@@ -132,23 +133,26 @@ def _curve(table: pd.DataFrame, counts: Sequence[Counts], test: Problem) -> dict
     repeated = _errors(size, table["draw"].to_numpy(), right, there)
     n, errors = means["domains"].tolist(), 1 - means["accuracy"].to_numpy()
     law = predicted = None
+    units = there.shape[1]
     if len(n) >= FEWEST:
         laws = [fit(n, each) for each in repeated]
-        law = {name: _with_ends(getattr(fit(n, errors), name), [getattr(one, name) for one in laws]) for name in PARTS}
+        once = fit(n, errors)
+        law = {name: _with_ends(getattr(once, name), [getattr(one, name) for one in laws], units) for name in PARTS}
     if len(n) > FEWEST:
         error = float(fit(n[:-1], errors[:-1]).error(n[-1]))
         again = [float(fit(n[:-1], each[:-1]).error(n[-1])) for each in repeated]
-        low, high = percentiles(np.array(again))
-        predicted = {"from": n[-2], "domains": n[-1], "error": error, "low": low, "high": high}
+        ends = _with_ends(error, again, units)
+        predicted = {"from": n[-2], "domains": n[-1], "error": ends.pop("value"), **ends}
         predicted["measured"] = float(errors[-1])
-    return {"points": points, "resampled": _unit(test), "law": law, "predicted": predicted}
+    return {"points": points, "resampled": _unit(test), "units": units, "law": law, "predicted": predicted}
 
 
 PARTS = ("floor", "scale", "exponent")
 
 
-def _with_ends(value: float, repeated: Sequence[float]) -> dict[str, float]:
-    low, high = percentiles(np.array(repeated))
+def _with_ends(value: float, repeated: Sequence[float], units: int) -> dict[str, float | None]:
+    """A value with the ends of its interval; of a single unit that was tested there is none."""
+    low, high = percentiles(np.array(repeated)) if units > 1 else (None, None)
     return {"value": value, "low": low, "high": high}
 
 

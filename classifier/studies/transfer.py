@@ -1,4 +1,4 @@
-"""How well classifiers trained on one dataset name the class of networks of others, which share no shape and no task with it.
+"""How well classifiers trained on one dataset name the class of networks of others, on domains that it does not have.
 
 A model is trained once, on all of the first dataset. Its features and hyperparameters are chosen inside that, on folds that hold
 out domains (architecture × task): what fits the networks at hand is not what carries over to others. No test dataset is looked
@@ -218,6 +218,7 @@ def _tested(test: Test, models: Sequence[Fitted], best: str, main: str, problem:
         for one in models
     }
     of_best, shared = named[best], set(test.shared)
+    trained = {name: set(text(problem.examples.identity[name])) for name in DOMAIN_OF}
 
     def cells(inside: NDArray[np.bool_]) -> dict[str, Cell]:
         return {name: cell(table[inside], found[inside], labels) for name, found in of_best.items()}
@@ -226,7 +227,8 @@ def _tested(test: Test, models: Sequence[Fitted], best: str, main: str, problem:
     for architecture, task in sorted(_domains(test.examples)):
         inside = ((table["architecture"] == architecture) & (table["task"] == task)).to_numpy()
         right = (table["true"] == of_best[main])[inside].groupby(table["true"][inside]).mean()
-        about = {"architecture": architecture, "task": task, "shared": (architecture, task) in shared}
+        known = [name for name, value in (("architecture", architecture), ("task", task)) if value in trained[name]]
+        about = {"architecture": architecture, "task": task, "shared": (architecture, task) in shared, "trained": known}
         recalls = {str(label): float(share) for label, share in right.items()}
         domains.append({**about, "observables": cells(inside), "recall": recalls})
     truth = table["true"].to_numpy(dtype=str)
@@ -309,7 +311,8 @@ def transfer(
         chosen: {model: {observable: {features, parameters}, …}}, inner_scores: {model: score},
         tests: {name: {networks, examples, left_out: {class: networks} that training lacks, lacks: classes that it lacks, shared
         domains, models: {model: {observable: cell}}, and of the selected model: domains: [{architecture, task, shared,
-        observables: {name: cell}, recall: {class: share}}], rules: {class: {observable: cell}}, confusion: {labels, counts},
+        trained (which of both training has), observables: {name: cell}, recall: {class: share}}], rules: {class: {observable:
+        cell}}, confusion: {labels, counts},
         named: [{network_id, architecture, task, true, scenario, named: {observable: class}}]}},
         nulls: {test: {before: cell, permuted: {mean, sem}}} or None,
         scaling: as `scaling.measure` gives it, or None}.
@@ -332,6 +335,7 @@ def transfer(
         scales.check(examples)
 
     problem = Problem.of(examples, study.target, study.suited(examples))
+    problem.check(ask.observables)
     everything = np.arange(len(examples))
     rows = splitting.whole(examples.identity, problem.classes, study.seed)
     shown = list(dict.fromkeys([*ask.observables, CURVE]))

@@ -190,7 +190,7 @@ class WeightLayer(ABC):
         self.rounding = PRECISIONS[precision]
         self.fan_in = math.prod(shape[1:])
         self.scale = math.sqrt((1.0 if last else variance) / self.fan_in)
-        self.weight = draw("init", name, shape) * self.scale
+        self.weight = _times(draw("init", name, shape), self.scale)
         self.bias: Tensor | None = torch.zeros_like(self.weight.flatten(2)[..., 0]) if bias else None
         self.feedback: Tensor | None = None
         self.phi = NONLINEARITIES[nonlinearity]
@@ -231,6 +231,13 @@ class WeightLayer(ABC):
     def ones_response(self, like: Tensor) -> Tensor:
         """W applied to an all-ones input of the shape of `like` (k, b, …), for one stimulus: (k, 1, …) as an output."""
         return self.forward(torch.ones_like(like[:, :1]), self.weight, None)
+
+
+def _times(drawn: Tensor, scale: float) -> Tensor:
+    """Their product. A single number that stands for all of them stays one: sizes are measured without any memory."""
+    if any(drawn.stride()):
+        return drawn * scale
+    return (drawn.as_strided((), ()) * scale).expand(drawn.shape)
 
 
 class Linear(WeightLayer):

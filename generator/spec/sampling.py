@@ -29,6 +29,7 @@ from generator.spec.laws import SampleAxis
 from generator.spec.network import NetworkSpec
 from generator.toml import Axis, NonNegativeFloat, PositiveFloat, PositiveInt, Table, axis
 
+LONGEST = 255  # characters of a block's name
 ATTEMPTS = 100  # draws of one shape, after which nothing possible is thought to be there
 SEEDS = 10**9  # so many there are to draw from: two networks do not start alike by chance
 OF_NETWORKS = ("learning_rate", "weight_decay")  # axes that a shape's networks differ in, beside their seeds
@@ -49,10 +50,10 @@ class Shape:
 class Sample(Table):
     """Shapes drawn from the product of laws; every axis but the rule takes a scalar, a list (a choice) or a distribution.
 
-    `name` keys the draws, and is the block's number unless the spec says another one.
+    `name` keys the draws. It is the spec's name and the block's number, drawn-1, unless the spec says another one.
     """
 
-    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)] = ""
+    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST)] = ""
     shapes: PositiveInt
     networks: PositiveInt = 1
     most_flops: PositiveFloat | None = None
@@ -223,8 +224,8 @@ def _check_task(entry: Any, where: str) -> None:
             f'a task in {where} is a name or a table with families, such as {{family = ["mixture", "teacher"], count = 100}}'
         )
     for name in families:
-        if name not in FAMILIES:
-            raise unknown("family of tasks", name, FAMILIES, where)
+        if not isinstance(name, str) or name not in FAMILIES:
+            raise unknown("family of tasks", str(name), FAMILIES, where)
     most = NUMBERS * len(families)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
         raise RequestError(f"a task's count in {where} must be a whole number from 1 to {most}, not {count!r}")

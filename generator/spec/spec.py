@@ -53,10 +53,14 @@ class Spec(Table):
 
     @field_validator("sample")
     @classmethod
-    def _name(cls, blocks: list[Sample]) -> list[Sample]:
-        """A block without a name has its number for one, and keeps it when a merge moves it."""
+    def _name(cls, blocks: list[Sample], about: Any) -> list[Sample]:
+        """A block without a name has the spec's name and its number for one, and keeps it when a merge moves it.
+
+        So two datasets draw other shapes and weights, unless they are told to draw the same.
+        """
+        spec = about.data.get("name", "")
         return [
-            block if block.name else block.model_copy(update={"name": str(number)})
+            block if block.name else block.model_copy(update={"name": f"{spec}-{number}"})
             for number, block in enumerate(blocks, start=1)
         ]
 

@@ -104,6 +104,18 @@ def test_a_panel_of_which_there_is_no_network_is_blank_and_its_row_and_column_ar
     assert [len(axes.lines) for axes in figure.axes] == [1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1]
 
 
+def test_of_very_many_architectures_families_are_drawn(
+    tmp_path: Path, networks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered = [one | {"curriculum": f"mixture:{i} simclr", "task": f"mixture:{i}"} for i, one in enumerate(networks)]
+    place = write(tmp_path / "d", numbered, curve=curve)
+    monkeypatch.setattr(learning, "MOST_PANELS", 1)
+    table = rs.curves(place).table
+    assert set(table["architecture"]) == {one["family"] for one in networks}
+    assert set(table["curriculum"]) == {"mixture simclr"}
+    assert table["networks"].max() == len(networks) / 2 / len({one["family"] for one in networks})
+
+
 def test_only_the_columns_that_are_needed_are_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, real = set(), Dataset._read
 

@@ -309,7 +309,13 @@ def test_shared_domains_are_named_where_they_are_allowed(train: Path, capsys: py
     assert test["shared"] == [["mlp2", "a"], ["mlp3", "a"]]
     assert [one["task"] for one in test["domains"] if one["shared"]] == ["a", "a"]
     print_transfer(found)
-    assert capsys.readouterr().out.count("a (also in training)") == 2
+    said = capsys.readouterr().out
+    assert said.count("a (trained on) (with that architecture)") == 2
+    assert [one["trained"] for one in test["domains"]] == [["architecture", "task"], ["architecture"]] * 2
+    new = found["tests"]["examples 1"]["networks"]
+    assert f"examples 1: 0 of {new} networks have an architecture and a task that training has not." in " ".join(
+        said.split()
+    )
 
 
 def test_rules_that_one_of_both_lacks_are_named(train: Path, test: Path, capsys: pytest.CaptureFixture[str]) -> None:

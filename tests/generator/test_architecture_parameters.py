@@ -16,7 +16,7 @@ from plain_networks import LayerNorm as PlainLayerNorm
 from generator.architectures import ARCHITECTURES, PARAMETRISED, chosen, family
 from generator.architectures.convnet import halved
 from generator.architectures.layers import LayerNorm, Pass
-from generator.architectures.network import Form, InputShape
+from generator.architectures.network import Form, InputShape, measure
 from generator.curricula import tasks
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -321,3 +321,10 @@ def test_a_dataset_of_them_is_whole_and_keeps_their_names(tmp_path: Path) -> Non
     assert not any(set("(),=") & set(name) for name in files)
     again = spec.recorded(dataset)
     assert [n.network_id for n in again.networks] == [n.network_id for n in spec.parse(SMALL).networks]
+
+
+def test_sizes_are_measured_without_the_weights() -> None:
+    widest = family("mlp(depth=12,taper=1.5)")  # no machine holds its weights
+    sizes = measure(widest, InputShape(3, 32, 10), Form(width=64.0))
+    units = [round(64 * 128 * 1.5**index) for index in range(11)]
+    assert [size.weights for size in sizes] == [a * b for a, b in pairwise([3 * 32 * 32, *units, 10])]

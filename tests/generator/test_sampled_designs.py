@@ -77,7 +77,7 @@ def test_the_draws_are_those_of_the_first_version() -> None:
     assert (first.network_id, last.network_id) == GOLDEN
 
 
-GOLDEN = ("fe0923635bb72c1b", "6645752babab6750")
+GOLDEN = ("9612de101603db9b", "1760d6c2d3e5d9f6")
 
 
 def test_networks_are_paired_over_the_rules(plain: Spec) -> None:
@@ -109,7 +109,12 @@ def test_blocks_draw_apart_unless_they_have_one_name() -> None:
     named = parse({**BLOCK, "name": "a"}, {**BLOCK, "name": "a"})
     assert len(named.networks) == 12 * 9
     assert set(ids(named)).isdisjoint(ids(sampled()))
-    assert ids(parse({**BLOCK, "name": "1"})) == ids(sampled())
+    assert ids(parse({**BLOCK, "name": "x-1"})) == ids(sampled())
+
+
+def test_two_datasets_start_no_networks_alike(plain: Spec) -> None:
+    other = specs.of({"name": "y", "sample": [BLOCK]})
+    assert not {n.model_seed for n in plain.networks} & {n.model_seed for n in other.networks}
 
 
 def test_a_root_seed_draws_other_shapes(plain: Spec) -> None:
@@ -165,7 +170,7 @@ def test_the_spec_records_the_block_and_means_the_same_networks(plain: Spec) -> 
     again = specs.parse(text)
     assert ids(again) == ids(plain)
     assert again.to_toml() == text == sampled().to_toml()
-    assert 'name = "1"' in text
+    assert 'name = "x-1"' in text
     assert "grid" not in text
 
 
@@ -380,6 +385,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"architecture": {"name": "knet4", "depth": [1, 2]}}, ["'knet4'", "takes no parameters"]),
     ({"task": "digit"}, ["unknown task 'digit' in sample block 1"]),
     ({"task": {"family": "mixtures", "count": 3}}, ["unknown family of tasks 'mixtures'", "did you mean 'mixture'"]),
+    ({"task": {"family": [["mixture"]], "count": 3}}, ["unknown family of tasks"]),
     ({"task": {"family": "mixture"}}, ["count in sample block 1", "from 1 to 1000000", "None"]),
     ({"task": {"family": "mixture", "count": 0}}, ["count", "from 1 to 1000000, not 0"]),
     ({"task": {"family": "mixture", "count": 10**7}}, ["count", "from 1 to 1000000"]),
@@ -505,7 +511,7 @@ def test_the_command_prints_the_plan(tmp_path: Path) -> None:
     result = CliRunner().invoke(rulescope.command_line(), ["plan", str(place)])
     assert result.exit_code == 0, result.output
     assert "networks of x" in result.output
-    assert "what sample 1 of x drew" in result.output
+    assert "what sample x-1 of x drew" in result.output
     assert "12 shapes, 108 networks, 3 of each shape and rule; " in result.output
     assert "× more than most_flops" in result.output
     assert "109 networks in 37 cohorts" in result.output

@@ -258,7 +258,8 @@ def _check_data(dataset: Dataset, spec: Spec) -> None:
     content = dataset.read("spec.toml")
     try:
         tables = loads(content)
-        made = {name for kind in ("grid", "sample") for block in tables.get(kind, []) for name in _names(block["task"])}
+        blocks = [block for kind in ("grid", "sample") for block in tables.get(kind, [])]
+        made = {name for block in blocks or tables["grid"] for name in _names(block["task"])}
         places = {shown(name) for name in made if shown(name) != name}
     except RequestError as error:
         raise DatasetError(f"{dataset}/spec.toml is damaged: {error}") from error
@@ -273,11 +274,14 @@ def _check_data(dataset: Dataset, spec: Spec) -> None:
 
 
 def _names(task: Any) -> Iterator[str]:
-    """The names in an axis of tasks, whatever it is."""
+    """The names in an axis of tasks: one, a list of them, or a table with some. Raises TypeError for anything else."""
     if isinstance(task, str):
         yield task
-    elif isinstance(task, dict | list):
-        for each in task.values() if isinstance(task, dict) else task:
+    elif isinstance(task, dict):
+        for each in task.values():
+            yield from () if isinstance(each, int) else _names(each)  # a table has a count
+    else:
+        for each in task:
             yield from _names(each)
 
 

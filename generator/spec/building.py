@@ -15,6 +15,8 @@ from generator.errors import Problems, RequestError, unknown
 from generator.rules.schedules import SCHEDULES
 from generator.spec.network import NetworkSpec, default_pixels
 
+BYTES_PER_WEIGHT, MOST_BYTES = 16, 1 << 40  # weight, gradient and two moments; no machine has more
+TOO_LARGE = "one such network does not fit into memory"
 WORDS: dict[str, Collection[str]] = {
     "objective": OBJECTIVES,
     "nonlinearity": NONLINEARITIES,
@@ -98,12 +100,14 @@ def check(network: NetworkSpec, where: str, *, probe: int, checkpoints: int) -> 
             f"for {checkpoints} checkpoints; raise epochs or lower batch_size",
         )
     try:
-        measure(network.family, network.input, network.form)
+        sizes = measure(network.family, network.input, network.form)
+        if BYTES_PER_WEIGHT * sum(size.weights for size in sizes) > MOST_BYTES:
+            raise RequestError(TOO_LARGE)
     except (
         RequestError,
         RuntimeError,
     ) as error:  # the latter is PyTorch's, which has no type for a lack of memory on a CPU
         found, why = str(error).partition("\n")[0], "the architecture does not take the input"
-        if "allocate memory" in found or "Storage size" in found:
-            found = why = "one such network does not fit into memory"
+        if found == TOO_LARGE or "allocate memory" in found or "Storage size" in found:
+            found = why = TOO_LARGE
         raise Impossible(why, f"{where}: {network.architecture} on {task} at {network.pixels} px: {found}") from error

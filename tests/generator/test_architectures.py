@@ -17,7 +17,7 @@ from generator.architectures.layers import Conv, Pass, avg_pool, local_response_
 from generator.architectures.network import Form, InputShape, Network
 from generator.curricula import digits, tasks
 from generator.errors import RequestError
-from generator.spec import spec as specs
+from generator.spec import building
 from generator.spec.spec import parse
 from generator.training.stack import Stack
 
@@ -332,9 +332,13 @@ def test_only_a_lack_of_memory_is_called_one(monkeypatch: pytest.MonkeyPatch) ->
         (lambda *_: torch.zeros(1 << 40, 1 << 40), "one such network does not fit into memory"),
         (lambda *_: torch.zeros(2, 3) @ torch.zeros(2, 3), "shapes cannot be multiplied"),
     ):
-        monkeypatch.setattr(specs, "measure", cause)
+        monkeypatch.setattr(building, "measure", cause)
         with pytest.raises(RequestError, match=f"mlp2 on digits at 8 px: .*{sentence}"):
             parse(text)
+    monkeypatch.undo()
+    vast = text.replace('"mlp2"', '{name = "mlp", depth = 12, taper = 1.5}') + "width = 64.0\n"
+    with pytest.raises(RequestError, match=r"at 8 px: one such network does not fit into memory"):
+        parse(vast)
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "knet4", "resnet18"])

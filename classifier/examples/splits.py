@@ -159,18 +159,6 @@ def make(
     return _held_out(text(identity[split]), unit, member, classes, split, seed)
 
 
-def inner_folds(
-    identity: pd.DataFrame,
-    classes: NDArray[np.str_],
-    train: Rows,
-    split: str,
-    seed: int,
-    target: str = "rule",
-) -> list[Fold]:
-    """Folds of a training part, to fit and to score on, which keep apart what the split keeps apart: those of `inner`."""
-    return inner(identity, classes, train, split, seed, target).folds
-
-
 @dataclass(frozen=True)
 class Inner:
     """Folds of a training part, and what their scoring parts are new in: of "domain" no more than the classes allow."""

@@ -82,7 +82,7 @@ def choose(problem: Problem, recipe: Recipe, split: str, train: Rows, observable
     read; the folds keep the split's units together.
     """
     identity = problem.examples.identity
-    folds = splitting.inner_folds(identity, problem.classes, train, split, recipe.seed, problem.target)
+    folds = splitting.inner(identity, problem.classes, train, split, recipe.seed, problem.target).folds
     usual, others = nested(grid(recipe.model))
     quick = replace(recipe, quick=True)
 

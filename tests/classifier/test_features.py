@@ -145,6 +145,8 @@ def test_evaluating_and_training_compare_layers(study: Examples, tmp_path: Path)
 def test_features_that_say_nothing_of_what_was_measured_are_a_sentence(study: Examples) -> None:
     with pytest.raises(RequestError, match="features 'normchange' are for other statistics than activation"):
         evaluate(study.of(["activation"]), ["forest"], ["normchange"], ["all"], n_splits=2)
+    with pytest.raises(RequestError, match="features 'normchange' are for other statistics than activation"):
+        evaluate(study, ["forest"], ["normchange"], ["all", "activation"], n_splits=2)
 
 
 # -- summaries ---------------------------------------------------------------------------------------------------------

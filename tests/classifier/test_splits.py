@@ -38,7 +38,7 @@ def inner(
     identity: pd.DataFrame, classes: np.ndarray, train: np.ndarray, split: str, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit and to score on, of each inner fold."""
-    return [(fold.train, fold.test) for fold in splits.inner_folds(identity, classes, train, split, seed)]
+    return [(fold.train, fold.test) for fold in splits.inner(identity, classes, train, split, seed).folds]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,7 +11,7 @@ from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.observables.contract import Observable, Reading
 from generator.observables.signals import Outputs
-from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, joined, of_tensors, reduced
+from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, joined, of_tensors, reduced_each
 
 
 class Activation(Observable):
@@ -28,8 +28,13 @@ class Activation(Observable):
 
     def reduce(self, reading: Reading) -> tuple[int, Rows]:
         """The number of stimuli, and a row per network and stimulus."""
-        outputs = reading.picked[Outputs]
-        return outputs.shape[1], reduced(outputs.flatten(0, 1))
+        return self.reduce_all([reading])[0]
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[tuple[int, Rows]]:
+        """Rows of one length together."""
+        outputs = [reading.picked[Outputs] for reading in readings]
+        rows = reduced_each([each.flatten(0, 1) for each in outputs])
+        return [(each.shape[1], of_one) for each, of_one in zip(outputs, rows, strict=True)]
 
     def assemble(self, reduced: Sequence[tuple[int, Rows]]) -> Float[Tensor, "k readings statistics"]:
         """All rows at once."""

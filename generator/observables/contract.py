@@ -9,7 +9,7 @@ folder and a line in `__init__.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -98,6 +98,25 @@ class Scene:
         return self.response if self.implant(electrode).whole else self._responses[electrode.quiet]
 
 
+MANY = 1 << 19  # numbers that are made in float64 at once: bounds the copies
+
+
+def portions(*tables: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Tables (networks, …) of equal length, or None, some networks at a time."""
+    first = next(table for table in tables if table is not None)
+    some = max(1, MANY // max(1, first[0].numel()))
+    count = -(-len(first) // some)
+    yield from zip(*([None] * count if table is None else table.split(some) for table in tables), strict=True)
+
+
+def alike(keys: Sequence[Any]) -> list[list[int]]:
+    """The places of equal keys, in the order in which each came first."""
+    found: dict[Any, list[int]] = {}
+    for place, key in enumerate(keys):
+        found.setdefault(key, []).append(place)
+    return list(found.values())
+
+
 def units(y: Tensor) -> Float[Tensor, "k b units"]:
     """A layer's input or output, units in the order of memory (position by position, channels innermost): no copy."""
     return (y if y.ndim == 3 else y.movedim(2, -1)).flatten(2)
@@ -159,6 +178,13 @@ class Reading:
         """Whether the same units are met at every checkpoint."""
         return not self.electrode.redraw
 
+    @property
+    def elements(self) -> int:
+        """How many weights and outputs it holds, of all networks."""
+        networks, stimuli, units = self.scene.units.shape
+        weights = self.electrode.count(self.scene.weights.shape[1])
+        return networks * (stimuli * self.electrode.count(units) + weights)
+
 
 class Observable(ABC):
     """A kind of statistics.
@@ -177,6 +203,10 @@ class Observable(ABC):
     @abstractmethod
     def reduce(self, reading: Reading) -> Any:
         """Read every element once, and leave a few numbers per network: (k, statistics), or what `assemble` takes."""
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Any]:
+        """What `reduce` leaves of each. Where many small readings are faster in one call, an observable makes it here."""
+        return [self.reduce(reading) for reading in readings]
 
     def assemble(self, reduced: Sequence[Any]) -> Float[Tensor, "k readings statistics"]:
         """The statistics of all readings of a checkpoint, from what `reduce` left of each; float64, NaN where undefined."""

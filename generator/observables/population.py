@@ -12,14 +12,16 @@ With Y (stimuli × units), Yc the same less each unit's mean, K = Yc Ycᵀ, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
-from generator.observables.contract import Observable, Reading
+from generator.observables.contract import Observable, Reading, alike, portions
 from generator.observables.signals import Outputs
 
 MEANINGS = {
@@ -45,45 +47,86 @@ class Population(Observable):
     remembers = True
 
     def reduce(self, reading: Reading) -> Float[Tensor, "k 5"]:
-        """Network by network."""
-        memory, labels = reading.memory[self.name], reading.scene.labels
-        found = []
-        for i, outputs in enumerate(reading.picked[Outputs]):
-            y = outputs.double()
-            varying = (outputs != outputs[:1]).any(0)
-            centred = torch.where(varying, y - y.mean(0), 0.0)
-            gram = centred @ centred.T
-            first = memory.setdefault(f"gram{i}", gram)
-            among = torch.nan if labels is None else _between_classes(gram, labels[i])
-            cka = (first * gram).sum() / (first.norm() * gram.norm())
-            parts = (gram.trace().square() / gram.square().sum(), _correlation(centred[:, varying]), _sparseness(y))
-            found.append(torch.stack([*parts, torch.as_tensor(among).to(gram), cka]))
-        return torch.stack(found)
+        """Of one reading."""
+        return self.reduce_all([reading])[0]
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Float[Tensor, "k 5"]]:
+        """Networks with as many units together."""
+        found: dict[int, Tensor] = {}
+        memories = [reading.memory[self.name] for reading in readings]
+        for places in alike(
+            [(reading.picked[Outputs].shape[1:], reading.scene.labels is None) for reading in readings]
+        ):
+            some = [readings[place] for place in places]
+            outputs = torch.cat([reading.picked[Outputs] for reading in some])
+            labels = None if (known := some[0].scene.labels) is None else torch.cat([known] * len(some))
+            start = [memories[place].get("first") for place in places]
+            first = torch.cat([one for one in start if one is not None]) if start[0] is not None else None
+            parts = [_together(*part) for part in portions(outputs, labels, first)]
+            values, seen = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            sizes = [len(reading.picked[Outputs]) for reading in some]
+            found |= dict(zip(places, values.split(sizes), strict=True))
+            if first is None:
+                for place, kept in zip(places, seen.split(sizes), strict=True):
+                    memories[place]["first"] = kept
+        return [found[place] for place in range(len(readings))]
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
-        """Of every recorded output, and of the stimuli's Gram matrix."""
-        elements = probe * electrode.count(size.units)
-        return elements * (SECONDS_PER_ELEMENT + 2 * probe / FLOPS_PER_SECOND)
+        """Of every recorded output, and of the Gram matrix of the stimuli or the units, whichever are fewer."""
+        units = electrode.count(size.units)
+        return probe * units * (SECONDS_PER_ELEMENT + 2 * min(probe, units) / FLOPS_PER_SECOND)
 
 
-def _correlation(centred: Float[Tensor, "b units"]) -> Float[Tensor, ""]:
+def _together(
+    outputs: Float[Tensor, "k b units"],
+    labels: Int64[Tensor, "k b"] | None,
+    first: Float[Tensor, "k b _"] | None,
+) -> tuple[Float[Tensor, "k 5"], Float[Tensor, "k b _"]]:
+    """The statistics of each network, and what is to be remembered: at the first checkpoint Yc, or K if there are more units.
+
+    tr K and ‖K‖ are those of Ycᵀ Yc, and ⟨K₀, K⟩ = ‖Y₀cᵀ Yc‖², so the smaller of the two is made.
+    """
+    y = outputs.double()
+    varying = (outputs != outputs[:, :1]).any(1)
+    centred = torch.where(varying[:, None], y - y.mean(1, keepdim=True), 0.0)
+    few = y.shape[2] < y.shape[1]
+    own = centred.mT @ centred if few else centred @ centred.mT
+    kept = centred if few else own
+    start = kept if first is None else first
+    of_start = own if first is None else start.mT @ start if few else start
+    shared = (start.mT @ centred).square() if few else start * own
+    size, trace = _norm(own), own.diagonal(dim1=1, dim2=2).sum(1)
+    among = torch.full_like(trace, torch.nan) if labels is None else _between_classes(centred, labels) / trace
+    parts = (
+        (trace / size).square(),
+        _correlation(centred, varying),
+        _sparseness(y),
+        among,
+        shared.flatten(1).sum(1) / (_norm(of_start) * size),
+    )
+    return torch.stack(parts, dim=1), kept
+
+
+def _norm(gram: Float[Tensor, "k n n"]) -> Float[Tensor, " k"]:
+    return gram.flatten(1).norm(dim=1)
+
+
+def _correlation(centred: Float[Tensor, "k b units"], varying: Bool[Tensor, "k units"]) -> Float[Tensor, " k"]:
     """Mean over pairs: the variance of the sum of standardised units tells the sum of all correlations."""
-    count = centred.shape[1]
-    if count < 2:
-        return centred.new_tensor(torch.nan)
-    together = (centred / centred.square().mean(0).sqrt()).sum(1).square().mean()
-    return (together - count) / (count * (count - 1))
+    spread = torch.where(varying, centred.square().mean(1).sqrt(), 1.0)
+    together = (centred / spread[:, None]).sum(2).square().mean(1)
+    count = varying.sum(1)
+    return torch.where(count < 2, torch.nan, (together - count) / (count * (count - 1)))
 
 
-def _sparseness(y: Float[Tensor, "b units"]) -> Float[Tensor, ""]:
+def _sparseness(y: Float[Tensor, "k b units"]) -> Float[Tensor, " k"]:
     """Treves and Rolls's, of the stimuli that anything answers to."""
-    found = y.abs().mean(1).square() / y.square().mean(1)
-    return found.nanmean()
+    found = y.abs().mean(2).square() / y.square().mean(2)
+    return found.nanmean(1)
 
 
-def _between_classes(gram: Float[Tensor, "b b"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Σ_c n_c ‖mean of class c‖² / Σ ‖y‖²."""
-    member = torch.nn.functional.one_hot(labels).to(gram)
-    count = member.sum(0)
-    sums = ((gram @ member) * member).sum(0)
-    return (sums / count.clamp(min=1)).sum() / gram.trace()
+def _between_classes(centred: Float[Tensor, "k b units"], labels: Int64[Tensor, "k b"]) -> Float[Tensor, " k"]:
+    """Σ_c n_c ‖mean of class c‖²."""
+    member = torch.nn.functional.one_hot(labels).to(centred)
+    sums = (member.mT @ centred).square().sum(2)
+    return (sums / member.sum(1).clamp(min=1)).sum(1)

@@ -6,7 +6,7 @@ electrode's seed and the layer. All electrodes of a checkpoint share one forward
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from generator.observables.contract import Found, Implant, Places, Reading, Scen
 Passed = Sequence[tuple[WeightLayer, Tensor, Tensor]]  # each layer, what it read and what it wrote
 
 
+TOGETHER = 1 << 19  # weights and outputs that are reduced in one call, unless a single layer has more
 _QUIET = torch.empty(0)  # what noise is relative to where no electrode has any
 
 
@@ -90,10 +91,10 @@ class Recorder:
     ) -> Float[Tensor, "k electrodes layers statistics"]:
         """All statistics of what the layers read and wrote, in float64, in the order of `observables.statistics`."""
         reduced: list[list[Any]] = [[] for _ in self.observables]
-        for scene in self.scenes(passed, checkpoint, labels):
-            for reading in self.read(scene):
-                for observable, parts in zip(self.observables, reduced, strict=True):
-                    parts.append(observable.reduce(reading))
+        scenes = self.scenes(passed, checkpoint, labels)
+        for readings in _together(reading for scene in scenes for reading in self.read(scene)):
+            for observable, parts in zip(self.observables, reduced, strict=True):
+                parts += observable.reduce_all(readings)
         tables = [each.assemble(parts) for each, parts in zip(self.observables, reduced, strict=True)]
         found = torch.cat(tables, dim=2).unflatten(1, (len(passed), len(self.electrodes))).transpose(1, 2)
         return found + 0.0  # no −0, which sorts anywhere
@@ -176,6 +177,20 @@ class Recorder:
             else:
                 place, _, what = key.rpartition("/")
                 self.memory.setdefault(place, {})[what] = tensor
+
+
+def _together(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
+    """Readings in groups, in order: small ones side by side, a large one alone, so that few numbers wait to be reduced."""
+    group: list[Reading] = []
+    waiting = 0
+    for reading in readings:
+        if group and waiting + reading.elements > TOGETHER:
+            yield group
+            group, waiting = [], 0
+        group.append(reading)
+        waiting += reading.elements
+    if group:
+        yield group
 
 
 def _between(layer: WeightLayer, x: Tensor, y: Tensor, inputs: Places, outputs: Places) -> Places | list[Found]:

@@ -6,6 +6,9 @@ plain mean). Sign-like updates move all synapses alike, gradient-like ones a few
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +16,7 @@ from torch import Tensor
 from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
-from generator.observables.contract import Observable, Reading
+from generator.observables.contract import Observable, Reading, alike, portions
 from generator.observables.signals import Outputs, Synapses
 
 MEANINGS = {
@@ -46,35 +49,78 @@ class Step(Observable):
 
     def reduce(self, reading: Reading) -> Float[Tensor, "k 8"]:
         """Synapses first."""
-        outputs, memory = reading.picked[Outputs], reading.memory[self.name]
-        if not reading.followed:
-            return outputs.new_full((len(outputs), len(self.statistics)), torch.nan, dtype=torch.float64)
-        synapses = [one[None] for block in reading.picked[Synapses].blocks for one in block]
-        found = [
-            [_moved(x, memory, f"{kind}{i}") for i, x in enumerate(of_kind)]  # one by one, which bounds the copies
-            for kind, of_kind in (("weight", synapses), ("activation", outputs))
-        ]
-        return torch.cat([torch.stack(of_kind) for of_kind in found], dim=1)
+        return self.reduce_all([reading])[0]
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Float[Tensor, "k 8"]]:
+        """Networks with as many stimuli and units, or synapses, together."""
+        synapses, outputs = [], []
+        for reading in (each for each in readings if each.followed):
+            memory, at = reading.memory[self.name], 0
+            for block in reading.picked[Synapses].blocks:
+                synapses.append(_Followed(block[:, None], memory, f"weight{at}"))
+                at += len(block)
+            outputs.append(_Followed(reading.picked[Outputs], memory, "activation"))
+        of_synapses, of_outputs = iter(_moved(synapses)), iter(_moved(outputs))
+        found = []
+        for reading in readings:
+            k, blocks = len(reading.picked[Outputs]), reading.picked[Synapses].blocks
+            if reading.followed:
+                found.append(torch.cat([torch.cat([next(of_synapses) for _ in blocks]), next(of_outputs)], dim=1))
+            else:
+                found.append(torch.full((k, len(self.statistics)), torch.nan, dtype=torch.float64))
+        return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
         """Of every recorded weight and output."""
         return (electrode.count(size.weights) + probe * electrode.count(size.units)) * SECONDS_PER_ELEMENT
 
 
-def _moved(x: Float[Tensor, "b n"], memory: dict[str, Tensor], name: str) -> Float[Tensor, " 4"]:
-    """The four statistics of the rows' displacements, averaged over b; remembers the rows and their displacement."""
-    last, before = memory.get(f"{name}.last"), memory.get(f"{name}.displacement")
-    memory[f"{name}.last"] = x.clone()
-    if last is None:
-        return x.new_full((len(MEANINGS),), torch.nan, dtype=torch.float64)
-    d = memory[f"{name}.displacement"] = x - last
+class _Followed(NamedTuple):
+    """What was picked up of some networks, and where it was the last time."""
+
+    x: Float[Tensor, "k b n"]
+    memory: dict[str, Tensor]
+    name: str
+
+
+def _moved(followed: Sequence[_Followed]) -> list[Float[Tensor, "k 4"]]:
+    """The four statistics of each one's displacements, averaged over b; remembers x and its displacement."""
+    found: dict[int, Tensor] = {}
+    for places in alike([(each.x.shape[1:], *_known(each)) for each in followed]):
+        some = [followed[place] for place in places]
+        x = torch.cat([each.x for each in some])
+        last, before = (
+            torch.cat([each.memory[f"{each.name}.{what}"] for each in some]) if known else None
+            for what, known in zip(("last", "displacement"), _known(some[0]), strict=True)
+        )
+        d = None if last is None else x - last
+        parts = [_statistics(*part) for part in portions(x, last, d, before)]
+        sizes = [len(each.x) for each in some]
+        for each, moved in zip(some, x.split(sizes), strict=True):
+            each.memory[f"{each.name}.last"] = moved
+        for each, moved in zip(some, [] if d is None else d.split(sizes), strict=d is not None):
+            each.memory[f"{each.name}.displacement"] = moved
+        found |= dict(zip(places, torch.cat(parts).split(sizes), strict=True))
+    return [found[place] for place in range(len(followed))]
+
+
+def _known(followed: _Followed) -> tuple[bool, bool]:
+    """Whether the last place, and the displacement before it, are remembered."""
+    return (f"{followed.name}.last" in followed.memory, f"{followed.name}.displacement" in followed.memory)
+
+
+def _statistics(
+    x: Float[Tensor, "k b n"], last: Tensor | None, d: Tensor | None, before: Tensor | None
+) -> Float[Tensor, "k 4"]:
+    if last is None or d is None:
+        return x.new_full((len(x), len(MEANINGS)), torch.nan, dtype=torch.float64)
     long = d.double()
-    norm = long.norm(dim=1)
-    deviation = (long - long.mean(1, keepdim=True)).square_()
-    kurtosis = deviation.square().mean(1) / deviation.mean(1).square()  # of what moves as one 0/0: undefined
+    norm = long.norm(dim=2)
+    deviation = (long - long.mean(2, keepdim=True)).square_()
+    kurtosis = deviation.square().mean(2) / deviation.mean(2).square()  # of what moves as one 0/0: undefined
     cosine = torch.full_like(norm, torch.nan)
     if before is not None:
         earlier = before.double()
-        cosine = (long * earlier).sum(1) / (norm * earlier.norm(dim=1))
-    flipped = (x.sign() != last.sign()).double().mean(1)
-    return torch.stack([norm, kurtosis, cosine, flipped], dim=1).mean(0)
+        cosine = (long * earlier).sum(2) / (norm * earlier.norm(dim=2))
+    flipped = (x.sign() != last.sign()).double().mean(2)
+    return torch.stack([norm, kurtosis, cosine, flipped], dim=2).mean(1)

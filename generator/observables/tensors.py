@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generator.dataset.schema import Statistic
+from generator.observables.contract import alike
 
 FUNCTIONS = {"raw": "x", "sq": "x²", "abs": "|x|"}
 STATISTICS = {
@@ -64,6 +65,8 @@ class Rows(NamedTuple):
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts."""
+    if len(parts) == 1:
+        return parts[0]
     return Rows(*(torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True)))
 
 
@@ -71,6 +74,17 @@ def reduced(x: Float[Tensor, "rows n"]) -> Rows:
     """What one reading of every row leaves."""
     n = max(1, x.shape[1])
     return joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if x.device.type == "cpu" else len(x))])
+
+
+def reduced_each(tables: Sequence[Float[Tensor, "_ _"]]) -> list[Rows]:
+    """The same of several tables. Those with rows of one length are read as one: of short rows a call costs more than they do."""
+    found: dict[int, Rows] = {}
+    for places in alike([table.shape[1] for table in tables]):
+        some = [tables[place] for place in places]
+        rows = reduced(torch.cat(some) if len(some) > 1 else some[0])
+        parts = zip(*(tensor.split([len(table) for table in some], dim=-1) for tensor in rows), strict=True)
+        found |= {place: Rows(*part) for place, part in zip(places, parts, strict=True)}
+    return [found[place] for place in range(len(tables))]
 
 
 def _reduce(x: Float[Tensor, "rows n"]) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +12,7 @@ from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.observables.contract import Observable, Reading
 from generator.observables.signals import Synapses
-from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, joined, of_tensors, reduced
+from generator.observables.tensors import SECONDS_PER_ELEMENT, Rows, assembled, joined, of_tensors, reduced_each
 
 
 class Weight(Observable):
@@ -23,7 +24,13 @@ class Weight(Observable):
 
     def reduce(self, reading: Reading) -> Rows:
         """One row per network."""
-        return joined([reduced(block) for block in reading.picked[Synapses].blocks])
+        return self.reduce_all([reading])[0]
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Rows]:
+        """Rows of one length together."""
+        blocks = [reading.picked[Synapses].blocks for reading in readings]
+        rows = iter(reduced_each([block for of_one in blocks for block in of_one]))
+        return [joined(list(islice(rows, len(of_one)))) for of_one in blocks]
 
     def assemble(self, reduced: Sequence[Rows]) -> Float[Tensor, "k readings statistics"]:
         """All rows at once."""

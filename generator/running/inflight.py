@@ -23,6 +23,7 @@ from generator.training.loop import Observation
 from generator.training.stack import Stack
 
 SECONDS = 20.0  # between two flushes of a cohort, at least; one that is done sooner is never flushed
+LAYOUT = 2  # of the file: raised when what is remembered gets other names, so that an older file is not gone on with
 SHARE = 0.05  # of the time that flushing may take
 
 # of an observation: the kind of number, and how many axes a file has of it, the observations first
@@ -43,7 +44,7 @@ class Inflight:
 
     def __init__(self, dataset: Dataset, name: str, about: Mapping[str, Any]) -> None:
         self.dataset, self.name = dataset, name
-        self.about = json.dumps(about, sort_keys=True)
+        self.about = json.dumps({**about, "layout": LAYOUT}, sort_keys=True)
         self.flushed, self.cost, self.refused = time.perf_counter(), 0.0, ""
 
     def restore(self, stack: Stack) -> list[Observation]:

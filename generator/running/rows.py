@@ -35,30 +35,34 @@ def observables(
     measured: Sequence[str] = PAPER,
 ) -> pa.Table:
     """A row per network × layer × checkpoint × electrode, up to each network's divergence."""
-    sizes, third = members[0].sizes, depths(len(members[0].sizes))
-    rows: list[dict[str, Any]] = []
-    values: list[np.ndarray] = []
-    for i, member in enumerate(members):
-        seen = [o for o in observations if o.diverged_at[i] < 0]
-        identity = _identity(member)
-        for index, size in enumerate(sizes):
-            of_layer = identity | {"layer": size.name, "layer_index": index, "depth": third[index]}
-            recorded = [condition(electrode, size) for electrode in electrodes]
-            for o in seen:
-                moment = of_layer | {
-                    "checkpoint": o.checkpoint,
-                    "step": o.step,
-                    "train_loss": o.train_loss[i],
-                    "probe_loss": o.probe_loss[i],
-                    "probe_accuracy": o.probe_accuracy[i],
-                }
-                rows += [moment | condition for condition in recorded]
-                values.append(o.statistics[i, :, index])
-    declared = statistics(measured)
-    found = np.concatenate(values) if values else np.empty((0, len(declared)), np.float32)
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in schema.IDENTITY_COLUMNS}
-    columns |= {one.name: np.ascontiguousarray(found[:, j]) for j, one in enumerate(declared)}
+    sizes, third, declared = members[0].sizes, depths(len(members[0].sizes)), statistics(measured)
+    shape = (len(members), len(electrodes), len(sizes))
+    lasted = [sum(o.diverged_at[i] < 0 for o in observations) for i in range(len(members))]
+    grids = [np.indices((len(sizes), last, len(electrodes))).reshape(3, -1) for last in lasted]
+    network = np.repeat(np.arange(len(members)), [grid.shape[1] for grid in grids])
+    layer, moment, electrode = np.concatenate(grids, axis=1)
+    of_layers = [{"layer": size.name, "layer_index": i, "depth": third[i]} for i, size in enumerate(sizes)]
+    recorded = [condition(one, size) for size in sizes for one in electrodes]
+    tables = (
+        ([_identity(member) for member in members], network),
+        (of_layers, layer),
+        (recorded, layer * len(electrodes) + electrode),
+    )
+    columns: dict[str, Any] = {
+        name: pa.array([row[name] for row in rows]).take(pa.array(place)) for rows, place in tables for name in rows[0]
+    }
+    for name in ("checkpoint", "step"):
+        columns[name] = np.array([getattr(o, name) for o in observations], dtype=np.int64)[moment]
+    for name in ("train_loss", "probe_loss", "probe_accuracy"):
+        columns[name] = _stacked(observations, name, shape[:1])[moment, network]
+    found = _stacked(observations, "statistics", (*shape, len(declared)))[moment, network, electrode, layer]
+    columns |= {one.name: np.ascontiguousarray(found[:, i]) for i, one in enumerate(declared)}
     return _table(columns, schema.observables(declared))
+
+
+def _stacked(observations: Sequence[Observation], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """What all observations have of one kind, of this shape each; of none, an empty array."""
+    return np.stack([getattr(o, name) for o in observations]) if observations else np.empty((0, *shape), np.float32)
 
 
 def condition(electrode: Electrode, size: LayerSize) -> dict[str, Any]:
@@ -149,6 +153,7 @@ def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     arrays = []
     for field in schema:
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        array = pa.array(columns[field.name], plain)
+        column = columns[field.name]
+        array = column.cast(plain) if isinstance(column, pa.Array) else pa.array(column, plain)
         arrays.append(array.dictionary_encode() if pa.types.is_dictionary(field.type) else array)
     return pa.Table.from_arrays(arrays, schema=schema)

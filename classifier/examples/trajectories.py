@@ -22,6 +22,7 @@ CURVES = ("train_loss", "probe_loss", "probe_accuracy")
 DEPTHS = ("early", "middle", "deep")
 _VARYING = {"checkpoint", "step", *CURVES}
 SAMPLED = "sampled"  # a column of the identity where a dataset has a sampled design: whether the network belongs to it
+ACTIVITY = "activity"  # all that a recording of units' outputs gives
 IDENTITY = tuple(name for name in IDENTITY_COLUMNS if name not in _VARYING)
 
 
@@ -32,6 +33,11 @@ class Parts:
     observable: str
     function: str
     statistic: str
+
+    @property
+    def of_outputs(self) -> bool:
+        """Whether it is made of units' outputs alone, so that activity that is recorded gives it."""
+        return self.observable in ("activation", "population") or self.function == "activation"
 
 
 @dataclass(frozen=True)
@@ -89,16 +95,25 @@ class Examples:
         """The observables that the statistics belong to, in order."""
         return list(dict.fromkeys(parts.observable for parts in self.statistics.values()))
 
+    def sets(self) -> dict[str, list[str]]:
+        """The statistics by what a classifier may be given: each observable; all; and `activity`, made of outputs alone."""
+        found: dict[str, list[str]] = {"all": list(self.statistics)}
+        for name, about in self.statistics.items():
+            found.setdefault(about.observable, []).append(name)
+        activity = [name for name, about in self.statistics.items() if about.of_outputs]
+        return found | ({ACTIVITY: activity} if activity else {})
+
     def of(self, observables: Sequence[str]) -> Examples:
         """The same examples with only the statistics of these observables. Raises RequestError for an unknown one."""
-        known = ["all", *self.observables()]
+        sets = self.sets()
+        known = list(sets)
         for name in observables:
             if name not in known:
                 raise unknown("observable", name, known)
         if not observables:
             raise RequestError(f"name at least one observable; known: {', '.join(known)}")
-        wanted = [name for name, parts in self.statistics.items() if parts.observable in observables]
-        return self if "all" in observables else self.select(wanted)
+        wanted = set().union(*(sets[name] for name in observables))
+        return self if "all" in observables else self.select([name for name in self.statistics if name in wanted])
 
     def among(self, rules: Sequence[str]) -> Examples:
         """Those of networks with these rules. Raises RequestError for a rule that none has, or for fewer than two."""

@@ -173,10 +173,9 @@ def described(
 
 
 def _places(examples: Examples, names: Iterable[str]) -> dict[str, NDArray[np.intp]]:
-    """For every observable the feature columns made of it, and the depth."""
+    """For every observable, and the sets of several, the feature columns made of it, and the depth."""
     of = [feature_names.Feature.named(name) for name in names]
-    observable = [None if f.column is None else examples.statistics[f.statistic].observable for f in of]
     return {
-        one: np.array([i for i, found in enumerate(observable) if found in (one, None)], dtype=np.intp)
-        for one in examples.observables()
+        one: np.array([i for i, f in enumerate(of) if f.column is None or f.statistic in inside], dtype=np.intp)
+        for one, inside in ((name, set(statistics)) for name, statistics in examples.sets().items())
     }

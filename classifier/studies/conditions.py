@@ -313,7 +313,7 @@ def _check(conditions: Sequence[Condition], known: Sequence[str], where: str) ->
 
 def _check_measured(conditions: Sequence[Condition], examples: Examples) -> None:
     """Raises RequestError for observables and sessions that the examples do not have."""
-    known = ["all", *examples.observables(), CURVE]
+    known = [*examples.sets(), CURVE]
     for condition in conditions:
         samplings.possible(condition.sampling, examples.checkpoints)
         if condition.observable not in known:

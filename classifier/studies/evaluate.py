@@ -208,7 +208,7 @@ def evaluate(
     study.check(models)
     learners, split = _by_name(models), study.split
     blocks, examples = _found(dataset, models, study)
-    known = ["all", *examples.observables()]
+    known = list(examples.sets())
     for name in observables:
         if name not in known:
             raise unknown("observable", name, known)

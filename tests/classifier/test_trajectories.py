@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import CHECKPOINTS, LAYERS, NAMES, TRACE, grid, noise_with_trace, write
 
-from classifier.examples.trajectories import CURVES, load
+from classifier.examples.trajectories import CURVES, Parts, load
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
+from generator.observables import OBSERVABLES
+from generator.observables.signals import Outputs
 
 
 def test_values_identity_and_curves_are_the_rows_of_the_files(traced: Path) -> None:
@@ -77,6 +79,18 @@ def test_statistics_of_some_observables(traced: Path) -> None:
         examples.of(["weights"])
     with pytest.raises(RequestError, match="name at least one observable; known: all, weight, activation, change"):
         examples.of([])
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVABLES))
+def test_activity_is_what_needs_the_outputs_of_units_and_nothing_else(name: str) -> None:
+    for one in OBSERVABLES[name].statistics:
+        alone = OBSERVABLES[name].signals == (Outputs,) or one.function == Outputs.name
+        assert Parts(one.observable, one.function, one.statistic).of_outputs == alone, one.name
+
+
+def test_activity_is_a_set_of_statistics_like_an_observable(traced: Path) -> None:
+    found = load(traced).of(["activity"])
+    assert list(found.statistics) == [name for name in NAMES if name.startswith("activation")]
 
 
 def test_no_complete_network_is_a_sentence(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def names(kind: str | None = None) -> Any:
     """What can be named, and what it means.
 
     Args:
-        kind: rules, architectures, tasks, objectives, observables, noise, features, samplings, splits, models or importances;
-            None for all.
+        kind: rules, architectures, tasks, objectives, observables, noise, features, relations, samplings, splits, inner (folds),
+            models or importances; None for all.
 
     Returns:
         A pandas table, a row per name: kind, name, meaning.

@@ -239,6 +239,7 @@ def evaluate(
     rules: Sequence[str] | None = None,
     n_splits: int = 10,
     permute_labels: int = 0,
+    inner: str | None = None,
     seed: int = 0,
     cluster: str | None = None,
 ) -> Evaluation:
@@ -254,6 +255,8 @@ def evaluate(
         target: the property to name: rule, pathway, update, …
         rules: only networks with these.
         permute_labels: how often to repeat with permuted labels.
+        inner: what the folds hold out on which settings are chosen: split (what `split` does), domain (architecture and task),
+            architecture, task or scenario. None: split; for networks drawn at random domain.
 
     Raises:
         RequestError: an unknown name, or too few networks for the split.
@@ -264,7 +267,7 @@ def evaluate(
         (2, 2)
     """
     only = None if rules is None else _several(rules)
-    study = Study(target, only, features=_several(features), split=split, n_splits=n_splits, seed=seed)
+    study = Study(target, only, features=_several(features), split=split, n_splits=n_splits, seed=seed, inner=inner)
     with parallel.on(cluster):
         found = evaluating.evaluate(_source(data), _several(models), study, _several(observables), permute_labels)
     return Evaluation(found)
@@ -279,10 +282,14 @@ def train(
     observables: Sequence[str] = ("all",),
     split: str = "scenario",
     target: str = "rule",
+    inner: str | None = None,
     seed: int = 0,
     refits: int = training.REFITS,
 ) -> cards.Card:
     """Train a model on the training part of one split, score and rank it on the test part, and store it in the folder `out`.
+
+    Args:
+        inner: as `evaluate` takes it.
 
     Returns:
         Its card. Raises RequestError as `evaluate` does, or if `out` cannot be written.
@@ -292,7 +299,7 @@ def train(
         >>> sorted(card.labels)
         ['adam', 'sgdm']
     """
-    study = Study(target, features=_several(features), split=split, seed=seed)
+    study = Study(target, features=_several(features), split=split, seed=seed, inner=inner)
     return training.train(_examples(data), out, model, study, _several(observables), refits)
 
 
@@ -342,18 +349,23 @@ def controls(
     model: str = "forest",
     target: str = "rule",
     n_splits: int = 10,
+    inner: str | None = None,
     seed: int = 0,
     cluster: str | None = None,
 ) -> Controls:
     """What else could have told the rules apart: curves and identity alone, matched performance, networks before learning, …
+
+    Args:
+        inner: as `evaluate` takes it; of the curves alone, for nothing else is chosen.
 
     Example:
         >>> table = rs.controls("datasets/demo", n_splits=2).table
         >>> table["control"].iloc[0]
         'headline'
     """
+    study = Study(target, n_splits=n_splits, seed=seed, inner=inner)
     with parallel.on(cluster):
-        return Controls(controlling.controls(_source(data), model, Study(target, n_splits=n_splits, seed=seed)))
+        return Controls(controlling.controls(_source(data), model, study))
 
 
 def transfer(
@@ -380,7 +392,8 @@ def transfer(
         train: a dataset, or examples; all of it is trained on, with as many networks of each class.
         tests: datasets that share no domain (architecture × task) with it.
         observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
-        inner: what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task, scenario.
+        inner: what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task or
+            scenario.
         allow_shared: test on domains that are in training, too.
         nulls: also score networks before learning (at the first checkpoint that is there), and labels permuted in training.
         scaling: also train on fewer tasks, and fit a law to the error.
@@ -400,9 +413,15 @@ def transfer(
         ['mlp3']
     """
     study = Study(
-        target, None if rules is None else _several(rules), electrode, sampling, _several(features), seed=seed
+        target,
+        None if rules is None else _several(rules),
+        electrode,
+        sampling,
+        _several(features),
+        seed=seed,
+        inner=inner,
     )
-    ask = carrying.Ask(_several(observables), inner, allow_shared, nulls, scaling)
+    ask = carrying.Ask(_several(observables), allow_shared, nulls, scaling)
     tested = [tests] if isinstance(tests, Examples | str | os.PathLike) else list(tests)
     with parallel.on(cluster):
         sources = [_source(one) for one in tested]
@@ -457,7 +476,14 @@ def power(
         return Power(planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy))
 
 
-def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: str | None = None) -> str:
+def report(
+    dataset: Place,
+    *,
+    permute_labels: int = 20,
+    inner: str | None = None,
+    seed: int = 0,
+    cluster: str | None = None,
+) -> str:
     """Evaluate, train and draw everything a reader wants to know, into `<dataset>/report`; the folder's path.
 
     Example:
@@ -466,7 +492,7 @@ def report(dataset: Place, *, permute_labels: int = 20, seed: int = 0, cluster: 
     from classifier.report.report import report as write
 
     with parallel.on(cluster):
-        return write(dataset, permute_labels, seed, quiet=True)
+        return write(dataset, permute_labels, seed, quiet=True, inner=inner)
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -37,6 +37,13 @@ Split = Annotated[
         help="scenario, strict, network, paper, or a property of the networks to hold out (`rulescope names splits`)"
     ),
 ]
+Inner = Annotated[
+    str | None,
+    typer.Option(
+        help="what the folds hold out on which settings are chosen: split (what --split does), domain (architecture and task), "
+        "architecture, task or scenario; by default split, for networks drawn at random domain (`rulescope names inner`)"
+    ),
+]
 Target = Annotated[str, typer.Option(help="the property to name: rule, pathway, update, …")]
 Seed = Annotated[int, typer.Option(min=0, help="seed of splits and classifiers")]
 Electrode = Annotated[
@@ -143,6 +150,7 @@ def evaluate(
     rules: Annotated[str | None, typer.Option(help="only networks with these, comma-separated")] = None,
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations, of the selected model")] = 0,
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
+    inner: Inner = None,
     seed: Seed = 0,
     electrode: Electrode = "full",
     sampling: Sampling = "all",
@@ -155,7 +163,7 @@ def evaluate(
     from classifier.studies.study import Study
 
     only = None if rules is None else _list(rules)
-    study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
+    study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed, inner)
     with _on(cluster):
         found = named(dataset, _list(models), study, _list(observables), permute_labels)
     if json_file is not None:
@@ -170,6 +178,7 @@ def train(
     features: Features = None,
     split: Split = "scenario",
     target: Target = "rule",
+    inner: Inner = None,
     seed: Seed = 0,
     electrode: Electrode = "full",
     sampling: Sampling = "all",
@@ -185,10 +194,11 @@ def train(
     from classifier.studies.train import train as fit
     from generator.dataset.storage import Dataset
 
-    study = Study(target, None, electrode, sampling, _features(features), split, seed=seed)
+    study = Study(target, None, electrode, sampling, _features(features), split, seed=seed, inner=inner)
     card = fit(dataset, out, model, study, _list(observables), refits)
     scores = ", ".join(f"{level} {value:.3f}" for level, value in card.scores.items())
     typer.echo(f"{out}: {card.model} on {card.features}, names {card.target} ({', '.join(card.labels)})")
+    typer.echo(f"settings chosen on folds that hold out the {' and '.join(card.inner)}")
     typer.echo(f"balanced accuracy on {news(card.split)}: {scores}")
     for text in filter(None, (*gaps(Dataset(dataset), target), card.design)):
         typer.echo(text)
@@ -274,6 +284,7 @@ def controls(
     model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
     target: Target = "rule",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
+    inner: Inner = None,
     seed: Seed = 0,
     cluster: Cluster = None,
     json_file: JsonFile = None,
@@ -284,7 +295,7 @@ def controls(
     from classifier.studies.study import Study
 
     with _on(cluster):
-        found = control(dataset, model, Study(target, n_splits=n_splits, seed=seed))
+        found = control(dataset, model, Study(target, n_splits=n_splits, seed=seed, inner=inner))
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     print_controls(found)
@@ -303,7 +314,8 @@ def transfer(
     inner: Annotated[
         str,
         typer.Option(
-            help="what settings are chosen to carry over to: domain (architecture and task), architecture, task, scenario"
+            help="what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task or "
+            "scenario (`rulescope names inner`)"
         ),
     ] = "domain",
     allow_shared: Annotated[
@@ -328,8 +340,8 @@ def transfer(
     from classifier.studies.transfer import transfer as carried
 
     only = None if rules is None else _list(rules)
-    study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed)
-    ask = Ask(_list(observables), inner, allow_shared, nulls, scaling)
+    study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed, inner=inner)
+    ask = Ask(_list(observables), allow_shared, nulls, scaling)
     with _on(cluster):
         found = carried(train, tests, _list(models), study, ask)
     if json_file is not None:
@@ -340,6 +352,7 @@ def transfer(
 def report(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset")],
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
+    inner: Inner = None,
     seed: Seed = 0,
     models: Annotated[str, typer.Option(help="comma-separated; conv may join")] = "svm,logistic,forest,xgboost",
     cluster: Cluster = None,
@@ -348,7 +361,7 @@ def report(
     from classifier.report import report as reporting
 
     with _on(cluster):
-        reporting.report(dataset, permute_labels, seed, _list(models))
+        reporting.report(dataset, permute_labels, seed, _list(models), inner=inner)
 
 
 def power(

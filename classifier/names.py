@@ -37,6 +37,12 @@ def _splits() -> dict[str, str]:
     return kinds | {"architecture, task, …": "tests on a value that it has not seen, one value after the other"}
 
 
+def _inner() -> dict[str, str]:
+    from classifier.examples.splits import INNER
+
+    return {name: f"folds to choose settings on hold out {meaning}" for name, meaning in INNER.items()}
+
+
 def _models() -> dict[str, str]:
     from classifier.models.estimators import MODELS
 
@@ -54,6 +60,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "relations": _relations,
     "samplings": _samplings,
     "splits": _splits,
+    "inner": _inner,
     "models": _models,
     "importances": _importances,
 }

@@ -198,7 +198,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
     assert "the spec's [cluster], or local" in " ".join(command("generate", "--help").stdout.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("kind", ["features", "noise", "models", "importances"])
+@pytest.mark.parametrize("kind", ["features", "noise", "inner", "models", "importances"])
 def test_every_name_that_an_option_takes_stands_in_the_docs(kind: str) -> None:
     text = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
     assert [name for name in rulescope.names(kind)["name"] if f"| `{name}` |" not in text and name != "none"] == []

@@ -81,6 +81,11 @@ def columns(target: str) -> list[str]:
     return [name for name in PROPERTIES if name not in gone and name not in SEEDS]
 
 
+def drawn(identity: pd.DataFrame) -> bool:
+    """Whether networks of a sampled design are among these."""
+    return SAMPLED in identity and bool(identity[SAMPLED].any())
+
+
 def follows(name: str, target: str) -> bool:
     """Whether a property follows from the target without being a part of its name: the absolute rate follows from the rule."""
     together = {target}.union(*(group for group in _TOGETHER if target in group))

@@ -9,10 +9,14 @@
 
 A quarter of the units is the test part. In training, networks of the commoner classes are left out at random until all
 classes have as many.
+
+Settings are chosen inside a training part, on `inner` folds of it. These hold out what the split holds out, or, so that what is
+chosen carries over to other networks, domains (architecture × task).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +35,14 @@ INNER_FOLDS = 2  # of a training part, to choose settings on
 TRIES = 100  # to draw parts that hold every class
 MOST_NAMED = 6  # classes in a sentence
 DOMAIN, DOMAIN_OF = "domain", ("architecture", "task")  # what inner folds may hold out together
+OWN = "split"  # inner folds that hold out what the split does
+INNER = {
+    OWN: "what the split holds out; the default for networks of a grid",
+    DOMAIN: "the architecture and the task together; the default for networks drawn at random, and of transfer",
+    "architecture": "the architecture",
+    "task": "the task",
+    "scenario": "the scenario",
+}
 
 Rows = NDArray[np.intp]
 
@@ -161,10 +173,16 @@ def make(
 
 @dataclass(frozen=True)
 class Inner:
-    """Folds of a training part, and what their scoring parts are new in: of "domain" no more than the classes allow."""
+    """Folds of a training part, and what their scoring parts are new in: no more than the training part allows.
+
+    Attributes:
+        held_out: properties, or "scenario", "network" or "row".
+        why: in words, why that is less than was asked for; empty where it is not.
+    """
 
     folds: list[Fold]
     held_out: tuple[str, ...]
+    why: str = ""
 
 
 def inner(
@@ -203,17 +221,25 @@ def inner(
     def deal(value: NDArray[np.intp]) -> NDArray[np.intp]:
         return _deal(value, everyone, INNER_FOLDS, rng)
 
+    def why(names: Sequence[str]) -> str:
+        """Why folds do not hold out these."""
+        single = " and ".join(f"a single {name}" for name in names if not values(name).any())
+        return f"there is {single}" if single else "a fold would lack a class"
+
+    short = ""
     if split == DOMAIN:
         several = {name: value for name in DOMAIN_OF if (value := values(name)).any()}
         for held_out in (DOMAIN_OF, *((name,) for name in reversed(DOMAIN_OF))):
             for _ in range(TRIES if set(held_out) <= set(several) else 0):
                 found = parts(*(deal(several[name]) for name in held_out))
                 if complete(found) and all(set(classes[fold.test]) == set(classes[train]) for fold in found):
-                    return Inner(found, held_out)
+                    return Inner(found, held_out, "" if held_out == DOMAIN_OF else why(DOMAIN_OF))
+        short = why(DOMAIN_OF)
     if split in PROPERTIES:
         found = parts(deal(values(split)))
         if complete(found):
             return Inner(found, (split,))
+        short = why([split])
     unit = units(identity, split, target)[train]
     for _ in range(TRIES):
         folds = _deal(unit, classes[train], INNER_FOLDS, rng)
@@ -223,12 +249,41 @@ def inner(
         raise RequestError(
             f"too few {_named(split)}s per class to choose settings on {INNER_FOLDS} folds of a training part"
         )
-    if split == "strict" and inside["model_seed"].nunique() > 1:
-        seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, INNER_FOLDS, rng)
-        sides = parts(folds, seeds)
-        if complete(sides):
-            return Inner(sides, ("scenario", "model_seed"))
-    return Inner(parts(folds), (_named(split),))
+    if split == "strict":
+        if inside["model_seed"].nunique() > 1:
+            seeds = _deal(pd.factorize(inside["model_seed"])[0], everyone, INNER_FOLDS, rng)
+            sides = parts(folds, seeds)
+            if complete(sides):
+                return Inner(sides, _asked(split))
+        short = why(["model_seed"])
+    return Inner(parts(folds), (_named(split),), short)
+
+
+def described(split: str, found: Sequence[Inner]) -> dict[str, Any]:
+    """What inner folds hold out, of as many training parts.
+
+    Args:
+        split: what was asked of `inner`.
+
+    Returns:
+        {asked, held_out: {properties joined by "and": training parts}, sentence (where that is less than asked, else empty)}.
+    """
+    short = Counter((_joined(one), one.why) for one in found if one.why)
+    said = [
+        f"Inner folds hold out the {words} alone{f' in {count} of {len(found)} splits' * (len(found) > 1)}, "
+        f"not {' and '.join(_asked(split))}: {why}."
+        for (words, why), count in short.items()
+    ]
+    return {"asked": split, "held_out": dict(Counter(map(_joined, found))), "sentence": " ".join(said)}
+
+
+def _joined(found: Inner) -> str:
+    return " and ".join(found.held_out)
+
+
+def _asked(split: str) -> tuple[str, ...]:
+    """What inner folds hold out if they can."""
+    return {DOMAIN: DOMAIN_OF, "strict": ("scenario", "model_seed")}.get(split, (split,))
 
 
 def whole(

@@ -15,8 +15,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from generator.dataset.storage import Folder
 from generator.errors import RequestError
 
-# Raised when older models can no longer be loaded. 4: a seal binds the card to its classifier, and names the files.
-MODEL_VERSION = 4
+# Raised when older models can no longer be loaded. 4: a seal binds the card to its classifier, and names the files. 5: the
+# card says what the inner folds held out.
+MODEL_VERSION = 5
 LARGEST = 16 << 20  # bytes of a card
 MOST = 10**5  # checkpoints
 
@@ -36,6 +37,7 @@ class Card:
         scores: balanced accuracy per layer and per network on the test part, and chance.
         electrode, sampling: how what it was fitted on was measured.
         design: how the classes share scenarios, in words, where not all do.
+        inner: what the folds of the training part held out on which the settings were chosen: properties, or scenario, ….
         seal: a hash of all that and of the classifier's file.
     """
 
@@ -55,6 +57,7 @@ class Card:
     electrode: str
     sampling: str
     design: str
+    inner: list[str]
     model_version: int = MODEL_VERSION
     seal: str = ""
 

@@ -34,6 +34,7 @@ from classifier.report.tables import (
     counted,
     final_accuracy_rows,
     importance_rows,
+    inner_sentences,
     markdown,
     nearest_rate,
     of,
@@ -104,7 +105,7 @@ def _summary(headline: dict[str, Any], lacks: Sequence[str]) -> str:
     return (
         f"{' '.join([*lacks, rests])} Balanced accuracy, mean over {N_SPLITS} "
         f"splits ± half of its 95 % interval; features and hyperparameters were chosen inside the training part of every split. "
-        f"{sentence(headline)} {headline['design']}".rstrip()
+        f"{' '.join(filter(None, (sentence(headline), *inner_sentences(headline), headline['design'])))}"
     )
 
 
@@ -152,6 +153,7 @@ def report(
     seed: int = 0,
     models: Sequence[str] = MODELS,
     quiet: bool = False,
+    inner: str | None = None,
 ) -> str:
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
@@ -164,6 +166,7 @@ def report(
         permute_labels: label permutations of the headline.
         models: those compared; the best by inner score is stored and used for all else.
         quiet: print no tables.
+        inner: as `Study` takes it.
 
     Returns:
         Where it is.
@@ -171,7 +174,7 @@ def report(
     Raises:
         RequestError: no dataset there, too few networks, or a place that cannot be written to.
     """
-    study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed)
+    study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed, inner=inner)
     study.check(models)
     target = Dataset(dataset)
     unfinished, place = progress(target), target.inside("report/model")
@@ -233,6 +236,7 @@ def report(
         f"--permute-labels={permute_labels}",
         f"--seed={seed}",
         f"--models={','.join(models)}",
+        *([] if inner is None else [f"--inner={inner}"]),
     ]
     about = page.facts(target, networks, headline, [*seeds, *others], card)
     target.publish("report/index.html", page.render(target, about, command, summary, every, pictures, end).encode())
@@ -240,7 +244,7 @@ def report(
     for section in sections:
         if section.rows is not None:
             show(console, section.title, section.rows)
-    for text in (*lacks, sentence(headline)):
+    for text in (*lacks, sentence(headline), *inner_sentences(headline)):
         console.print(text)
     console.print(f"written: {target}/report")
     return f"{target}/report"

@@ -169,11 +169,30 @@ def sentence(evaluation: dict[str, Any]) -> str:
     """What was selected, and what permuted labels gave."""
     permuted = evaluation["permuted"]
     selected, chance = evaluation["selected"], f"chance is {evaluation['chance']:.2f}"
-    chosen = f"Selected by the mean score inside the training parts: {selected['model']} on {selected['features']}"
+    inside = f"inside the training parts, on folds that hold out the {held_out(evaluation['inner'])}"
+    chosen = f"Selected by the mean score {inside}: {selected['model']} on {selected['features']}"
     if permuted is None:
         return f"{chosen}; {chance}."
     error = "" if permuted["sem"] is None else f", s.e.m. {permuted['sem']:.3f},"
     return f"{chosen}. With permuted labels it scores {permuted['mean']:.3f}{error} per network; {chance}."
+
+
+def held_out(inner: Mapping[str, Any]) -> str:
+    """What inner folds hold out, in words; of several splits that differ, in how many."""
+    found: dict[str, int] = inner["held_out"]
+    return " or ".join(f"{words} ({count})" if len(found) > 1 else words for words, count in found.items())
+
+
+def inner_sentences(evaluation: Mapping[str, Any]) -> list[str]:
+    """Where inner folds hold out less than was asked; and what the selected model scores on folds that it was not chosen on."""
+    inner = evaluation["inner"]
+    others = [
+        f"{one['score']:.3f} on those that hold out the {held_out(one)}"
+        for one in inner["beside"]
+        if one["score"] is not None
+    ]
+    said = f"Inside the training parts it scores {inner['score']:.3f} on these folds, and {' and '.join(others)}."
+    return [text for text in (inner["sentence"], said if others else "") if text]
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
@@ -186,7 +205,8 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     if evaluation["split"] not in splitting.RANDOM:
         show(console, "By held-out value (selected model)", split_rows([evaluation]))
     show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
-    for text in filter(None, (*evaluation["gaps"], sentence(evaluation), evaluation["design"])):
+    said = (*evaluation["gaps"], sentence(evaluation), *inner_sentences(evaluation), evaluation["design"])
+    for text in filter(None, said):
         console.print(text)
     if evaluation["caution"]:
         console.print(f"The {evaluation['split']} split is for comparison only; it {evaluation['caution']}.")
@@ -321,7 +341,9 @@ def print_controls(found: dict[str, Any]) -> None:
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
     show(console, title, control_rows(found))
-    for text in filter(None, (*found["gaps"], found["design"])):
+    inner = found["inner"]
+    chosen = f"Settings of the curves alone are chosen on folds that hold out the {held_out(inner)}."
+    for text in filter(None, (chosen, inner["sentence"], *found["gaps"], found["design"])):
         console.print(text)
     for sentence in found["skipped"]:
         console.print(f"left out: {sentence}")

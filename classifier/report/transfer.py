@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from classifier.report.looks import called
-from classifier.report.tables import Rows, count_rows, of, plus_minus, show
+from classifier.report.tables import Rows, count_rows, held_out, of, plus_minus, show
 from generator.console import Shown
 
 
@@ -93,8 +93,8 @@ def sentences(found: dict[str, Any]) -> list[str]:
     train, selected = found["train"], found["selected"]
     trained = f"Trained on {of(train['used'])} of {train['networks']:,}, as many of each {found['target']}"
     amount = ", ".join(f"{train[name]:,} {name}" for name in ("architectures", "tasks", "domains"))
-    held_out = " and ".join(found["inner"]["held_out"])
-    chosen = f"{selected['model']} on {selected['features']}, chosen on folds that hold out the {held_out}"
+    inside = f"chosen on folds that hold out the {held_out(found['inner'])}"
+    chosen = f"{selected['model']} on {selected['features']}, {inside}"
     said = [f"{trained}: {amount}. {chosen[0].upper()}{chosen[1:]}; chance is {found['chance']:.2f}."]
     said += [found["inner"]["sentence"], *found["gaps"], found["design"]]
     for name, test in found["tests"].items():

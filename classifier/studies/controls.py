@@ -78,8 +78,10 @@ class _Fixed:
         """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
         chosen = replace(self.study, features=(self.study.features[0], *FEATURES))
         problem = Problem.of(examples, self.study.target, chosen.suited(examples))
-        calls = [(self.study.recipe(self.model), fold) for fold in folds]
-        asked = {**asked, "observable": CURVE, "settings": "chosen"}
+        inner = [chosen.inner_folds(problem, fold.train).folds for fold in folds]
+        calls = [(self.study.recipe(self.model), *each) for each in zip(folds, inner, strict=True)]
+        within = chosen.within(examples.identity)
+        asked = {**asked, "observable": CURVE, "settings": "chosen", "inner": within}
         return self._row(name, meaning, problem, asked, lambda: self._found(problem, folds, _best, calls, name))
 
     def permuted(self, name: str, meaning: str, problem: Problem, count: int, asked: Asked) -> Row:
@@ -107,8 +109,8 @@ class _Fixed:
         return {**about, **scores, "chance": 1 / len(problem.labels), "networks": networks, "meaning": meaning}
 
 
-def _best(problem: Problem, recipe: Recipe, fold: Fold) -> Score:
-    setting, _ = choose(problem, recipe, "scenario", fold.train, CURVE)
+def _best(problem: Problem, recipe: Recipe, fold: Fold, inner: Sequence[Fold]) -> Score:
+    setting, _ = choose(problem, recipe, inner, CURVE)
     return fit_and_score(problem, recipe, setting, CURVE, fold)
 
 
@@ -235,13 +237,15 @@ def controls(
 
     Args:
         dataset: a dataset's path, which keeps what was measured for the next time, or its examples.
-        study: what is named. Its first features are taken; controls have splits of their own.
+        study: what is named. Its first features are taken; controls have splits of their own. Only for the curves alone settings
+            are chosen, on its inner folds.
         permutations: of the labels, within scenarios.
         caliper: of final probe accuracy, within sets of matched networks.
 
     Returns:
-        {model, features, n_splits, seed, target, design (how classes share scenarios, where not all do), gaps (what the dataset
-        lacks, a sentence each),
+        {model, features, n_splits, seed, target, inner: {asked, held_out, sentence} (`splits.described`; of the folds on which
+        the settings of the curves alone are chosen), design (how classes share scenarios, where not all do), gaps (what the
+        dataset lacks, a sentence each),
         controls: a list of {control, split, mean, sem, reach, low, high (over splits; of permutations mean and sem alone; of
         held-out values the mean alone), chance, networks, meaning},
         skipped: a sentence for each control that this dataset does not allow}.
@@ -286,5 +290,7 @@ def controls(
         except RequestError as error:
             skipped.append(f"{name}: {error}")
     about = {"model": model, "features": study.features[0], "n_splits": study.n_splits, "seed": study.seed}
-    about |= {"target": target, "design": sharing.sentence, "gaps": gaps.asked_of(dataset, target)}
+    inner = [study.inner_folds(problem, fold.train) for fold in folds]
+    about |= {"target": target, "inner": splitting.described(study.within(examples.identity), inner)}
+    about |= {"design": sharing.sentence, "gaps": gaps.asked_of(dataset, target)}
     return {**about, "controls": rows, "skipped": skipped}

@@ -1,9 +1,10 @@
 """How well classifiers name the class of unseen networks: nested cross-validation, per layer and per network.
 
 In every split a model's features and hyperparameters are chosen by two-fold cross-validation inside the training part
-(`choose`), on all observables, and then used for the narrower sets of observables too; those of the loss and accuracy
-curves alone, the confound, are chosen for them. The score is balanced accuracy (mean recall over the classes of the test
-part), so chance is 1 / classes even where a test part is not quite balanced.
+(`choose`), on folds that hold out what the study asks for (`Study.inner`). They are chosen on all observables, and then used
+for the narrower sets of observables too; those of the loss and accuracy curves alone, the confound, are chosen for them. The
+score is balanced accuracy (mean recall over the classes of the test part), so chance is 1 / classes even where a test part is
+not quite balanced.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from sklearn.metrics import confusion_matrix
 
 from classifier.examples import gaps
 from classifier.examples import splits as splitting
-from classifier.examples.scenarios import Sharing
-from classifier.examples.splits import Fold, Rows
+from classifier.examples.scenarios import Sharing, drawn
+from classifier.examples.splits import DOMAIN, Fold, Inner, Rows
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import MODELS, Learner, Recipe, Setting, but_for_count, grid, name_of, nested, vote
 from classifier.models.parallel import in_turn, parallel
@@ -74,22 +75,28 @@ def fit_and_score_all(
     return [score(problem, fold.test, problem.log_scores(one, features, observable, fold.test)) for one in fitted]
 
 
-def choose(problem: Problem, recipe: Recipe, split: str, train: Rows, observable: str = "all") -> tuple[Setting, float]:
-    """The setting that names best in two-fold cross-validation inside the rows `train`, and its score there.
+def inside(
+    problem: Problem, recipe: Recipe, settings: Sequence[Setting], observable: str, folds: Sequence[Fold]
+) -> list[float]:
+    """How well each of these settings, which have the same features, names on the folds of a training part.
+
+    Layers and networks count alike (networks are few, so their score alone is coarse).
+    """
+    quick = replace(recipe, quick=True)
+    found = [fit_and_score_all(problem, quick, settings, observable, fold) for fold in folds]
+    return [float(np.mean([(one.layer + one.network) / 2 for one in each])) for each in zip(*found, strict=True)]
+
+
+def choose(problem: Problem, recipe: Recipe, folds: Sequence[Fold], observable: str = "all") -> tuple[Setting, float]:
+    """The setting that names best on the folds of a training part, and its score there.
 
     First the features (and the number of trees) with the model's usual hyperparameters, then the others with these
-    features. Layers and networks count alike (networks are few, so their score alone is coarse). No row outside `train` is
-    read; the folds keep the split's units together.
+    features. No other row is read.
     """
-    identity = problem.examples.identity
-    folds = splitting.inner(identity, problem.classes, train, split, recipe.seed, problem.target).folds
     usual, others = nested(grid(recipe.model))
-    quick = replace(recipe, quick=True)
 
     def inner(settings: Sequence[Setting]) -> list[tuple[Setting, float]]:
-        found = [fit_and_score_all(problem, quick, settings, observable, fold) for fold in folds]
-        scores = [float(np.mean([(one.layer + one.network) / 2 for one in each])) for each in zip(*found, strict=True)]
-        return list(zip(settings, scores, strict=True))
+        return list(zip(settings, inside(problem, recipe, settings, observable, folds), strict=True))
 
     by_features = [
         pair
@@ -113,16 +120,29 @@ class Outcome:
 
 
 def run(
-    problem: Problem, split: str, folds: Sequence[Fold], recipes: Sequence[Recipe], observables: Sequence[str]
+    problem: Problem,
+    split: str,
+    folds: Sequence[Fold],
+    inner: Sequence[Inner],
+    recipes: Sequence[Recipe],
+    observables: Sequence[str],
 ) -> list[Outcome]:
-    """Every model on every fold: choose inside the training part, then train and test for each set of observables."""
-    calls = [(recipe, fold, split, observables) for fold in folds for recipe in recipes]
+    """Every model on every fold: choose inside the training part, then train and test for each set of observables.
+
+    Args:
+        inner: folds of each training part.
+    """
+    calls = [
+        (recipe, fold, within.folds, observables)
+        for fold, within in zip(folds, inner, strict=True)
+        for recipe in recipes
+    ]
     return (in_turn if problem.elsewhere else parallel)(_one, problem, calls, f"{split} split")
 
 
-def _one(problem: Problem, recipe: Recipe, fold: Fold, split: str, observables: Sequence[str]) -> Outcome:
+def _one(problem: Problem, recipe: Recipe, fold: Fold, within: Sequence[Fold], observables: Sequence[str]) -> Outcome:
     """One model on one fold."""
-    chosen = {name: choose(problem, recipe, split, fold.train, name) for name in ("all", CURVE)}
+    chosen = {name: choose(problem, recipe, within, name) for name in ("all", CURVE)}
     scores = {}
     for name in observables:
         setting, _ = chosen.get(name, chosen["all"])
@@ -152,6 +172,34 @@ def select(outcomes: Sequence[Outcome]) -> tuple[str, Setting]:
     alike = [s for s in chosen if (s.features, but_for_count(s.parameters)) == kind]  # but for the number of trees
     parameters, _ = Counter(tuple(sorted(setting.parameters.items())) for setting in alike).most_common(1)[0]
     return model, Setting(alike[0].features, dict(parameters))
+
+
+def beside(
+    problem: Problem, study: Study, folds: Sequence[Fold], recipe: Recipe, outcomes: Sequence[Outcome]
+) -> list[dict[str, Any]]:
+    """What a model's settings score inside the training parts on folds that they were not chosen on, if networks were drawn.
+
+    Those that hold out what the split does, and those that hold out domains: choosing on the former hides what is lost on the
+    latter.
+
+    Args:
+        outcomes: of this model, one for each of `folds`.
+
+    Returns:
+        As `splits.described`, and the score, None where there are no such folds; one or two.
+    """
+    identity, found = problem.examples.identity, list[dict[str, Any]]()
+    others = {study.split, DOMAIN} - {study.within(identity)} if drawn(identity) else set()
+    for name in sorted(others):
+        try:
+            inner = [study.inner_folds(problem, fold.train, name) for fold in folds]
+        except RequestError as error:
+            found.append({"asked": name, "held_out": {}, "sentence": str(error), "score": None})
+            continue
+        calls = [(recipe, [one.setting], "all", each.folds) for one, each in zip(outcomes, inner, strict=True)]
+        scores = (in_turn if problem.elsewhere else parallel)(inside, problem, calls, f"inside, {name} folds")
+        found.append({**splitting.described(name, inner), "score": float(np.mean(scores))})
+    return found
 
 
 def permuted_scores(problem: Problem, recipe: Recipe, setting: Setting, split: str, count: int) -> list[float]:
@@ -192,8 +240,10 @@ def evaluate(
     Returns:
         The report as it is written to JSON. Scores are balanced accuracies over splits, with a 95 % interval, mean ± reach, which
         held-out values do not have:
-        {split, seed, caution (why its number is biased, or empty), target, design (how classes share scenarios, where not all
-        do), gaps (what the dataset lacks, a sentence each), electrode, sampling, chance, selected: {model, features, parameters},
+        {split, seed, caution (why its number is biased, or empty), inner: {asked, held_out, sentence (`splits.described`), score
+        (of the selected model, inside the training parts), beside: [the same on other folds] (`beside`; none for networks of a
+        grid)}, target, design (how classes share scenarios, where not all do), gaps (what the dataset lacks, a sentence each),
+        electrode, sampling, chance, selected: {model, features, parameters},
         models: {name: {observables: {layer: {mean, sem, reach, low, high}, network: {…}}}},
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
         folds: {split: {layer, network, lacks (classes that a held-out value does not have)}} and
@@ -224,7 +274,8 @@ def evaluate(
     problem.check(observables)
     scored = list(dict.fromkeys(["all", *observables, CURVE]))
     recipes = {name: study.recipe(learner) for name, learner in learners.items()}
-    outcomes = run(problem, split, folds, list(recipes.values()), scored)
+    inner = [study.inner_folds(problem, fold.train) for fold in folds]
+    outcomes = run(problem, split, folds, inner, list(recipes.values()), scored)
     model, setting = select(outcomes)
     shown = [*dict.fromkeys(observables), CURVE]
     of = {name: [one for one in outcomes if one.model == name] for name in learners}
@@ -234,6 +285,11 @@ def evaluate(
         "split": split,
         "seed": study.seed,
         "caution": splitting.RANDOM[split].caution if split in splitting.RANDOM else "",
+        "inner": {
+            **splitting.described(study.within(examples.identity), inner),
+            "score": float(np.mean([one.inner for one in of[model]])),
+            "beside": beside(problem, study, folds, recipes[model], of[model]),
+        },
         "target": study.target,
         "design": Sharing.of(examples.identity, study.target).sentence,
         "gaps": gaps.asked_of(dataset, study.target),

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from classifier.examples import splits as splitting
 from classifier.examples.features import blocks, suited
 from classifier.examples.sampling import ALL, measured
-from classifier.examples.splits import Fold
+from classifier.examples.scenarios import drawn
+from classifier.examples.splits import DOMAIN, INNER, OWN, Fold, Inner, Rows
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import FEATURES, Learner, Recipe, Setting, grid
-from generator.errors import RequestError
+from classifier.models.problem import Problem
+from generator.errors import RequestError, unknown
 
 SEEDS = 2**31  # scikit-learn takes twice as many; some studies use the next ones, too
 
@@ -35,6 +37,8 @@ class Study:
         split: scenario, strict, network, paper (rows), or a property of the networks to hold out, one value at a time.
         n_splits: random splits; held-out properties have one per value.
         seed: of splits and classifiers.
+        inner: what the folds of a training part hold out on which settings are chosen, a name in `splits.INNER`. None: what the
+            split does; where networks of a sampled design are among the examples, domains.
     """
 
     target: str = "rule"
@@ -45,15 +49,19 @@ class Study:
     split: str = "scenario"
     n_splits: int = 10
     seed: int = 0
+    inner: str | None = None
 
     def check(self, models: Sequence[Learner]) -> None:
-        """Raises RequestError for an unknown model or feature set, or none, and for splits or a seed that cannot be."""
+        """Raises RequestError for an unknown model, feature set or kind of inner folds, or none, and for splits or a seed that
+        cannot be."""
         if not models or not self.features:
             raise RequestError("name at least one model and one feature set")
         if self.n_splits < 1:
             raise RequestError(f"a study needs at least one split, not {self.n_splits}")
         if not 0 <= self.seed < SEEDS:
             raise RequestError(f"seed must be 0 or more and below {SEEDS}, not {self.seed}")
+        if self.inner not in (None, *INNER):
+            raise unknown("inner folds", self.inner, INNER)
         for model in models:
             grid(model)
         for name in self.features:
@@ -84,3 +92,18 @@ class Study:
         """
         known = splitting.labels(identity, self.target) if classes is None else classes
         return splitting.make(identity, known, self.split, self.n_splits, self.seed, self.target)
+
+    def within(self, identity: pd.DataFrame) -> str:
+        """What the inner folds of these examples hold out, as `splits.inner` takes it."""
+        asked = self.inner or (DOMAIN if drawn(identity) else OWN)
+        return self.split if asked == OWN else asked
+
+    def inner_folds(self, problem: Problem, train: Rows, within: str | None = None) -> Inner:
+        """Folds of a training part, to choose settings on. Raises RequestError as `splits.inner` does.
+
+        Args:
+            within: what they hold out, if it is not what the study asks for.
+        """
+        identity = problem.examples.identity
+        held_out = within or self.within(identity)
+        return splitting.inner(identity, problem.classes, train, held_out, self.seed, problem.target)

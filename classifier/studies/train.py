@@ -40,7 +40,7 @@ def train(
         dataset: a dataset's path, or its examples.
         out: where to write the model: a directory, or a filesystem URI.
         model: a name in `estimators.MODELS`, or a classifier with scikit-learn's fit and predict.
-        study: what is named; features are chosen inside the training part, and the first of its splits is used.
+        study: what is named; settings are chosen on its inner folds, and the first of its splits is used.
         observables: those whose statistics the model reads.
         refits: clusters of statistics without which it is trained again, the highest ranked first; and so for every observable.
 
@@ -54,7 +54,8 @@ def train(
     examples, recipe = study.examples(dataset).of(observables), study.recipe(model)
     fold = replace(study, n_splits=1).folds(examples.identity)[0]
     problem = Problem.of(examples, study.target, study.suited(examples))
-    setting, _ = choose(problem, recipe, study.split, fold.train)
+    inner = study.inner_folds(problem, fold.train)
+    setting, _ = choose(problem, recipe, inner.folds)
     classifier = problem.fit(recipe, [setting], "all", fold.train)[0]
 
     training, test = examples.rows(fold.train), examples.rows(fold.test)
@@ -75,6 +76,7 @@ def train(
         electrode=examples.electrode,
         sampling=study.sampling,
         design=Sharing.of(examples.identity, study.target).sentence,
+        inner=list(inner.held_out),
     )
     fitted = Model(card, classifier)
     found = score(problem, fold.test, fitted.log_scores(test))

@@ -26,7 +26,7 @@ from classifier.examples import gaps
 from classifier.examples import sampling as samplings
 from classifier.examples import splits as splitting
 from classifier.examples.scenarios import PROPERTIES, Sharing, text
-from classifier.examples.splits import DOMAIN, DOMAIN_OF, Rows
+from classifier.examples.splits import DOMAIN, DOMAIN_OF, Fold, Rows
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import Learner, Recipe, Setting, name_of
 from classifier.models.parallel import parallel
@@ -36,9 +36,8 @@ from classifier.studies.evaluate import choose
 from classifier.studies.intervals import independent
 from classifier.studies.study import Study
 from classifier.studies.unseen import Cell, amount, called, cell, networks
-from generator.errors import Problems, RequestError, unknown
+from generator.errors import Problems, RequestError
 
-INNER = (DOMAIN, *DOMAIN_OF, "scenario")
 PERMUTATIONS = 5
 BEFORE = "only0"  # the sampling of networks before learning
 
@@ -51,22 +50,18 @@ class Ask:
 
     Attributes:
         observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
-        inner: what the folds hold out on which settings are chosen: domain (architecture and task), architecture, task, scenario.
         allow_shared: whether a test dataset may have domains of the training dataset.
         nulls: whether networks before learning, and permuted labels in training, are scored, too.
         scaling: whether the selected model is trained on fewer tasks, too.
     """
 
     observables: Sequence[str] = ("all",)
-    inner: str = DOMAIN
     allow_shared: bool = False
     nulls: bool = False
     scaling: bool = False
 
     def check(self) -> None:
-        """Raises RequestError for unknown inner folds, or no observable."""
-        if self.inner not in INNER:
-            raise unknown("inner split", self.inner, INNER)
+        """Raises RequestError for no observable."""
         if not self.observables:
             raise RequestError("transfer needs at least one observable")
 
@@ -183,25 +178,16 @@ def _admitted(train: Data, tests: Mapping[str, Data], study: Study, ask: Ask) ->
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
-def fitted(problem: Problem, recipe: Recipe, inner: str, everything: Rows, train: Rows, shown: Sequence[str]) -> Fitted:
+def fitted(problem: Problem, recipe: Recipe, inner: Sequence[Fold], train: Rows, shown: Sequence[str]) -> Fitted:
     """Choose a model's settings on inner folds of the training dataset, and train it on all of it, for each set of observables.
 
     Args:
-        everything: the rows that settings are chosen on.
-        train: those that it is trained on.
+        train: the rows that it is trained on.
     """
-    chosen = {name: choose(problem, recipe, inner, everything, name) for name in ("all", CURVE)}
+    chosen = {name: choose(problem, recipe, inner, name) for name in ("all", CURVE)}
     settings = {name: chosen.get(name, chosen["all"])[0] for name in dict.fromkeys(["all", *shown])}
     classifiers = {name: problem.fit(recipe, [settings[name]], name, train)[0] for name in shown}
     return Fitted(name_of(recipe.model), settings, classifiers, chosen["all"][1])
-
-
-def _held_out(problem: Problem, asked: str, train: Rows, seed: int) -> dict[str, Any]:
-    """What the inner folds hold out, and a sentence where that is less than was asked for."""
-    found = splitting.inner(problem.examples.identity, problem.classes, train, asked, seed, problem.target).held_out
-    wanted, words = DOMAIN_OF if asked == DOMAIN else (asked,), " and ".join(found)
-    short = f"Inner folds hold out the {words} alone: the classes of the training dataset do not allow the {asked}."
-    return {"asked": asked, "held_out": list(found), "sentence": "" if found == wanted else short}
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------
@@ -298,14 +284,14 @@ def transfer(
         train: a dataset's path, or its examples; all of it is trained on.
         tests: datasets, or examples, that share no network and no domain (architecture × task) with it.
         models: names in `estimators.MODELS`, or classifiers with scikit-learn's fit and predict.
-        study: what is named; its split is not asked for.
+        study: what is named; its split is not asked for. If it names no inner folds, they hold out domains.
         ask: what is asked beside it.
 
     Returns:
         The report as it is written to JSON. A cell is {mean, low, high, networks, scenarios}: balanced accuracy per network with
         its 95 % interval over redrawn scenarios (none of a single one).
         {target, electrode, sampling, seed, chance, labels, main (the observable of what follows), design, gaps,
-        inner: {asked, held_out, sentence (where that is less than asked)},
+        inner: {asked, held_out, sentence} (`splits.described`),
         train: {networks, used (as many of each class), architectures, tasks, domains},
         selected: {model, features, parameters}, by the score on the inner folds,
         chosen: {model: {observable: {features, parameters}, …}}, inner_scores: {model: score},
@@ -321,6 +307,7 @@ def transfer(
         RequestError: an unknown name, too few networks to choose on, or a test dataset that shares what it must not, or lacks
             what is needed; before anything is trained.
     """
+    study = replace(study, inner=study.inner or DOMAIN)
     study.check(models)
     ask.check()
     if not tests:
@@ -336,11 +323,10 @@ def transfer(
 
     problem = Problem.of(examples, study.target, study.suited(examples))
     problem.check(ask.observables)
-    everything = np.arange(len(examples))
+    inner = study.inner_folds(problem, np.arange(len(examples)))
     rows = splitting.whole(examples.identity, problem.classes, study.seed)
     shown = list(dict.fromkeys([*ask.observables, CURVE]))
-    held_out = _held_out(problem, ask.inner, everything, study.seed)
-    calls = [(study.recipe(model), ask.inner, everything, rows, shown) for model in models]
+    calls = [(study.recipe(model), inner.folds, rows, shown) for model in models]
     found = parallel(fitted, problem, calls, "training")
     best = max(found, key=lambda one: one.inner)
     main = "all" if "all" in shown else shown[0]
@@ -372,7 +358,7 @@ def transfer(
         "gaps": [
             f"{_called(data, 0)}: {text}" for data in (train, *tests) for text in gaps.asked_of(data, study.target)
         ],
-        "inner": held_out,
+        "inner": splitting.described(study.within(examples.identity), [inner]),
         "train": {**amount(examples), "used": int(used.identity["network_id"].nunique())},
         "selected": {"model": best.model, "features": setting.features, "parameters": dict(setting.parameters)},
         "chosen": {

@@ -106,7 +106,7 @@ def test_a_type_outside_the_allow_list_is_refused_by_name(trained: Path, tmp_pat
         (
             "card.json",
             b'{"model_version": 99}',
-            "model version 99; this Rulescope reads version 4: `rulescope train` makes it anew",
+            "model version 99; this Rulescope reads version 5: `rulescope train` makes it anew",
         ),
         ("importance_permutation-*", b"x", "not a readable Parquet file"),
     ],

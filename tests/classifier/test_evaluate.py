@@ -17,6 +17,7 @@ from classifier.examples.trajectories import load
 from classifier.models.estimators import MODELS, Recipe
 from classifier.studies import evaluate as evaluation
 from classifier.studies.evaluate import balanced_accuracy
+from classifier.studies.study import Study
 from generator.errors import RequestError
 
 
@@ -82,7 +83,7 @@ def test_selection_reads_no_test_score(traced: Path, monkeypatch: pytest.MonkeyP
     part = evaluation.splitting.make(examples.identity, classes, "scenario", 1)[0]
     problem = evaluation.Problem.of(examples, "rule", ["relative", "shape"])
     monkeypatch.setattr(evaluation, "fit_and_score_all", spy)
-    evaluation.choose(problem, Recipe("forest"), "scenario", part.train)
+    evaluation.choose(problem, Recipe("forest"), Study().inner_folds(problem, part.train).folds)
     assert len(seen) == INNER_FOLDS * (2 + 1)  # the usual forest on each feature set, then the other kind
     assert all(rows == set(part.train) for rows in seen)
 
@@ -140,6 +141,10 @@ def test_balanced_accuracy_averages_recall_over_the_classes_there() -> None:
         ({"features": ["relativ"]}, "unknown feature transform 'relativ'"),
         ({"observables": ["weights"]}, "unknown observable 'weights'"),
         ({"split": "layer"}, "unknown split 'layer'"),
+        (
+            {"inner": "domains"},
+            "unknown inner folds 'domains' .did you mean 'domain'.; known: architecture, domain, scenario, split, task$",
+        ),
         ({"target": "colour"}, "unknown target 'colour'"),
         ({"models": []}, "at least one model"),
         ({"electrode": "units30"}, "unknown electrode 'units30'"),

@@ -32,7 +32,7 @@ ROWS = [
 HEADLINE = {"models": {"svm": {}, EVIL: {}}, "electrode": "full", "sampling": "all", "split": "scenario", "seed": 0}
 HEADLINE |= {"folds": {"0": {}, "1": {}}}
 CARD = Card(
-    "svm", "shape", {}, "rule", ["a"], ["b"], 6, "scenario", "", 9, {}, {"numpy": "2.0"}, "skops", "full", "all", ""
+    "svm", "shape", {}, "rule", ["a"], ["b"], 6, "scenario", "", 9, {}, {"numpy": "2.0"}, "skops", "full", "all", "", []
 )
 
 

@@ -128,6 +128,7 @@ def test_an_unfinished_dataset_says_how_far_it_is(tmp_path: Path) -> None:
     assert progress(dataset) == f"{len(networks) // 2} of {len(networks)} networks"
     headline = {"networks": 24, "examples": 72, "selected": {"model": "svm", "features": "shape"}}
     headline |= {"permuted": None, "chance": 0.5, "design": ""}
+    headline |= {"inner": {"held_out": {"scenario": 10}, "sentence": "", "score": 0.5, "beside": []}}
     assert _summary(headline, []).startswith("24 networks, 72 layers.")
     lacks = gaps(dataset, "rule")
     assert lacks == ["The dataset is not finished: 24 of 48 networks."]

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
-from asked import transfer
+from asked import evaluate, transfer
+from asked import train as trained
 from synthetic import CHECKPOINTS, RULES, grid, write
 from typer.testing import CliRunner
 
@@ -174,7 +175,8 @@ def test_no_test_dataset_moves_what_is_chosen(
     assert done == ["choose", "choose", "others", "others"] * 4
 
 
-def test_settings_are_chosen_to_carry_over_to_other_domains(tmp_path: Path, test: Path) -> None:
+@pytest.fixture(scope="module")
+def misleading(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Levels know the rule surely, and mean something else on each domain; peaks know it in every other network, anywhere."""
 
     def both(network: Mapping[str, Any], layer: int) -> np.ndarray:
@@ -188,13 +190,28 @@ def test_settings_are_chosen_to_carry_over_to_other_domains(tmp_path: Path, test
 
     declared = {one.name: one for one in statistics()}
     who = networks(("a", "b", "c", "d"), ("mlp2", "mlp3"), (0.25, 0.5, 1.0, 2.0))
-    place = write(tmp_path / "d", who, both, layers=2, declared=[declared[name] for name in STATISTICS])
+    place = tmp_path_factory.mktemp("misleading") / "d"
+    return write(place, who, both, layers=2, declared=[declared[name] for name in STATISTICS])
+
+
+def test_settings_are_chosen_to_carry_over_to_other_domains(misleading: Path, test: Path) -> None:
     options = OPTIONS | {"features": ["levels", "shape"], "observables": ["weight"]}
     chosen = {
-        inner: transfer(place, [test], inner=inner, **options)["selected"]["features"]
-        for inner in ("scenario", "domain")
+        inner: transfer(misleading, [test], inner=inner, **options)["selected"]["features"]
+        for inner in ("split", "scenario", "domain", None)
     }
-    assert chosen == {"scenario": "levels", "domain": "shape"}
+    assert chosen == {"split": "levels", "scenario": "levels", "domain": "shape", None: "shape"}
+
+
+def test_so_they_are_where_evaluate_and_train_are_asked_to(misleading: Path, tmp_path: Path) -> None:
+    data = load(misleading).of(["weight"])
+    options: dict[str, Any] = {"features": ["levels", "shape"]}
+    for inner, features in ((None, "levels"), ("split", "levels"), ("domain", "shape")):
+        found = evaluate(data, ["forest"], observables=["all"], n_splits=2, inner=inner, **options)
+        assert found["chosen"]["forest"] == {features: 2}
+        assert trained(data, tmp_path / "m", "forest", inner=inner, refits=0, **options).features == features
+        assert (found["inner"]["score"] > 0.9) == (features == "levels")
+        assert found["inner"]["beside"] == []
 
 
 def test_inner_folds_share_neither_architecture_nor_task(train: Path) -> None:
@@ -220,9 +237,11 @@ def test_inner_folds_share_neither_architecture_nor_task(train: Path) -> None:
 def test_folds_that_hold_out_less_than_was_asked_are_said(tmp_path: Path, test: Path) -> None:
     place = made(tmp_path / "d", networks(("a", "b", "c"), ("mlp2",)))
     found = transfer(place, [test], **OPTIONS | {"observables": ["weight"]})
-    assert found["inner"]["sentence"] == (
-        "Inner folds hold out the task alone: the classes of the training dataset do not allow the domain."
-    )
+    assert found["inner"] == {
+        "asked": "domain",
+        "held_out": {"task": 1},
+        "sentence": "Inner folds hold out the task alone, not architecture and task: there is a single architecture.",
+    }
     assert transfer(place, [test], inner="task", **OPTIONS)["inner"]["sentence"] == ""
 
 
@@ -284,7 +303,7 @@ def renamed(examples: Examples, columns: Mapping[str, str] | None = None) -> Exa
 
 def test_bad_requests_are_a_sentence(train: Path, test: Path) -> None:
     for options, message in (
-        ({"inner": "domains"}, "unknown inner split 'domains' .did you mean 'domain'"),
+        ({"inner": "domains"}, "unknown inner folds 'domains' .did you mean 'domain'"),
         ({"observables": ["weights"]}, "unknown observable 'weights'"),
         ({"models": ["forst"]}, "unknown model 'forst'"),
         ({"electrode": "units30"}, "unknown electrode 'units30'"),

@@ -6,7 +6,7 @@ What they return can be printed (`.table`, a pandas table), drawn (`.plot()`, a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,17 @@ class Transfer(Answer):
             for name, test in self["tests"].items()
             for model, cells in test["models"].items()
             for observable, cell in cells.items()
+        )
+
+    @property
+    def families(self) -> pd.DataFrame:
+        """A row per test dataset, family and observable, of the selected model; then of each architecture, if they are few."""
+        return pd.DataFrame(
+            {"dataset": name, "family": one["family"], "architecture": one.get("architecture", "all")}
+            | {"observable": observable, **cell}
+            for name, test in self["tests"].items()
+            for one in test["families"]
+            for observable, cell in one["observables"].items()
         )
 
     @property
@@ -381,6 +392,7 @@ def transfer(
     allow_shared: bool = False,
     nulls: bool = False,
     scaling: bool = False,
+    train_on: Mapping[str, Sequence[str]] | None = None,
     electrode: str = "full",
     sampling: str = ALL,
     seed: int = 0,
@@ -397,10 +409,11 @@ def transfer(
         allow_shared: test on domains that are in training, too.
         nulls: also score networks before learning (at the first checkpoint that is there), and labels permuted in training.
         scaling: also train on fewer tasks, and fit a law to the error.
+        train_on: values of properties that training networks must have: {"family": ["mlp"]}.
 
     Returns:
-        `.table`, `.domains`, `.named` (network by network), `.plot()`, `.plot("scaling")`. Intervals are over scenarios tested.
-        They do not cover the draw of the training networks, nor other architectures and tasks.
+        `.table`, `.families`, `.domains`, `.named` (network by network), `.plot()`, `.plot("scaling")`. Intervals are over
+        scenarios tested. They do not cover the draw of the training networks, nor other architectures and tasks.
 
     Raises:
         RequestError: an unknown name, or a test dataset that shares networks or domains, or lacks what training has.
@@ -421,7 +434,7 @@ def transfer(
         seed=seed,
         inner=inner,
     )
-    ask = carrying.Ask(_several(observables), allow_shared, nulls, scaling)
+    ask = carrying.Ask(_several(observables), allow_shared, nulls, scaling, train_on or {})
     tested = [tests] if isinstance(tests, Examples | str | os.PathLike) else list(tests)
     with parallel.on(cluster):
         sources = [_source(one) for one in tested]

@@ -85,6 +85,16 @@ def _list(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _property(text: str | None) -> dict[str, list[str]]:
+    """A property and its values, written family=mlp,knet. Raises RequestError for anything else."""
+    if text is None:
+        return {}
+    name, _, values = text.partition("=")
+    if not name or not _list(values):
+        raise RequestError(f"--train-on takes a property and its values, such as family=mlp, not {text!r}")
+    return {name: _list(values)}
+
+
 def _features(text: str | None, carried: bool = False) -> Sequence[str]:
     """The feature sets to choose among, or the usual ones; `carried`: to networks of other kinds."""
     from classifier.models.estimators import CARRIED, FEATURES
@@ -327,6 +337,12 @@ def transfer(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="also train on fewer tasks, and fit a law to the error")
     ] = False,
+    train_on: Annotated[
+        str | None,
+        typer.Option(
+            help="only training networks with these values of a property, such as family=mlp or task=digits,photos"
+        ),
+    ] = None,
     seed: Seed = 0,
     electrode: Electrode = "full",
     sampling: Sampling = "all",
@@ -341,7 +357,7 @@ def transfer(
 
     only = None if rules is None else _list(rules)
     study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed, inner=inner)
-    ask = Ask(_list(observables), allow_shared, nulls, scaling)
+    ask = Ask(_list(observables), allow_shared, nulls, scaling, _property(train_on))
     with _on(cluster):
         found = carried(train, tests, _list(models), study, ask)
     if json_file is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,6 +123,21 @@ class Examples:
         if len(set(rules)) < 2:
             raise RequestError(f"name at least two rules to tell apart; known: {', '.join(known)}")
         return self.rows(self.identity["rule"].isin(list(rules)).to_numpy())
+
+    def having(self, properties: Mapping[str, Sequence[str]]) -> Examples:
+        """Of networks with one of these values of each property. Raises RequestError for an unknown one, or if none is left."""
+        inside = np.ones(len(self), dtype=bool)
+        for name, values in properties.items():
+            if name not in self.identity:
+                raise unknown("property", name, map(str, self.identity))
+            found = self.identity[name].astype(str)
+            for value in values:
+                if value not in set(found):
+                    raise unknown(name, value, sorted(set(found)))
+            inside &= found.isin(list(values)).to_numpy()
+        if not inside.any():
+            raise RequestError("no network has all of these: " + ", ".join(map(str, properties)))
+        return self if inside.all() else self.rows(inside)
 
     @property
     def electrode(self) -> str:

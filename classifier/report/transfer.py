@@ -30,6 +30,16 @@ def accuracy_rows(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def family_rows(test: dict[str, Any]) -> Rows:
+    """Header and a row per family, and per architecture, of a test dataset: the selected model's scores over all tasks."""
+    rows = [["family", "architecture", "networks", *_observables(test["families"][0]["observables"])]]
+    for one in test["families"]:
+        cells = one["observables"]
+        count = str(next(iter(cells.values()))["networks"])
+        rows.append([one["family"], one.get("architecture", "all"), count, *map(ends, cells.values())])
+    return rows
+
+
 def domain_rows(test: dict[str, Any]) -> Rows:
     """Header and a row per domain of a test dataset: the selected model's score from each set of observables."""
     header = _observables(test["domains"][0]["observables"])
@@ -116,6 +126,7 @@ def print_transfer(found: dict[str, Any]) -> None:
     condition = ", ".join(f"{key} {found[key]}" for key in ("target", "electrode", "sampling"))
     show(console, f"Accuracy per network on datasets not trained on ({condition})", accuracy_rows(found))
     for name, test in found["tests"].items():
+        show(console, f"{name}, by family and architecture ({model})", family_rows(test))
         show(console, f"{name}, by domain ({model})", domain_rows(test))
         show(console, f"{name}, share named rightly by {found['target']} ({model})", rule_rows(test, found["target"]))
         seen = called(found["main"])

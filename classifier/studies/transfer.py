@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from classifier.studies.unseen import Cell, amount, called, cell, networks
 from generator.errors import Problems, RequestError
 
 PERMUTATIONS = 5
+MOST_ROWS = 30  # architectures that have a row each
 BEFORE = "only0"  # the sampling of networks before learning
 
 Data = str | os.PathLike[str] | Examples
@@ -51,6 +52,7 @@ class Ask:
     Attributes:
         observables: those to learn from, each alone; "all" together. The loss and accuracy curves alone are always added.
         allow_shared: whether a test dataset may have domains of the training dataset.
+        train_on: values of properties: only training networks that have them are trained on.
         nulls: whether networks before learning, and permuted labels in training, are scored, too.
         scaling: whether the selected model is trained on fewer tasks, too.
     """
@@ -59,6 +61,7 @@ class Ask:
     allow_shared: bool = False
     nulls: bool = False
     scaling: bool = False
+    train_on: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises RequestError for no observable."""
@@ -169,6 +172,7 @@ def _admitted(train: Data, tests: Mapping[str, Data], study: Study, ask: Ask) ->
     """The training examples and the test datasets. Raises RequestError for all that cannot be tested on, at once."""
     examples = study.examples(train)
     _who("the training dataset", examples, study.target)
+    examples = examples.having(ask.train_on)
     examples, problems, found = examples.of(ask.observables), Problems(), list[Test]()
     for name, data in tests.items():
         with problems:
@@ -218,6 +222,10 @@ def _tested(test: Test, models: Sequence[Fitted], best: str, main: str, problem:
         recalls = {str(label): float(share) for label, share in right.items()}
         domains.append({**about, "observables": cells(inside), "recall": recalls})
     truth = table["true"].to_numpy(dtype=str)
+    families = [{"family": str(family)} for family in np.unique(table["family"])]
+    if table["architecture"].nunique() <= MOST_ROWS:
+        pairs = sorted(set(zip(table["family"], table["architecture"], strict=True)))
+        families += [{"family": family, "architecture": architecture} for family, architecture in pairs]
     return {
         "networks": len(table),
         "examples": len(test.examples),
@@ -227,6 +235,10 @@ def _tested(test: Test, models: Sequence[Fitted], best: str, main: str, problem:
         "models": {
             model: {name: cell(table, found, labels) for name, found in by.items()} for model, by in named.items()
         },
+        "families": [
+            {**who, "observables": cells((table[list(who)] == pd.Series(who)).all(axis=1).to_numpy())}
+            for who in families
+        ],
         "domains": domains,
         "rules": {str(label): cells(truth == label) for label in np.unique(truth)},
         "confusion": {
@@ -296,7 +308,8 @@ def transfer(
         selected: {model, features, parameters}, by the score on the inner folds,
         chosen: {model: {observable: {features, parameters}, …}}, inner_scores: {model: score},
         tests: {name: {networks, examples, left_out: {class: networks} that training lacks, lacks: classes that it lacks, shared
-        domains, models: {model: {observable: cell}}, and of the selected model: domains: [{architecture, task, shared,
+        domains, models: {model: {observable: cell}}, and of the selected model: families: [{family, architecture (of one of
+        its architectures alone), observables: {name: cell}}], domains: [{architecture, task, shared,
         trained (which of both training has), observables: {name: cell}, recall: {class: share}}], rules: {class: {observable:
         cell}}, confusion: {labels, counts},
         named: [{network_id, architecture, task, true, scenario, named: {observable: class}}]}},

@@ -29,7 +29,7 @@ def amount(examples: Examples) -> dict[str, int]:
 
 def networks(examples: Examples, target: str) -> pd.DataFrame:
     """A row per network, sorted by network_id: who it is, its class as `true`, and the number of its scenario."""
-    table = examples.identity[["network_id", *DOMAIN_OF]].astype(str)
+    table = examples.identity[["network_id", "family", *DOMAIN_OF]].astype(str)
     table = table.assign(true=text(examples.identity[target]), scenario=scenarios(examples.identity, target))
     return table.drop_duplicates("network_id").sort_values("network_id").reset_index(drop=True)
 

@@ -166,7 +166,7 @@ def evaluate(
 def train(
     dataset: DatasetPath,
     out: Annotated[str, typer.Option(metavar="MODEL", help="directory or URI to write the model to")],
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     features: Features = None,
     split: Split = "scenario",
     target: Target = "rule",
@@ -225,7 +225,7 @@ def importance(
     method: Annotated[
         str,
         typer.Option(
-            help="permutation (what the model relies on), refit (what it cannot do without), impurity (forest) or shap (xgboost)"
+            help="permutation (what it relies on), refit (what it cannot do without), impurity (forest, pooled), shap (xgboost)"
         ),
     ] = "permutation",
     top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
@@ -252,7 +252,7 @@ def _line(row: dict[Any, Any], by: str) -> str:
 
 def robustness(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset with several electrodes")],
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
     seed: Seed = 0,
     cluster: Cluster = None,
@@ -271,7 +271,7 @@ def robustness(
 
 def controls(
     dataset: DatasetPath,
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     target: Target = "rule",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     seed: Seed = 0,
@@ -295,7 +295,9 @@ def transfer(
     tests: Annotated[
         list[str], typer.Argument(metavar="TEST...", help="datasets that share no architecture × task with it")
     ],
-    models: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv, comma-separated")] = "forest",
+    models: Annotated[
+        str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers, comma-separated")
+    ] = "forest",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     target: Target = "rule",
@@ -341,7 +343,9 @@ def report(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset")],
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
     seed: Seed = 0,
-    models: Annotated[str, typer.Option(help="comma-separated; conv may join")] = "svm,logistic,forest,xgboost",
+    models: Annotated[
+        str, typer.Option(help="comma-separated; conv, pooled and layers may join")
+    ] = "svm,logistic,forest,xgboost",
     cluster: Cluster = None,
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
@@ -364,7 +368,7 @@ def power(
     layers: Annotated[int | None, typer.Option(min=1, help="layers recorded in each network; by default all")] = None,
     rules: Annotated[str | None, typer.Option(help="those to tell apart, comma-separated; by default all")] = None,
     target_accuracy: Annotated[float | None, typer.Option(help="what would reach this balanced accuracy?")] = None,
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     seed: Seed = 0,
     validate: Annotated[
         bool, typer.Option("--validate", help="how well simulated conditions are predicted from the others, instead")

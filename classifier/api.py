@@ -337,7 +337,7 @@ def importance(model: Place, *, by: str = "statistic", method: str = "permutatio
 
     Args:
         by: statistic (in clusters), observable, function, depth, checkpoint, or relation (of a layer to its network).
-        method: permutation, refit, impurity (forests) or shap (XGBoost).
+        method: permutation, refit, impurity (forest, pooled) or shap (XGBoost).
         top: how many; None for all.
 
     Raises:

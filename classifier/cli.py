@@ -184,7 +184,7 @@ def evaluate(
 def train(
     dataset: DatasetPath,
     out: Annotated[str, typer.Option(metavar="MODEL", help="directory or URI to write the model to")],
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     features: Features = None,
     split: Split = "scenario",
     target: Target = "rule",
@@ -245,7 +245,7 @@ def importance(
     method: Annotated[
         str,
         typer.Option(
-            help="permutation (what the model relies on), refit (what it cannot do without), impurity (forest) or shap (xgboost)"
+            help="permutation (what it relies on), refit (what it cannot do without), impurity (forest, pooled), shap (xgboost)"
         ),
     ] = "permutation",
     top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
@@ -272,7 +272,7 @@ def _line(row: dict[Any, Any], by: str) -> str:
 
 def robustness(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="directory of a dataset with several electrodes")],
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 5,
     seed: Seed = 0,
     cluster: Cluster = None,
@@ -291,7 +291,7 @@ def robustness(
 
 def controls(
     dataset: DatasetPath,
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     target: Target = "rule",
     n_splits: Annotated[int, typer.Option(min=1, help="random splits")] = 10,
     inner: Inner = None,
@@ -316,7 +316,9 @@ def transfer(
     tests: Annotated[
         list[str], typer.Argument(metavar="TEST...", help="datasets that share no architecture × task with it")
     ],
-    models: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv, comma-separated")] = "forest",
+    models: Annotated[
+        str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers, comma-separated")
+    ] = "forest",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     target: Target = "rule",
@@ -370,7 +372,9 @@ def report(
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
     inner: Inner = None,
     seed: Seed = 0,
-    models: Annotated[str, typer.Option(help="comma-separated; conv may join")] = "svm,logistic,forest,xgboost",
+    models: Annotated[
+        str, typer.Option(help="comma-separated; conv, pooled and layers may join")
+    ] = "svm,logistic,forest,xgboost",
     cluster: Cluster = None,
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""
@@ -393,7 +397,7 @@ def power(
     layers: Annotated[int | None, typer.Option(min=1, help="layers recorded in each network; by default all")] = None,
     rules: Annotated[str | None, typer.Option(help="those to tell apart, comma-separated; by default all")] = None,
     target_accuracy: Annotated[float | None, typer.Option(help="what would reach this balanced accuracy?")] = None,
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost or conv")] = "forest",
+    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
     seed: Seed = 0,
     validate: Annotated[
         bool, typer.Option("--validate", help="how well simulated conditions are predicted from the others, instead")

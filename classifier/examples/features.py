@@ -251,11 +251,17 @@ def inputs(examples: Examples, curves: bool = False) -> NDArray[np.float32]:
     Or, in place of the statistics, the loss and accuracy curves, which do not have a depth.
     """
     values = examples.curves if curves else examples.values
-    networks = pd.factorize(examples.identity["network_id"])[0]
-    layers = np.zeros(len(examples)) if curves else examples.identity["layer_index"].to_numpy()
     depth = examples.depth[:, : 0 if curves else None]
     flat = values.reshape(len(examples), int(np.prod(values.shape[1:])))
-    return np.hstack([flat, depth, np.stack([networks, layers], axis=1).astype(np.float32)])
+    return np.hstack([flat, depth, layout(examples, curves)])
+
+
+def layout(examples: Examples, curves: bool = False) -> NDArray[np.float32]:
+    """(examples, 2): the number of the network that each is a layer of, and its place there. Curves, of no layer, stand alone."""
+    rows = len(examples)
+    networks = np.arange(rows) if curves else pd.factorize(examples.identity["network_id"])[0]
+    layers = np.zeros(rows) if curves else examples.identity["layer_index"].to_numpy()
+    return np.stack([networks, layers], axis=1).astype(np.float32)
 
 
 class TrajectoryFeatures(TransformerMixin, BaseEstimator):

@@ -75,7 +75,7 @@ class Convolution(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         self.flagged_ = np.isnan(trajectories).any(axis=(0, 2))
         self.n_features_in_ = len(self.columns)
-        with _one_thread():
+        with one_thread():
             inputs, others, truth = self._fill(trajectories), torch.from_numpy(rest), torch.from_numpy(codes)
             rng = torch.Generator().manual_seed(self.random_state)
             weights = self._first_weights(inputs.shape[1], others.shape[1], rng)
@@ -98,7 +98,7 @@ class Convolution(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         trajectories, rest = self._unflatten(X)
         weights = [torch.from_numpy(one) for one in (self.kernels_, self.offsets_, self.readout_, self.intercept_)]
-        with _one_thread(), torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             logits = self._forward(weights, self._fill(trajectories), torch.from_numpy(rest))
             return torch.softmax(logits.double(), dim=1).numpy()
 
@@ -163,7 +163,7 @@ class Convolution(ClassifierMixin, BaseEstimator):
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let torch compute on one thread: arrays are small, splits are fitted side by side, and sums keep their order."""
     import torch
 

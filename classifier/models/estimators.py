@@ -25,6 +25,8 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
 from classifier.models.convolution import Convolution
+from classifier.models.layers import DeepSets
+from classifier.models.pooling import Pooled
 from generator.errors import RequestError, unknown
 
 FEATURES = ("logdifference+shape", "levels")
@@ -131,6 +133,15 @@ def _conv(columns: Sequence[str], seed: int, quick: bool, weight_decay: float) -
     return Pipeline([("tame", HeavyTails()), ("classify", classifier)])
 
 
+def _pooled(columns: Sequence[str], seed: int, quick: bool, max_features: str | float) -> Pooled:
+    return Pooled(ExtraTreesClassifier(120, max_features=max_features, random_state=seed))
+
+
+def _layers(columns: Sequence[str], seed: int, quick: bool, dropout: float) -> DeepSets:
+    members, epochs = (1, 15) if quick else (3, 30)
+    return DeepSets(tuple(columns), HeavyTails(), members=members, dropout=dropout, epochs=epochs, random_state=seed)
+
+
 @dataclass(frozen=True)
 class _Model:
     meaning: str
@@ -160,6 +171,12 @@ MODELS: dict[str, _Model] = {
         _conv,
         [{"weight_decay": 0.1}, {"weight_decay": 1.0}, {"weight_decay": 0.01}],
     ),
+    "pooled": _Model(
+        "extremely randomised trees that read whole networks, their layers pooled",
+        _pooled,
+        [{"max_features": "sqrt"}, {"max_features": 0.1}],
+    ),
+    "layers": _Model("a neural network that reads whole networks as sets of layers", _layers, [{"dropout": 0.3}]),
 }
 
 
@@ -210,24 +227,31 @@ class Recipe:
         """An unfitted classifier for tables with these columns.
 
         A classifier that was given and takes no undefined values reads tables as the linear models do: heavy tails tamed, the
-        undefined imputed and flagged.
+        undefined imputed and flagged. One that reads networks gets them as they are.
         """
         if isinstance(self.model, str):
             return MODELS[self.model].build(columns, self.seed, self.quick, **parameters)
         copied = clone(self.model)
-        return copied if get_tags(self.model).input_tags.allow_nan else _linear(copied)
+        plain = reads_networks(copied) or get_tags(self.model).input_tags.allow_nan
+        return copied if plain else _linear(copied)
 
     def fit(
-        self, grid: Sequence[Parameters], columns: Sequence[str], table: NDArray[np.float32], codes: ArrayLike
+        self,
+        grid: Sequence[Parameters],
+        columns: Sequence[str],
+        table: NDArray[np.float32],
+        codes: ArrayLike,
+        layout: NDArray[np.float32] | None = None,
     ) -> list[Any]:
         """One fitted classifier for each point of a grid. Forests that differ only in how many trees they have share them.
 
-        A forest of n trees is the first n of a larger one's, since trees are drawn one after the other.
+        A forest of n trees is the first n of a larger one's, since trees are drawn one after the other. `layout`: see `given`.
         """
         fitted: dict[str, Any] = {}
         for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
             if (key := but_for_count(parameters)) not in fitted:
-                fitted[key] = self.build(parameters, columns).fit(table, codes)
+                classifier = self.build(parameters, columns)
+                fitted[key] = classifier.fit(given(classifier, table, layout), codes)
         return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
 
 
@@ -245,11 +269,36 @@ def _first_trees(forest: Any, count: int | None) -> Any:
     return smaller
 
 
-def log_scores(classifier: Any, table: NDArray[np.float32]) -> NDArray[np.float64]:
+def reads_networks(classifier: Any) -> bool:
+    """Whether a classifier reads whole networks, and not one layer at a time: it says so in an attribute of this name."""
+    return bool(getattr(classifier, "reads_networks", False))
+
+
+def given(classifier: Any, table: NDArray[np.float32], layout: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """What a classifier is given of (examples, features): these, and behind them the layout if it reads networks.
+
+    Args:
+        layout: (examples, 2) the number of the network that each is a layer of, and its place there (`features.layout`).
+
+    Raises:
+        ValueError: it reads networks, and nothing says which examples belong to one.
+    """
+    if not reads_networks(classifier):
+        return table
+    if layout is None:
+        raise ValueError(f"{type(classifier).__name__} reads networks: say which examples belong to one")
+    return np.hstack([table, layout])
+
+
+def log_scores(
+    classifier: Any, table: NDArray[np.float32], layout: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
     """(examples, classes): a log-probability, or for the SVM the log-softmax of its signed distances.
 
-    Voting over layers and comparing with a floor treats them as probabilities; calibrated they are not.
+    Voting over layers and comparing with a floor treats them as probabilities; calibrated they are not. A classifier that
+    reads networks says of every layer what it says of its network; `layout` as `given` takes it.
     """
+    table = given(classifier, table, layout)
     if hasattr(classifier, "predict_proba"):
         probability = np.asarray(classifier.predict_proba(table), dtype=np.float64)
         return np.log((probability + PROBABILITY_FLOOR) / (1 + PROBABILITY_FLOOR * probability.shape[1]))

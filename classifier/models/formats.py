@@ -78,6 +78,8 @@ class Skops(Format):
         "classifier.models.convolution.Convolution",
         "classifier.models.estimators.HeavyTails",
         "classifier.models.estimators.RowSpaceSVC",
+        "classifier.models.layers.DeepSets",
+        "classifier.models.pooling.Pooled",
         "numpy.dtype",
         "sklearn.tree._tree.Tree",
     ]

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classifier.examples import features as feature_names
-from classifier.examples.features import TrajectoryFeatures, inputs, suited, whole_networks
+from classifier.examples.features import TrajectoryFeatures, inputs, layout, suited, whole_networks
 from classifier.examples.scenarios import text
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, DEPTHS, Examples
@@ -102,11 +102,15 @@ class Problem:
         features = settings[0].features
         table, columns = self.table(features, observable), self.columns(features, observable)
         points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
-        return recipe.fit(points, columns, known, self.codes[train])
+        return recipe.fit(points, columns, known, self.codes[train], self.layout(observable)[train])
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes) what a classifier says of some rows."""
-        return log_scores(classifier, self.table(features, observable)[rows])
+        return log_scores(classifier, self.table(features, observable)[rows], self.layout(observable)[rows])
+
+    def layout(self, observable: str) -> NDArray[np.float32]:
+        """(examples, 2) which belong to one network, and in which order (`features.layout`)."""
+        return layout(self.examples, observable == CURVE)
 
     @cached_property
     def networks(self) -> NDArray[np.object_]:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.models.estimators import log_scores
+from classifier.models.estimators import log_scores, reads_networks
+from classifier.models.layers import PLACE, DeepSets
+from classifier.models.pooling import LAYOUT
 
 DEEPEST = 50  # levels of objects in objects
 ROOT = 2**31 - 1  # what XGBoost calls the parent of a root
@@ -34,12 +36,13 @@ def answers(classifier: Any, labels: int, features: int) -> None:
     """Whether a classifier names these classes from tables of so many features, and never with a score that is no number."""
     found = np.asarray(getattr(classifier, "classes_", ()))
     _demand(found.shape == (labels,) and (found == np.arange(labels)).all(), f"it does not name {labels} classes")
-    wants = getattr(classifier, "n_features_in_", features)
-    _demand(wants == features, f"it reads {wants} features, and its card gives it {features}")
+    given = features + LAYOUT * reads_networks(classifier)
+    wants = getattr(classifier, "n_features_in_", given)
+    _demand(wants == given, f"it reads {wants} features, and its card gives it {given}")
     table = np.zeros((3, features), dtype=np.float32)
     table[1], table[2] = 1, np.nan
     try:
-        scores = log_scores(classifier, table)
+        scores = log_scores(classifier, table, np.array([[0, 0], [0, 1], [1, 0]], dtype=np.float32))
     except Exception as error:  # whatever the state of a stranger's object makes a library raise
         raise ValueError(f"it cannot be asked: {error!r}") from error
     _demand(scores.shape == (3, labels) and np.isfinite(scores).all(), "its scores are not numbers, one for each class")
@@ -58,6 +61,8 @@ def fitted(classifier: Any) -> None:
             check = {"Tree": _tree, "SVC": _svc, "NuSVC": _svc, "KNeighborsClassifier": _neighbours}.get(kind.__name__)
             if check and (check is _tree or any(name.endswith("_") for name in vars(one))):  # else it was never fitted
                 check(one, columns)
+        elif kind is DeepSets:
+            _layers(one)
 
 
 def unbuilt(trees: Sequence[tuple[Mapping[str, Any], tuple[Any, ...]]]) -> None:
@@ -89,7 +94,7 @@ def _held(top: Any) -> Iterator[tuple[Any, int | None]]:
         _demand(depth <= DEEPEST, "it is nested too deeply")
         inside = getattr(one, "__dict__", {})
         own = inside.get("n_features_in_")
-        if type(one).__name__ == "Pipeline":  # whose steps make columns for each other
+        if type(one).__name__ in ("Pipeline", "Pooled"):  # whose parts make columns for each other
             columns = None
         elif isinstance(own, int | np.integer):
             _demand(columns is None or own <= columns, f"a part of it reads {own} columns of {columns}")
@@ -157,6 +162,19 @@ def _neighbours(neighbours: Any, columns: int | None) -> None:
         and ((codes >= 0) & (codes < len(neighbours.classes_))).all()
     )
     _demand(fits, "its known examples do not fit together")
+
+
+def _layers(sets: DeepSets) -> None:
+    """Every layer of the network reads what the one before gives."""
+    weights, offsets, members = sets.weights_, sets.offsets_, len(sets.weights_[0])
+    inputs = len(sets.columns) + int(np.sum(sets.flagged_)) + PLACE
+    _demand(np.shape(sets.flagged_) == (len(sets.columns),), "it does not say which of its columns have gaps")
+    _demand(len(weights) == len(offsets) == 4 and members > 0, "a layer of it is missing")
+    for number, (weight, offset) in enumerate(zip(weights, offsets, strict=True)):
+        fits = weight.shape == (members, inputs, offset.shape[-1]) and offset.shape == (members, 1, weight.shape[-1])
+        _demand(fits and weight.dtype == offset.dtype == np.float32, "its layers do not fit together")
+        inputs = weight.shape[-1] * (2 if number == 1 else 1)  # a mean and a maximum
+    _demand(inputs == len(sets.classes_), "it does not give a number for each class")
 
 
 # -- XGBoost -----------------------------------------------------------------------------------------------------------

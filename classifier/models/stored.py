@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classifier.examples.features import DEPTHS, Feature, TrajectoryFeatures, blocks, inputs
+from classifier.examples.features import DEPTHS, Feature, TrajectoryFeatures, blocks, inputs, layout
 from classifier.examples.trajectories import Examples
 from classifier.models import soundness
 from classifier.models.card import Card, load_card
@@ -73,7 +73,7 @@ class Model:
 
     def log_scores(self, examples: Examples) -> NDArray[np.float64]:
         """(examples, labels) log scores. Raises RequestError if the examples lack statistics or checkpoints."""
-        return log_scores(self.classifier, self.table(examples))
+        return log_scores(self.classifier, self.table(examples), layout(examples))
 
 
 def versions() -> dict[str, str]:

@@ -51,6 +51,7 @@ def contributions(classifier: Any, table: NDArray[np.float32]) -> NDArray[np.flo
 
 METHODS: dict[str, dict[str, Callable[[Any, NDArray[np.float32]], NDArray[Any]]]] = {
     "forest": {"impurity": impurity},
+    "pooled": {"impurity": impurity},
     "xgboost": {"shap": shap},
 }
 

@@ -34,7 +34,7 @@ def importance(
         model: directory of a model.
         by: statistic (in clusters), observable, function, depth, checkpoint, or relation (of a layer to its network).
         top: how many; None for all.
-        method: permutation or refit (every model), impurity (forests) or shap (xgboost); `importance`, `refit` and
+        method: permutation or refit (every model), impurity (forest, pooled) or shap (xgboost); `importance`, `refit` and
             `attribution` say what they are. Refit knows statistics and observables alone, the last two nothing by depth.
 
     Raises:

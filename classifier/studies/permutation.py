@@ -20,6 +20,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
+from classifier.examples.features import layout
 from classifier.examples.trajectories import DEPTHS, Examples
 from classifier.models.estimators import log_scores
 from classifier.models.parallel import parallel
@@ -127,7 +128,7 @@ class _Judge:
         return self._judged(self.model.table(replace(self.test, values=values)))
 
     def _judged(self, table: NDArray[np.float32]) -> tuple[float, float]:
-        scores = log_scores(self.model.classifier, table)
+        scores = log_scores(self.model.classifier, table, layout(self.test))
         of_truth = scores[np.arange(len(self.codes)), self.codes]
         return float(of_truth.mean()), balanced_accuracy(self.codes, scores.argmax(axis=1))
 

@@ -67,8 +67,8 @@ def _scores(
     """(test rows,) log score of the truth, and balanced accuracy, of a classifier without the features of these statistics."""
     names = problem.columns(setting.features, "all")
     kept = [place for place, name in enumerate(names) if Feature.named(name).statistic not in without]
-    table = problem.table(setting.features, "all")[:, kept]
+    table, layout = problem.table(setting.features, "all")[:, kept], problem.layout("all")
     known, columns = np.asfortranarray(table[part.train]), [names[place] for place in kept]
-    classifier = recipe.fit([setting.parameters], columns, known, problem.codes[part.train])[0]
-    scores, truth = log_scores(classifier, table[part.test]), problem.codes[part.test]
+    classifier = recipe.fit([setting.parameters], columns, known, problem.codes[part.train], layout[part.train])[0]
+    scores, truth = log_scores(classifier, table[part.test], layout[part.test]), problem.codes[part.test]
     return scores[np.arange(len(truth)), truth], balanced_accuracy(truth, scores.argmax(axis=1))

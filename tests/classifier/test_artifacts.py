@@ -31,7 +31,7 @@ from classifier.examples.trajectories import load
 from classifier.models import formats, soundness
 from classifier.models import stored as artifacts
 from classifier.models.card import load_card
-from classifier.models.estimators import MODELS, Recipe
+from classifier.models.estimators import MODELS, Recipe, Setting
 from classifier.models.estimators import grid as model_grid
 from classifier.models.formats import format_of
 from classifier.models.problem import Problem
@@ -55,8 +55,8 @@ def test_a_stored_model_gives_the_same_scores(traced: Path, trained: Path, tmp_p
     examples = load(traced)
     problem = Problem.of(examples, "rule", ["relative+shape"])
     for parameters in model_grid(model):
-        classifier = Recipe(model).build(parameters, problem.columns("relative+shape", "all"))
-        classifier.fit(problem.table("relative+shape", "all"), problem.codes)
+        setting = Setting("relative+shape", parameters)
+        classifier = problem.fit(Recipe(model), [setting], "all", np.arange(len(examples)))[0]
         card = replace(load_card(trained), model=model, parameters=dict(parameters), format=format_of(classifier))
         fitted = Model(card, classifier)
         artifacts.save(tmp_path / "model", fitted, {"permutation": pd.DataFrame({"by": ["statistic"]})})

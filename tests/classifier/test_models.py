@@ -15,6 +15,7 @@ from classifier.models.estimators import HeavyTails, Recipe, RowSpaceSVC, grid, 
 from classifier.models.parallel import parallel
 from generator.errors import RequestError
 
+ALONE = np.column_stack([np.arange(160), np.zeros(160)]).astype(np.float32)  # a layout: every row is a network
 NAMES = [Feature("levels", f"s{statistic}", str(checkpoint)).name for checkpoint in range(3) for statistic in range(14)]
 
 
@@ -49,21 +50,22 @@ def test_every_model_learns_with_undefined_values(model: str, classes: int) -> N
     table[rng.random(size=160) < 0.2, 1] = np.nan
     table[:, 41] = np.nan
     for parameters in grid(model):
-        classifier = Recipe(model).build(parameters, NAMES).fit(table[:80], y[:80])
-        scores = log_scores(classifier, table[80:])
+        classifier = Recipe(model).fit([parameters], NAMES, table[:80], y[:80], ALONE[:80])[0]
+        scores = log_scores(classifier, table[80:], ALONE[80:])
         assert scores.shape == (80, classes)
         assert np.isfinite(scores).all()
         np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
         assert (scores.argmax(axis=1) == y[80:]).mean() > 0.9
 
 
-@pytest.mark.parametrize("model", ["svm", "logistic", "conv"])
+@pytest.mark.parametrize("model", ["svm", "logistic", "conv", "layers"])
 def test_models_that_impute_see_that_a_value_is_undefined(model: str) -> None:
     y = np.arange(80) % 2
     table = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
     table[y == 1, 1] = np.nan  # the gap itself is the only trace
-    classifier = Recipe(model).build({"weight_decay": 0.0} if model == "conv" else {"C": 1.0}, NAMES[:3]).fit(table, y)
-    assert (log_scores(classifier, table).argmax(axis=1) == y).all()
+    parameters = {"conv": {"weight_decay": 0.0}, "layers": grid("layers")[0]}.get(model, {"C": 1.0})
+    classifier = Recipe(model).fit([parameters], NAMES[:3], table, y, ALONE[:80])[0]
+    assert (log_scores(classifier, table, ALONE[:80]).argmax(axis=1) == y).all()
 
 
 def test_layers_vote_with_their_mean_log_score() -> None:

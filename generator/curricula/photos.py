@@ -36,20 +36,20 @@ def load(pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     for name in PHOTOGRAPHS:
         image = np.asarray(Image.open(folder / name), np.float64) / 255.0
         border = image.shape[1] * 3 // 4
-        train.append(_patches(image[:, :border], TRAIN_PATCHES, pixels, name, "train"))
-        test.append(_patches(image[:, border:], TEST_PATCHES, pixels, name, "test"))
+        train.append(patches(image[:, :border], TRAIN_PATCHES, pixels, ("photos", name, "train")))
+        test.append(patches(image[:, border:], TEST_PATCHES, pixels, ("photos", name, "test")))
     labels = np.arange(len(PHOTOGRAPHS))
     return np.concatenate(train), labels.repeat(TRAIN_PATCHES), np.concatenate(test), labels.repeat(TEST_PATCHES)
 
 
-def _patches(region: np.ndarray, count: int, pixels: int, name: str, part: str) -> np.ndarray:
-    """`count` patches at random places of a region (h, w, 3), as (count, 3, pixels, pixels)."""
-    height, width, _ = region.shape
-    draw = stream("patches", "photos", name, part)
+def patches(region: np.ndarray, count: int, pixels: int, key: tuple[str, str, str]) -> np.ndarray:
+    """`count` patches at random places of a region (h, w, channels), (count, channels, pixels, pixels). `key`: of the draws."""
+    height, width, channels = region.shape
+    draw = stream("patches", *key)
     tops = draw.integers(0, height - WINDOW + 1, count)
     lefts = draw.integers(0, width - WINDOW + 1, count)
     cut = np.stack([region[t : t + WINDOW, x : x + WINDOW] for t, x in zip(tops, lefts, strict=True)])
     scale = WINDOW // pixels
-    small = cut.reshape(count, pixels, scale, pixels, scale, 3).mean(axis=(2, 4))
+    small = cut.reshape(count, pixels, scale, pixels, scale, channels).mean(axis=(2, 4))
     mean, std = (statistic(axis=(1, 2, 3), keepdims=True) for statistic in (small.mean, small.std))
     return ((small - mean) / (std + CONTRAST_FLOOR)).transpose(0, 3, 1, 2)

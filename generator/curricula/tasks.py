@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.curricula import digits, families, photos, words
+from generator.curricula import digits, families, photos, surfaces, words
 from generator.curricula.pinned import shown
 from generator.curricula.recent import recent
 from generator.curricula.stimuli import Part, Resident, Standardised, TaskInfo, in_memory
@@ -25,6 +25,15 @@ TASKS: dict[str, TaskInfo] = {
         (16, 8, 32),
         in_memory(photos.load),
         meaning="which of eight photographs a colour patch comes from",
+    ),
+    "surfaces": TaskInfo(
+        1,
+        8,
+        1400,
+        512,
+        (16, 8, 32),
+        in_memory(surfaces.load),
+        meaning="which of eight grey pictures of surfaces a patch comes from",
     ),
     "words": TaskInfo(
         1,

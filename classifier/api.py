@@ -314,12 +314,22 @@ def train(
     return training.train(_examples(data), out, model, study, _several(observables), refits)
 
 
-def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame:
+def predict(
+    model: Place,
+    data: Data,
+    *,
+    level: str = "network",
+    electrode: str | None = None,
+    observables: Sequence[str] = ("all",),
+) -> pd.DataFrame:
     """The scores that a stored model gives to each class, for every network or layer: scores, no calibrated probabilities.
 
     Args:
+        model: the folder of a stored model, or `atlas`, which comes with Rulescope.
         data: a dataset or examples, with the statistics and as many checkpoints as the model reads; rules need not be known.
         level: network (the layers' votes) or layer.
+        electrode: what a dataset is measured with, if not with what the model was fitted on.
+        observables: those that were measured: activity, say.
 
     Raises:
         RequestError: no such model, or statistics or checkpoints are missing.
@@ -329,7 +339,7 @@ def predict(model: Place, data: Data, *, level: str = "network") -> pd.DataFrame
         >>> named.columns[0]
         'network_id'
     """
-    return naming.predict(model, _source(data), level)
+    return naming.predict(model, _source(data), level, electrode, observables=_several(observables))
 
 
 def importance(model: Place, *, by: str = "statistic", method: str = "permutation", top: int | None = 10) -> Importance:

@@ -224,13 +224,14 @@ def predict(
     ] = None,
     electrode: Annotated[str | None, typer.Option(help="what is measured with; by default the model's own")] = None,
     sampling: Annotated[str | None, typer.Option(help="checkpoints seen; by default the model's own")] = None,
+    observables: Annotated[str, typer.Option(help="those that were measured, comma-separated")] = "all",
 ) -> None:
     """Scores of every class for each network, or layer, of a dataset: scores, not calibrated probabilities."""
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise RequestError(f"--out must end in .parquet or .csv, not {str(out)!r}")
     from classifier.studies.predict import predict as name
 
-    table = name(model, dataset, level, electrode, sampling)
+    table = name(model, dataset, level, electrode, sampling, _list(observables))
     if out is None:
         typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
     else:

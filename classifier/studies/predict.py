@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pandas as pd
 from classifier.examples.sampling import apply, measured
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import vote
+from classifier.models.shipped import chosen, shipped
 from classifier.models.stored import load
+from generator.dataset.electrodes import FULL
 from generator.errors import unknown
 
 LEVELS = ("network", "layer")
@@ -22,16 +25,19 @@ def predict(
     level: str = "network",
     electrode: str | None = None,
     sampling: str | None = None,
+    observables: Sequence[str] = ("all",),
 ) -> pd.DataFrame:
     """The scores that a stored model gives to each class, for every network, or every layer, of a dataset.
 
     Args:
-        model: directory of a model.
+        model: directory of a model, or the name of one that comes with Rulescope (`shipped`): `atlas`.
         dataset: any dataset, or examples, with the statistics and the checkpoints that the model reads.
         level: "network" (the layers' votes: geometric mean of their scores, scaled to sum to 1) or "layer".
-        electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured.
+        electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured. For a
+            model that comes with Rulescope by default full.
         sampling: the checkpoints that are seen, if not those that the model was fitted on. By default what has just as many
             checkpoints as the model reads is taken whole: the sessions are the experimenter's own.
+        observables: those that were measured; of a model that comes with Rulescope the one that suits them answers.
 
     Returns:
         A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, if it has one, (layer,)
@@ -42,8 +48,12 @@ def predict(
     """
     if level not in LEVELS:
         raise unknown("level", level, LEVELS)
-    stored = load(model)
-    examples = measured(dataset, electrode or stored.card.electrode)
+    if shipped(model):
+        examples = measured(dataset, electrode or FULL.name).of(observables)
+        stored = load(chosen(str(model), examples.statistics, examples.electrode))
+    else:
+        stored = load(model)
+        examples = measured(dataset, electrode or stored.card.electrode).of(observables)
     if sampling is not None or examples.checkpoints != stored.card.checkpoints:
         examples = apply(examples, sampling or stored.card.sampling)
     scores = stored.log_scores(examples)

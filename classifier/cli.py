@@ -351,6 +351,12 @@ def transfer(
     sampling: Sampling = "all",
     cluster: Cluster = None,
     json_file: JsonFile = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="where to draw accuracy by domain and, with --scaling, the curve, as PNG and SVG"
+        ),
+    ] = None,
 ) -> None:
     """How well a model trained on one dataset names the rule in others, on domains (architecture × task) it has not seen."""
     from classifier.report.transfer import print_transfer
@@ -358,6 +364,8 @@ def transfer(
     from classifier.studies.transfer import Ask
     from classifier.studies.transfer import transfer as carried
 
+    if pictures is not None and not pictures.is_dir():
+        raise RequestError(f"--pictures {pictures} is not a folder: make it first")
     only = None if rules is None else _list(rules)
     study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed, inner=inner)
     ask = Ask(_list(observables), allow_shared, nulls, scaling, _property(train_on))
@@ -365,6 +373,12 @@ def transfer(
         found = carried(train, tests, _list(models), study, ask)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
+    if pictures is not None:
+        from classifier.report import looks, transfer_plots
+
+        for name, figure in transfer_plots.pictures(found).items():
+            for kind in ("png", "svg"):
+                _write(pictures / f"{name}.{kind}", looks.draw(figure, kind))
     print_transfer(found)
 
 

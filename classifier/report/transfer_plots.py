@@ -15,6 +15,12 @@ from classifier.studies.law import Law
 DATASETS = (looks.BLUE, looks.ORANGE, looks.GREEN, looks.PINK, looks.RED, looks.SKY, looks.WINE, looks.BLACK)
 
 
+def pictures(found: dict[str, Any]) -> dict[str, Figure]:
+    """Those that there are, by name."""
+    curve = {"scaling": scaling(found)} if found["scaling"] is not None else {}
+    return {"domains": domains(found)} | curve
+
+
 def domains(found: dict[str, Any]) -> Figure:
     """A row per test domain: balanced accuracy with its interval, and of each rule the share that is named rightly."""
     main, rows = found["main"], [(name, one) for name, test in found["tests"].items() for one in test["domains"]]

@@ -21,7 +21,7 @@ PAIRS = 3
 SHAPES = """
 [[sample]]
 name = "mlps"
-shapes = 16
+shapes = 8
 networks = {networks}
 rule = ["sgdm", "adam", "fa", "ia"]
 architecture = {{name = "mlp", depth = {{integers = [2, 5]}}, norm = ["none", "batch"]}}
@@ -32,11 +32,11 @@ task = {{family = ["mixture", "teacher", "texture", "sequence"], count = 100}}
 batch_size = [32, 64, 128]
 epochs = {{integers = [8, 40]}}
 learning_rate = {{log_uniform = [0.3, 3.0]}}
-most_flops = 3e10
+most_flops = 1e10
 
 [[sample]]
 name = "convnets"
-shapes = 5
+shapes = 2
 networks = {networks}
 rule = ["sgdm", "adam", "fa", "ia"]
 architecture = {{name = "convnet", depth = {{integers = [3, 6]}}, channels = {{integers = [8, 24]}}, norm = ["none", "batch"]}}
@@ -46,7 +46,7 @@ task = {{family = ["mixture", "teacher", "texture", "sequence"], count = 100}}
 batch_size = [32, 64, 128]
 epochs = {{integers = [4, 16]}}
 learning_rate = {{log_uniform = [0.3, 3.0]}}
-most_flops = 3e10
+most_flops = 1e10
 """
 TEN = """observables = ["paper", "step", "population", "balance"]
 [[electrode]]

@@ -75,6 +75,10 @@ def test_the_command_line_takes_a_property_and_its_values(train: Path, test: Pat
     done = CliRunner().invoke(app, options, catch_exceptions=False)
     assert "Trained on 64 networks" in " ".join(done.output.split())
     assert "by family and architecture" in done.output
+    with pytest.raises(RequestError, match="nowhere is not a folder: make it first"):
+        CliRunner().invoke(app, [*options, "--pictures", str(train / "nowhere")], catch_exceptions=False)
+    CliRunner().invoke(app, [*options, "--pictures", str(train.parent)], catch_exceptions=False)
+    assert sorted(file.name for file in train.parent.glob("domains.*")) == ["domains.png", "domains.svg"]
     with pytest.raises(RequestError, match="--train-on takes a property and its values, such as family=mlp, not 'mlp'"):
         CliRunner().invoke(app, [*asked, "--train-on", "mlp"], catch_exceptions=False)
 

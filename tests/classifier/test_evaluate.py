@@ -146,7 +146,7 @@ def test_balanced_accuracy_averages_recall_over_the_classes_there() -> None:
         ({"split": "layer"}, "unknown split 'layer'"),
         (
             {"inner": "domains"},
-            "unknown inner folds 'domains' .did you mean 'domain'.; known: architecture, domain, scenario, split, task$",
+            "unknown inner folds 'domains' .did you mean 'domain'",
         ),
         ({"target": "colour"}, "unknown target 'colour'"),
         ({"models": []}, "at least one model"),

@@ -183,12 +183,12 @@ def test_nothing_is_minus_zero() -> None:
 
 def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nend\n")
+    readme.write_text(f"# Title\n{BEGIN}\nan older one\n{END}\nend\n")
     copy_into_readme(readme, reported)
     once = readme.read_text()
     assert once.startswith(f"# Title\n{BEGIN}\n\n")
     assert once.endswith(f"{END}\nend\n")
-    assert "old" not in once
+    assert "an older one" not in once
     assert (tmp_path / "pictures" / "accuracy.png").is_file()
     assert "](pictures/accuracy.png)" in once
     copy_into_readme(readme, reported)

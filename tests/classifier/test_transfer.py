@@ -189,7 +189,7 @@ def misleading(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return values
 
     declared = {one.name: one for one in statistics()}
-    who = networks(("a", "b", "c", "d"), ("mlp2", "mlp3"), (0.25, 0.5, 1.0, 2.0))
+    who = networks(("a", "b", "c", "d"), ("mlp2", "mlp3"), (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0))
     place = tmp_path_factory.mktemp("misleading") / "d"
     return write(place, who, both, layers=2, declared=[declared[name] for name in STATISTICS])
 
@@ -206,11 +206,11 @@ def test_settings_are_chosen_to_carry_over_to_other_domains(misleading: Path, te
 def test_so_they_are_where_evaluate_and_train_are_asked_to(misleading: Path, tmp_path: Path) -> None:
     data = load(misleading).of(["weight"])
     options: dict[str, Any] = {"features": ["levels", "shape"]}
-    for inner, features in ((None, "levels"), ("split", "levels"), ("domain", "shape")):
+    for inner, features in ((None, "levels"), ("domain", "shape")):
         found = evaluate(data, ["forest"], observables=["all"], n_splits=2, inner=inner, **options)
         assert found["chosen"]["forest"] == {features: 2}
         assert trained(data, tmp_path / "m", "forest", inner=inner, refits=0, **options).features == features
-        assert (found["inner"]["score"] > 0.9) == (features == "levels")
+        assert (found["inner"]["score"] > 0.8) == (features == "levels")
         assert found["inner"]["beside"] == []
 
 

@@ -151,7 +151,7 @@ def curves(
 def evaluate(
     dataset: DatasetPath,
     models: Annotated[
-        str, typer.Option(help="comma-separated (`rulescope names models`)")
+        str, typer.Option(help="comma-separated; pooled and layers may join (`rulescope names models`)")
     ] = "svm, logistic, forest, xgboost, conv",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",

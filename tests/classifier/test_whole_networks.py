@@ -75,7 +75,7 @@ def test_layers_are_pooled_as_by_hand() -> None:
     np.testing.assert_allclose(networks.pooled(), expected, rtol=1e-6)
     np.testing.assert_array_equal(networks.to_rows(np.array([10, 20, 30])), [10, 30, 10, 10, 20, 20])
     assert networks.one_each(["a", "b", "a", "a", "c", "c"]).tolist() == ["a", "c", "b"]
-    with pytest.raises(RequestError, match="layers of two classes"):
+    with pytest.raises(RequestError, match="the layers of a network are of several classes"):
         networks.one_each(["a", "b", "a", "b", "c", "c"])
 
 

@@ -138,7 +138,7 @@ def _pooled(columns: Sequence[str], seed: int, quick: bool, max_features: str | 
 
 
 def _layers(columns: Sequence[str], seed: int, quick: bool, dropout: float) -> DeepSets:
-    members, epochs = (1, 15) if quick else (3, 30)
+    members, epochs = (1, 20) if quick else (3, 40)
     return DeepSets(tuple(columns), HeavyTails(), members=members, dropout=dropout, epochs=epochs, random_state=seed)
 
 
@@ -174,7 +174,7 @@ MODELS: dict[str, _Model] = {
     "pooled": _Model(
         "extremely randomised trees that read whole networks, their layers pooled",
         _pooled,
-        [{"max_features": "sqrt"}, {"max_features": 0.1}],
+        [{"max_features": "sqrt"}, {"max_features": 0.25}],
     ),
     "layers": _Model("a neural network that reads whole networks as sets of layers", _layers, [{"dropout": 0.3}]),
 }

@@ -67,12 +67,12 @@ class DeepSets(ClassifierMixin, BaseEstimator):
         hidden: int = 64,
         members: int = 3,
         dropout: float = 0.3,
-        column_dropout: float = 0.3,
+        column_dropout: float = 0.1,
         layer_dropout: float = 0.2,
         smoothing: float = 0.1,
-        rate: float = 2e-3,
-        weight_decay: float = 0.1,
-        epochs: int = 30,
+        rate: float = 5e-3,
+        weight_decay: float = 1.0,
+        epochs: int = 40,
         random_state: int = 0,
     ) -> None:
         self.columns = columns

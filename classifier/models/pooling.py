@@ -57,7 +57,9 @@ class Networks:
         values = np.asarray(of_rows)[self.order]
         found = values[self.starts]
         if (np.repeat(found, self.sizes) != values).any():
-            raise RequestError("a network has layers of two classes: name whole networks, not their layers")
+            raise RequestError(
+                "the layers of a network are of several classes; a model of whole networks needs one for each"
+            )
         return found
 
     def to_rows(self, of_networks: NDArray[Any]) -> NDArray[Any]:

@@ -231,6 +231,6 @@ def test_a_folder_s_own_classifier_py_is_named(tmp_path: Path) -> None:
 
 def test_specs_that_come_along_are_found_by_their_name_anywhere(command: Command, tmp_path: Path) -> None:
     assert "656 networks" in command("plan", "demo").stdout
-    refused(command("plan", "demmo"), "cannot read the spec demmo", "with Rulescope come demo, electrodes")
+    refused(command("plan", "demmo"), "cannot read the spec demmo", "with Rulescope come atlas, demo, electrodes")
     (tmp_path / "demo").write_text(SPEC)  # one's own file goes first
     assert "1 networks" in command("plan", tmp_path / "demo").stdout

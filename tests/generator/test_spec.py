@@ -100,7 +100,7 @@ MISTAKES = {
     'name = "x"\n' + BLOCK.replace("sgdm", "sgmd"): ["'sgmd'", "did you mean 'sgdm'", "adam, ", "grid block 1"],
     'name = "x"\n' + BLOCK.replace("digits", "digit"): [
         "unknown task 'digit' in grid block 1",
-        "digits, folder:<path>, hub:<dataset>, mixture:<number>, photos, sequence:<number>, teacher:<number>, ",
+        "digits, folder:<path>, hub:<dataset>, mixture:<number>, photos, sequence:<number>, surfaces, teacher:",
     ],
     'name = "x"\n' + BLOCK.replace("mlp2", "mlp9"): [
         "unknown architecture 'mlp9'",

@@ -325,7 +325,7 @@ def predict(
     """The scores that a stored model gives to each class, for every network or layer: scores, no calibrated probabilities.
 
     Args:
-        model: the folder of a stored model, or `atlas`, which comes with Rulescope.
+        model: the folder of a stored model, or the name of one that comes with Rulescope.
         data: a dataset or examples, with the statistics and as many checkpoints as the model reads; rules need not be known.
         level: network (the layers' votes) or layer.
         electrode: what a dataset is measured with, if not with what the model was fitted on.

@@ -30,7 +30,7 @@ def predict(
     """The scores that a stored model gives to each class, for every network, or every layer, of a dataset.
 
     Args:
-        model: directory of a model, or the name of one that comes with Rulescope (`shipped`): `atlas`.
+        model: directory of a model, or the name of one that comes with Rulescope (`models/shipped.py`).
         dataset: any dataset, or examples, with the statistics and the checkpoints that the model reads.
         level: "network" (the layers' votes: geometric mean of their scores, scaled to sum to 1) or "layer".
         electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured. For a

@@ -63,11 +63,12 @@ class Step(Observable):
         of_synapses, of_outputs = iter(_moved(synapses)), iter(_moved(outputs))
         found = []
         for reading in readings:
-            k, blocks = len(reading.picked[Outputs]), reading.picked[Synapses].blocks
             if reading.followed:
-                found.append(torch.cat([torch.cat([next(of_synapses) for _ in blocks]), next(of_outputs)], dim=1))
+                of_blocks = [next(of_synapses) for _ in reading.picked[Synapses].blocks]
+                found.append(torch.cat([torch.cat(of_blocks), next(of_outputs)], dim=1))
             else:
-                found.append(torch.full((k, len(self.statistics)), torch.nan, dtype=torch.float64))
+                y = reading.picked[Outputs]
+                found.append(y.new_full((len(y), len(self.statistics)), torch.nan, dtype=torch.float64))
         return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:

@@ -101,7 +101,7 @@ class Examples:
         for name, about in self.statistics.items():
             found.setdefault(about.observable, []).append(name)
         activity = [name for name, about in self.statistics.items() if about.of_outputs]
-        return found | ({ACTIVITY: activity} if activity else {})
+        return found | ({ACTIVITY: activity} if activity and ACTIVITY not in found else {})
 
     def of(self, observables: Sequence[str]) -> Examples:
         """The same examples with only the statistics of these observables. Raises RequestError for an unknown one."""

@@ -189,7 +189,7 @@ def inner_sentences(evaluation: Mapping[str, Any]) -> list[str]:
     others = [
         f"{one['score']:.3f} on those that hold out the {held_out(one)}"
         for one in inner["beside"]
-        if one["score"] is not None
+        if one["score"] is not None and one["held_out"] != inner["held_out"]
     ]
     said = f"Inside the training parts it scores {inner['score']:.3f} on these folds, and {' and '.join(others)}."
     return [text for text in (inner["sentence"], said if others else "") if text]

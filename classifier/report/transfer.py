@@ -101,7 +101,9 @@ def law_sentences(curve: dict[str, Any]) -> list[str]:
 def sentences(found: dict[str, Any]) -> list[str]:
     """What a reader must know of the numbers."""
     train, selected = found["train"], found["selected"]
-    trained = f"Trained on {of(train['used'])} of {train['networks']:,}, as many of each {found['target']}"
+    only = " and ".join(f"{name} {' or '.join(values)}" for name, values in found["train_on"].items())
+    trained = f"Trained on {of(train['used'])} of {train['networks']:,}{f' of {only}' if only else ''}"
+    trained += f", as many of each {found['target']}"
     amount = ", ".join(f"{train[name]:,} {name}" for name in ("architectures", "tasks", "domains"))
     inside = f"chosen on folds that hold out the {held_out(found['inner'])}"
     chosen = f"{selected['model']} on {selected['features']}, {inside}"

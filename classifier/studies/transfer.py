@@ -36,7 +36,7 @@ from classifier.studies.evaluate import choose
 from classifier.studies.intervals import independent
 from classifier.studies.study import Study
 from classifier.studies.unseen import Cell, amount, called, cell, networks
-from generator.errors import Problems, RequestError
+from generator.errors import Problems, RequestError, unknown
 
 PERMUTATIONS = 5
 MOST_ROWS = 30  # architectures that have a row each
@@ -64,9 +64,12 @@ class Ask:
     train_on: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises RequestError for no observable."""
+        """Raises RequestError for what is no property of a network, or for no observable."""
         if not self.observables:
             raise RequestError("transfer needs at least one observable")
+        for name in self.train_on:
+            if name not in PROPERTIES:
+                raise unknown("property", name, PROPERTIES)
 
 
 @dataclass(frozen=True)
@@ -304,6 +307,7 @@ def transfer(
         its 95 % interval over redrawn scenarios (none of a single one).
         {target, electrode, sampling, seed, chance, labels, main (the observable of what follows), design, gaps,
         inner: {asked, held_out, sentence} (`splits.described`),
+        train_on: {property: values} that training networks were asked to have,
         train: {networks, used (as many of each class), architectures, tasks, domains},
         selected: {model, features, parameters}, by the score on the inner folds,
         chosen: {model: {observable: {features, parameters}, …}}, inner_scores: {model: score},
@@ -372,6 +376,7 @@ def transfer(
             f"{_called(data, 0)}: {text}" for data in (train, *tests) for text in gaps.asked_of(data, study.target)
         ],
         "inner": splitting.described(study.within(examples.identity), [inner]),
+        "train_on": {name: list(values) for name, values in ask.train_on.items()},
         "train": {**amount(examples), "used": int(used.identity["network_id"].nunique())},
         "selected": {"model": best.model, "features": setting.features, "parameters": dict(setting.parameters)},
         "chosen": {

@@ -109,6 +109,11 @@ def portions(*tables: Tensor | None) -> Iterator[tuple[Any, ...]]:
     yield from zip(*([None] * count if table is None else table.split(some) for table in tables), strict=True)
 
 
+def side_by_side(tables: Sequence[Tensor]) -> Tensor:
+    """Tables (networks, …) one after the other; a single one as it is, without a copy."""
+    return tables[0] if len(tables) == 1 else torch.cat(list(tables))
+
+
 def alike(keys: Sequence[Any]) -> list[list[int]]:
     """The places of equal keys, in the order in which each came first."""
     found: dict[Any, list[int]] = {}

@@ -21,8 +21,8 @@ from torch import Tensor
 from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
-from generator.observables.contract import Observable, Reading, alike, portions
-from generator.observables.signals import Outputs
+from generator.observables.contract import Observable, Reading, alike, portions, side_by_side
+from generator.observables.signals import Outputs, aligned
 
 MEANINGS = {
     "participation": "participation ratio of the covariance over probe stimuli",
@@ -58,10 +58,10 @@ class Population(Observable):
             [(reading.picked[Outputs].shape[1:], reading.scene.labels is None) for reading in readings]
         ):
             some = [readings[place] for place in places]
-            outputs = torch.cat([reading.picked[Outputs] for reading in some])
+            outputs = side_by_side([reading.picked[Outputs] for reading in some])
             labels = None if (known := some[0].scene.labels) is None else torch.cat([known] * len(some))
             start = [memories[place].get("first") for place in places]
-            first = torch.cat([one for one in start if one is not None]) if start[0] is not None else None
+            first = side_by_side([one for one in start if one is not None]) if start[0] is not None else None
             parts = [_together(*part) for part in portions(outputs, labels, first)]
             values, seen = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
             sizes = [len(reading.picked[Outputs]) for reading in some]
@@ -90,11 +90,11 @@ def _together(
     varying = (outputs != outputs[:, :1]).any(1)
     centred = torch.where(varying[:, None], y - y.mean(1, keepdim=True), 0.0)
     few = y.shape[2] < y.shape[1]
-    own = centred.mT @ centred if few else centred @ centred.mT
+    own = _products(centred, centred, few)
     kept = centred if few else own
     start = kept if first is None else first
-    of_start = own if first is None else start.mT @ start if few else start
-    shared = (start.mT @ centred).square() if few else start * own
+    of_start = own if first is None else _products(start, start, few) if few else start
+    shared = _products(start, centred, few).square() if few else start * own
     size, trace = _norm(own), own.diagonal(dim1=1, dim2=2).sum(1)
     among = torch.full_like(trace, torch.nan) if labels is None else _between_classes(centred, labels) / trace
     parts = (
@@ -105,6 +105,12 @@ def _together(
         shared.flatten(1).sum(1) / (_norm(of_start) * size),
     )
     return torch.stack(parts, dim=1), kept
+
+
+def _products(a: Float[Tensor, "k b n"], b: Float[Tensor, "k b n"], few: bool) -> Float[Tensor, "k _ _"]:
+    """aᵀ b if there are few units, else a bᵀ: network by network and at equal places in memory, since BLAS rounds by both."""
+    pairs = zip(aligned(a), aligned(b), strict=True)
+    return torch.stack([x.mT @ y if few else x @ y.mT for x, y in pairs])
 
 
 def _norm(gram: Float[Tensor, "k n n"]) -> Float[Tensor, " k"]:
@@ -127,6 +133,8 @@ def _sparseness(y: Float[Tensor, "k b units"]) -> Float[Tensor, " k"]:
 
 def _between_classes(centred: Float[Tensor, "k b units"], labels: Int64[Tensor, "k b"]) -> Float[Tensor, " k"]:
     """Σ_c n_c ‖mean of class c‖²."""
-    member = torch.nn.functional.one_hot(labels).to(centred)
-    sums = (member.mT @ centred).square().sum(2)
-    return (sums / member.sum(1).clamp(min=1)).sum(1)
+    classes = int(labels.max()) + 1
+    of = labels[:, :, None].expand_as(centred)
+    sums = centred.new_zeros((len(centred), classes, centred.shape[2])).scatter_add_(1, of, centred)
+    count = centred.new_zeros((len(centred), classes)).scatter_add_(1, labels, torch.ones_like(labels).to(centred))
+    return (sums.square().sum(2) / count.clamp(min=1)).sum(1)

@@ -136,13 +136,13 @@ def activity_change(
     """
     slope = layer.phi.slope(known[:, :1] if layer.nonlinearity == "linear" else known)
     if slope.device.type == "cpu":  # one by one, at equal places in memory: BLAS rounds by both
-        pairs = zip(_aligned(slope), _aligned(response[:, 0]), strict=True)
+        pairs = zip(aligned(slope), aligned(response[:, 0]), strict=True)
         product = torch.stack([torch.mv(of_one, r) for of_one, r in pairs])
     else:
         product = torch.bmm(slope, response.mT)[..., 0]
     return product.double() / response.shape[-1]
 
 
-def _aligned(tensors: Sequence[Tensor] | Tensor) -> Iterator[Tensor]:
+def aligned(tensors: Sequence[Tensor] | Tensor) -> Iterator[Tensor]:
     """Each of some tensors at an address that allocation gives, a multiple of 64 bytes, as it would be alone."""
     return (each if each.data_ptr() % 64 == 0 else each.clone() for each in tensors)

@@ -16,7 +16,7 @@ from torch import Tensor
 from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
-from generator.observables.contract import Observable, Reading, alike, portions
+from generator.observables.contract import Observable, Reading, alike, portions, side_by_side
 from generator.observables.signals import Outputs, Synapses
 
 MEANINGS = {
@@ -89,9 +89,9 @@ def _moved(followed: Sequence[_Followed]) -> list[Float[Tensor, "k 4"]]:
     found: dict[int, Tensor] = {}
     for places in alike([(each.x.shape[1:], *_known(each)) for each in followed]):
         some = [followed[place] for place in places]
-        x = torch.cat([each.x for each in some])
+        x = some[0].x.clone() if len(some) == 1 else torch.cat([each.x for each in some])
         last, before = (
-            torch.cat([each.memory[f"{each.name}.{what}"] for each in some]) if known else None
+            side_by_side([each.memory[f"{each.name}.{what}"] for each in some]) if known else None
             for what, known in zip(("last", "displacement"), _known(some[0]), strict=True)
         )
         d = None if last is None else x - last
@@ -116,7 +116,7 @@ def _statistics(
     if last is None or d is None:
         return x.new_full((len(x), len(MEANINGS)), torch.nan, dtype=torch.float64)
     long = d.double()
-    norm = long.norm(dim=2)
+    norm = long.norm(dim=2) if long.shape[2] else torch.full_like(long.sum(2), torch.nan)  # of nothing: undefined
     deviation = (long - long.mean(2, keepdim=True)).square_()
     kurtosis = deviation.square().mean(2) / deviation.mean(2).square()  # of what moves as one 0/0: undefined
     cosine = torch.full_like(norm, torch.nan)

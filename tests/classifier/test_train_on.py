@@ -73,7 +73,9 @@ def test_the_command_line_takes_a_property_and_its_values(train: Path, test: Pat
     asked = ["transfer", str(train), str(test)]
     options = [*asked, "--features", "shape", "--observables", "all", "--train-on", "architecture=mlp2,mlp3"]
     done = CliRunner().invoke(app, options, catch_exceptions=False)
-    assert "Trained on 64 networks" in " ".join(done.output.split())
+    assert "Trained on 64 networks of 64 of architecture mlp2 or mlp3, as many of each rule" in " ".join(
+        done.output.split()
+    )
     assert "by family and architecture" in done.output
     with pytest.raises(RequestError, match="nowhere is not a folder: make it first"):
         CliRunner().invoke(app, [*options, "--pictures", str(train / "nowhere")], catch_exceptions=False)
@@ -81,6 +83,11 @@ def test_the_command_line_takes_a_property_and_its_values(train: Path, test: Pat
     assert sorted(file.name for file in train.parent.glob("domains.*")) == ["domains.png", "domains.svg"]
     with pytest.raises(RequestError, match="--train-on takes a property and its values, such as family=mlp, not 'mlp'"):
         CliRunner().invoke(app, [*asked, "--train-on", "mlp"], catch_exceptions=False)
+
+
+def test_what_is_no_property_of_a_network_is_a_sentence(train: Path, test: Path) -> None:
+    with pytest.raises(RequestError, match="unknown property 'layer'"):
+        transfer(train, [test], train_on={"layer": ["fc1"]}, **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def step(now: np.ndarray, last: np.ndarray | None, before: np.ndarray | None) ->
         for r in range(now.shape[0]):
             n = now.shape[1]
             d = now[r] - last[r]
-            length = float(np.sqrt(np.sum(d * d)))
+            length = float(np.sqrt(np.sum(d * d))) if n else NAN
             norms.append(length)
 
             if n == 0 or np.all(d == d[0]):  # no variance, whatever the rounding of the mean

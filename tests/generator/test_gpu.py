@@ -17,9 +17,12 @@ from generator.architectures.layers import Conv
 from generator.clusters import process
 from generator.curricula.augmentation import augment
 from generator.dataset.electrodes import FULL, Electrode
+from generator.observables import OBSERVABLES
 from generator.observables.tensors import tensor_statistics
 from generator.spec import spec
 from generator.training import loop
+
+EVERY = tuple(OBSERVABLES)
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -66,6 +69,20 @@ def test_electrodes_agree_with_the_cpu(architecture: str) -> None:
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(runs[1].statistics, runs[0].statistics, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["mlp(depth=3,norm=layer)", "convnet(norm=batch,residual=true)"])
+def test_every_observable_agrees_with_the_cpu(architecture: str) -> None:
+    text = f'name = "x"\ncheckpoints = 3\n[[grid]]\ntask = "mixture:3"\nrule = "ia"\narchitecture = "{architecture}"\n'
+    networks = spec.parse(text + "pixels = 8\nepochs = 1\nbatch_size = 512\nseeds = 2\n").networks
+    electrodes = [FULL, *map(Electrode.named, ("units10", "units30_relative0.25"))]
+    runs = [
+        list(loop.train(networks, checkpoints=3, probe=64, device=device, electrodes=electrodes, observables=EVERY))
+        for device in ("cpu", "cuda")
+    ]
+    for ours, theirs in zip(*runs, strict=True):
+        np.testing.assert_array_equal(np.isnan(theirs.statistics), np.isnan(ours.statistics))
+        assert _far(theirs.statistics, ours.statistics) <= 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 10), (300, 128), (64, 8192), (2, 300_001)])

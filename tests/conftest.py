@@ -39,8 +39,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait most of their time."""
-    return cores() + 1
+    """Two more than there are cores: some tests wait most of their time."""
+    return cores() + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -21,6 +21,7 @@ TEXT = 'name = "x"\ncheckpoints = 3\nprobe = 16\n'
 TEXT += '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = ["sgdm", "fa"]\nepochs = 1\n'
 
 
+@pytest.mark.unchecked
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", sorted(path.stem for path in DATASETS.glob("*.toml")))
 def test_the_card_of_every_spec_is_valid(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

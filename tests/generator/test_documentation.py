@@ -38,6 +38,7 @@ def test_the_dictionary_holds_every_parameter_of_the_families() -> None:
             assert f"| `{family.name}`{row}" in text or f"| all{row}" in text
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_spec_is_valid_and_named_like_its_file(path: Path) -> None:
     assert spec.read(path).name == path.stem

@@ -28,6 +28,8 @@ from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec
 
+pytestmark = pytest.mark.unchecked  # parses thousands of networks; others parse such blocks, and train them
+
 BLOCK: dict[str, Any] = {
     "shapes": 12,
     "networks": 3,

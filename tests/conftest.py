@@ -22,12 +22,22 @@ signal.signal(
 
 
 QUEUE = ("test_slurm.py", "test_chaos.py")  # these use the one Slurm queue, so they take turns
-LONG = (*QUEUE, "test_split_oracle.py", "test_cluster.py")
+LONG = (
+    *QUEUE,
+    "test_split_oracle.py",
+    "test_cluster.py",
+    "test_on_a_cluster.py",
+    "test_power.py",
+    "test_command_line.py",
+    "test_fuzz.py",
+    "test_inflight.py",
+    "test_shown.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.hookimpl(wrapper=True)

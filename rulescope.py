@@ -123,11 +123,10 @@ def command_line() -> typer.Typer:
         ),
     ) -> None:
         """What specs and options can name: rules, architectures, tasks, observables, feature sets, models, …"""
-        from classifier.report.tables import show
         from generator.console import Shown
 
         for title, rows in names(kind).groupby("kind", sort=False):
-            show(Shown(), str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
+            Shown().table(str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
 
     return app
 

@@ -40,32 +40,28 @@ def register(app: typer.Typer) -> None:
 
 def plan(spec: SpecFile) -> None:
     """Print what a spec amounts to: networks, layers, examples, cohorts, estimated time and disk. Runs nothing."""
-    from rich.table import Table
-
     from generator.cores import cores
     from generator.spec import planning
     from generator.spec import spec as specs
 
     found = planning.plan(specs.read(spec))
     rules = list(dict.fromkeys(rule for rule, *_ in found.counts))
-    table = Table("architecture", "layers", "task", "objective", *rules, title=f"networks of {found.name}")
+    table = [["architecture", "layers", "task", "objective", *rules]]
     for architecture, task, objective in dict.fromkeys(key[1:] for key in found.counts):
         counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
-        table.add_row(architecture, str(found.layers[architecture, objective]), task, objective, *counts)
+        table.append([architecture, str(found.layers[architecture, objective]), task, objective, *counts])
     console = Shown()
     if found.counts:
-        console.print(table)
+        console.table(f"networks of {found.name}", table)
     for sample in found.samples:
-        table = Table(
-            "axis", "low", "median", "high", "counts", title=f"what sample {sample.name} of {found.name} drew"
-        )
+        table = [["axis", "low", "median", "high", "counts"]]
         for axis in sample.axes:
             numbers = (
                 "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
                 for value in (axis.low, axis.median, axis.high)
             )
-            table.add_row(axis.name, *numbers, axis.words)
-        console.print(table)
+            table.append([axis.name, *numbers, axis.words])
+        console.table(f"what sample {sample.name} of {found.name} drew", table)
         for sentence in sample.sentences:
             console.print(sentence, soft_wrap=True)
     console.print(
@@ -136,8 +132,6 @@ def generate(
 
 def status(dataset: DatasetFolder) -> None:
     """Print how far a dataset is, from its files alone: who makes it, how fast, how much longer, what failed."""
-    from rich.table import Table
-
     from generator.dataset.storage import Dataset
     from generator.running.status import ago
     from generator.running.status import status as look
@@ -165,12 +159,12 @@ def status(dataset: DatasetFolder) -> None:
     if found.rate is not None and found.complete < found.cohorts:
         left = "" if found.left is None else f", about {planning.duration(found.left)} left (an estimate)"
         say(f"lately {found.rate:.2g} networks per second{left}")
-    table = Table("rule", found.by, "planned", "complete", "diverged", "failed")
+    table = [["rule", found.by, "planned", "complete", "diverged", "failed"]]
     for (rule, kind), planned in sorted(found.planned.items()):
         states = found.states.get((rule, kind), {})
         counts = [f"{states.get(name, 0):,}" for name in ("complete", "diverged", "failed")]
-        table.add_row(rule, kind, f"{planned:,}", *counts)
-    console.print(table)
+        table.append([rule, kind, f"{planned:,}", *counts])
+    console.table(f"networks of {dataset}", table)
     for reason, networks in found.failures.items():
         say(f"{networks:,} networks failed: {reason}")
 

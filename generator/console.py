@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -32,6 +33,16 @@ class Shown(Console):
         stream = sys.stderr if stderr else sys.stdout
         wide = {} if stream is not None and stream.isatty() else {"width": PIPE}
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, **(wide | options))
+
+    def table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
+        """Print a table under its title; the first row is its header."""
+        from rich.table import Table
+
+        self.print(title, style="italic", soft_wrap=True)  # a table's own would be as narrow as the table
+        table = Table(*rows[0])
+        for row in rows[1:]:
+            table.add_row(*row)
+        self.print(table)
 
     def on_broken_pipe(self) -> NoReturn:
         """Called by rich when nobody reads any more."""

@@ -1,4 +1,4 @@
-"""Shared by all tests: the command line as a real process, and one thread, as in workers."""
+"""Shared by all tests: the command line, and one thread, as in workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jaxtyping
 import pytest
 import torch
 
+import rulescope
 from generator.cores import cores
 
 torch.set_num_threads(1)  # several threads in several processes on few cores are slower by far
@@ -67,16 +68,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `rulescope …` as a process of its own, in an empty folder."""
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `rulescope …` in an empty folder. It is this process that runs it: another one would import torch anew."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rulescope", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["rulescope", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            rulescope.main()
+        return subprocess.CompletedProcess(sys.argv, end.value.code, *capfd.readouterr())  # type: ignore[arg-type]
 
     return run

@@ -40,7 +40,6 @@ from classifier.report.tables import (
     of,
     seed_rows,
     sentence,
-    show,
     split_rows,
     status_rows,
 )
@@ -243,7 +242,7 @@ def report(
     console = Shown(quiet=quiet)
     for section in sections:
         if section.rows is not None:
-            show(console, section.title, section.rows)
+            console.table(section.title, section.rows)
     for text in (*lacks, sentence(headline), *inner_sentences(headline)):
         console.print(text)
     console.print(f"written: {target}/report")

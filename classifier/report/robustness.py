@@ -20,7 +20,7 @@ from classifier.examples.gaps import gaps, progress
 from classifier.examples.sampling import ALL
 from classifier.report import looks, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
-from classifier.report.tables import Rows, basis, show
+from classifier.report.tables import Rows, basis
 from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
 from classifier.studies.store import Store
 from classifier.studies.study import Study
@@ -171,9 +171,9 @@ def show_study(dataset: str | os.PathLike[str], table: pd.DataFrame) -> None:
     for sentence in [*table.attrs["gaps"], *table.attrs["omitted"]]:
         console.print(sentence)
     title = f"Accuracy per network at all checkpoints (mean over splits; chance {table.attrs['chance']:.2f})"
-    show(console, title, accuracy_rows(table))
+    console.table(title, accuracy_rows(table))
     if lost := noise_rows(shown):
-        show(console, "Accuracy lost to noise (mean over its levels)", lost)
+        console.table("Accuracy lost to noise (mean over its levels)", lost)
     if table.attrs["design"]:
         console.print(table.attrs["design"])
     console.print(f"written: {Dataset(dataset)}/{FOLDER}")

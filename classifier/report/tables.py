@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 from classifier.examples import splits as splitting
 from generator.console import Shown
@@ -156,15 +155,6 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def show(console: Shown, title: str, rows: Rows) -> None:
-    """Print the table."""
-    console.print(title, style="italic", soft_wrap=True)  # a table's own would be as narrow as the table
-    table = Table(*rows[0])
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table)
-
-
 def sentence(evaluation: dict[str, Any]) -> str:
     """What was selected, and what permuted labels gave."""
     permuted = evaluation["permuted"]
@@ -201,10 +191,10 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     for level in ("network", "layer"):
         condition = ", ".join(f"{key} {evaluation[key]}" for key in ("target", "electrode", "sampling"))
         title = f"Accuracy per {level} ({evaluation['split']} split, {condition})"
-        show(console, title, accuracy_rows(evaluation, level))
+        console.table(title, accuracy_rows(evaluation, level))
     if evaluation["split"] not in splitting.RANDOM:
-        show(console, "By held-out value (selected model)", split_rows([evaluation]))
-    show(console, confusion_title(evaluation), count_rows(evaluation["confusion"]))
+        console.table("By held-out value (selected model)", split_rows([evaluation]))
+    console.table(confusion_title(evaluation), count_rows(evaluation["confusion"]))
     said = (*evaluation["gaps"], sentence(evaluation), *inner_sentences(evaluation), evaluation["design"])
     for text in filter(None, said):
         console.print(text)
@@ -285,11 +275,10 @@ def print_power(found: dict[str, Any]) -> None:
         ["expected", f"{accuracy['level']:.0%} interval", "chance"],
         [f"{accuracy['expected']:.3f}", interval, f"{found['chance']:.3f}"],
     ]
-    show(console, "Balanced accuracy per network", rows)
-    show(console, "Share of networks by rule (interpolated)", confusion_rows(found["confusion"]))
+    console.table("Balanced accuracy per network", rows)
+    console.table("Share of networks by rule (interpolated)", confusion_rows(found["confusion"]))
     if found["target"] is not None:
-        show(
-            console,
+        console.table(
             f"What reaches {found['target']['accuracy']:g}",
             way_rows(found["target"], found["asked"]["noise_mode"]),
         )
@@ -314,7 +303,7 @@ def print_validation(found: dict[str, Any]) -> None:
             one = found[kind]
             cells = [f"{one['held_out']}", f"{one['error']:.3f}", f"{one['sem']:.3f}", f"{one['coverage']:.1%}"]
             rows.append([f"{kind}", *cells])
-    show(Shown(), "Simulated conditions predicted from the others (balanced accuracy per network)", rows)
+    Shown().table("Simulated conditions predicted from the others (balanced accuracy per network)", rows)
 
 
 def control_rows(found: dict[str, Any]) -> Rows:
@@ -340,7 +329,7 @@ def print_controls(found: dict[str, Any]) -> None:
     title = (
         f"Controls ({found['model']} on {found['features']}; ± half of the 95 % interval, of permutations the s.e.m.)"
     )
-    show(console, title, control_rows(found))
+    console.table(title, control_rows(found))
     inner = found["inner"]
     chosen = f"Settings of the curves alone are chosen on folds that hold out the {held_out(inner)}."
     for text in filter(None, (chosen, inner["sentence"], *found["gaps"], found["design"])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from classifier.report.looks import called
-from classifier.report.tables import Rows, count_rows, held_out, of, plus_minus, show
+from classifier.report.tables import Rows, count_rows, held_out, of, plus_minus
 from generator.console import Shown
 
 
@@ -126,18 +126,18 @@ def print_transfer(found: dict[str, Any]) -> None:
     """Print all tables, and what a reader must know of them."""
     console, model = Shown(), found["selected"]["model"]
     condition = ", ".join(f"{key} {found[key]}" for key in ("target", "electrode", "sampling"))
-    show(console, f"Accuracy per network on datasets not trained on ({condition})", accuracy_rows(found))
+    console.table(f"Accuracy per network on datasets not trained on ({condition})", accuracy_rows(found))
     for name, test in found["tests"].items():
-        show(console, f"{name}, by family and architecture ({model})", family_rows(test))
-        show(console, f"{name}, by domain ({model})", domain_rows(test))
-        show(console, f"{name}, share named rightly by {found['target']} ({model})", rule_rows(test, found["target"]))
+        console.table(f"{name}, by family and architecture ({model})", family_rows(test))
+        console.table(f"{name}, by domain ({model})", domain_rows(test))
+        console.table(f"{name}, share named rightly by {found['target']} ({model})", rule_rows(test, found["target"]))
         seen = called(found["main"])
-        show(console, f"{name}, networks by true and named class ({model}, {seen})", count_rows(test["confusion"]))
+        console.table(f"{name}, networks by true and named class ({model}, {seen})", count_rows(test["confusion"]))
     if found["nulls"] is not None:
-        show(console, "What must be chance", null_rows(found))
+        console.table("What must be chance", null_rows(found))
     if found["scaling"] is not None:
         for name, curve in found["scaling"]["curves"].items():
-            show(console, f"{name}, accuracy over the tasks trained on ({model})", scaling_rows(curve))
+            console.table(f"{name}, accuracy over the tasks trained on ({model})", scaling_rows(curve))
             for text in law_sentences(curve):
                 console.print(text)
         if found["scaling"]["skipped"]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from classifier.report.tables import show
+import rulescope
 from generator.console import Shown
 from rulescope import command_line
 
@@ -20,12 +22,10 @@ RULESCOPE = [sys.executable, "-m", "rulescope"]
 EVALUATE = ["--models", "forest", "--features", "shape", "--observables", "all", "--n-splits", "2", "--json", "r.json"]
 
 
-def evaluate(dataset: Path, folder: Path, stdout: int, **environment: str) -> tuple[int, str]:
-    """The exit status and what was said on stderr."""
+def evaluate(dataset: Path, folder: Path, stdout: int) -> tuple[int, str]:
+    """The exit status and what was said on stderr, of a process of its own."""
     order = [*RULESCOPE, "evaluate", str(dataset), *EVALUATE]
-    done = subprocess.run(
-        order, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, env=os.environ | environment, timeout=200
-    )
+    done = subprocess.run(order, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=200)
     return done.returncode, done.stderr
 
 
@@ -52,11 +52,18 @@ def test_a_full_disk_for_what_is_printed_is_one_sentence(traced: Path, tmp_path:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp932", "latin-1"])
-def test_a_terminal_of_another_encoding_is_shown_what_it_can_show(encoding: str, traced: Path, tmp_path: Path) -> None:
-    with (tmp_path / "out").open("wb") as out:
-        status, said = evaluate(traced, tmp_path, out.fileno(), PYTHONIOENCODING=encoding, PYTHONUTF8="0")
-    assert (status, said) == (0, "")
-    shown = (tmp_path / "out").read_bytes().decode(encoding)
+def test_a_terminal_of_another_encoding_is_shown_what_it_can_show(
+    encoding: str, traced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "argv", ["rulescope", "evaluate", str(traced), *EVALUATE])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        rulescope.main()
+    assert (end.value.code, capfd.readouterr().err) == (0, "")
+    assert isinstance(terminal.buffer, io.BytesIO)
+    shown = terminal.buffer.getvalue().decode(encoding)
     assert "1.000 +- 0.000" in shown or "1.000 ± 0.000" in shown
 
 
@@ -94,19 +101,23 @@ def test_what_is_shown_in_a_pipe_is_whole_and_no_markup(
     monkeypatch.setenv("COLUMNS", "20")
     odd = "run[/b] [red]x[bold] :smile: " + "long " * 20
     Shown().print(odd)
-    show(Shown(), odd, [["name"], [odd]])
+    Shown().table(odd, [["name"], [odd]])
     assert capsys.readouterr().out.count(odd.strip()) == 3
 
 
-def test_names_are_no_markup(traced: Path, tmp_path: Path) -> None:
+def test_names_are_no_markup(
+    traced: Path,
+    tmp_path: Path,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     odd = tmp_path / "run[/b] [red]x[bold]"
     odd.parent.mkdir()
     odd.symlink_to(traced)
-    order = [*RULESCOPE, "evaluate", str(odd), *EVALUATE]
-    done = subprocess.run(order, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"COLUMNS": "20"})
+    monkeypatch.setenv("COLUMNS", "20")
+    done = command("evaluate", odd, *EVALUATE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Accuracy per network (scenario split, target rule, electrode full, sampling all)" in done.stdout
-    report = [*RULESCOPE, "generate", "demo", "--out", "run[/b]", "--dry-run"]
-    done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True)
+    done = command("generate", "demo", "--out", "run[/b]", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
     assert "run[/b]" in done.stdout

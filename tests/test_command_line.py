@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -127,16 +128,40 @@ def test_files_are_utf8_whatever_the_locale(spec: Path) -> None:
     odd.write_bytes(spec.read_bytes())
     ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp932"}
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        order = [sys.executable, "-m", "rulescope", *map(str, arguments)]
-        return subprocess.run(order, cwd=spec.parent, capture_output=True, encoding="cp932", env=ascii_alone)
-
-    assert run("generate", spec).returncode == 0
-    assert "1 of 1 cohorts" in run("status", "x").stdout
-    assert "1 of 1 cohorts complete" in run("generate", odd, "--cluster", site, "--dry-run").stdout
-    refused(run("status", odd), r"caf\udce9.toml' is no place for a dataset: its name is not UTF-8")
-    spec.write_bytes(SPEC.encode() + b"# gr\xf6sser")
-    refused(run("plan", spec), "x.toml: not text in UTF-8: ")
+    foreign = spec.with_name("foreign.toml")
+    foreign.write_bytes(SPEC.encode() + b"# gr\xf6sser")
+    commands = [
+        ("generate", spec),
+        ("status", "x"),
+        ("generate", odd, "--cluster", site, "--dry-run"),
+        ("status", odd),
+        ("plan", foreign),
+    ]
+    code = """if True:
+        import json, sys, rulescope
+        for command in json.loads(sys.argv[1]):
+            sys.argv[1:] = command
+            try:
+                rulescope.main()
+            except SystemExit as end:
+                for stream in (sys.stdout, sys.stderr):
+                    print(end.code, end="\\0", file=stream)"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([list(map(str, each)) for each in commands])],
+        cwd=spec.parent,
+        capture_output=True,
+        encoding="cp932",
+        env=ascii_alone,
+    )
+    said = zip(commands, run.stdout.split("\0"), run.stderr.split("\0"), strict=False)
+    made, looked, dry, *bad = [
+        subprocess.CompletedProcess(each, int(out[-1]), out[:-1], error[:-1]) for each, out, error in said
+    ]
+    assert made.returncode == 0
+    assert "1 of 1 cohorts" in looked.stdout
+    assert "1 of 1 cohorts complete" in dry.stdout
+    refused(bad[0], r"caf\udce9.toml' is no place for a dataset: its name is not UTF-8")
+    refused(bad[1], "foreign.toml: not text in UTF-8: ")
 
 
 def test_no_text_is_read_or_written_in_the_locale_s_encoding() -> None:

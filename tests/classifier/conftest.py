@@ -11,27 +11,32 @@ import pytest
 from asked import train
 from synthetic import grid, later, write
 
+from classifier.models import parallel
 from classifier.models.estimators import COUNT, MODELS
+from generator.cores import cores
 
 
 @pytest.fixture(scope="session", autouse=True)
 def small_forests() -> Iterator[Any]:
-    """The project's forest, while tests use one of a third of its trees.
+    """The project's forest, while tests use one of a third of its trees, and one thread.
 
-    In few examples scikit-learn takes longer to ask for a tree than to grow it, and a plain trace is found by these.
+    In few examples scikit-learn takes longer to ask for a tree than to grow it, and a plain trace is found by these. Threads
+    wait for Python's lock there: two took a fifth more of the cores' time than one, and as long.
     """
     forest = MODELS["forest"]
     with pytest.MonkeyPatch.context() as patch:
         grid = [{**point, COUNT: point[COUNT] // 3} for point in forest.grid]
         patch.setitem(MODELS, "forest", replace(forest, grid=grid))
+        patch.setattr(parallel, "cores", lambda: 1)
         yield forest
 
 
 @pytest.fixture(scope="module")
 def whole_forests(small_forests: Any) -> Iterator[None]:
-    """The project's again, for a file: workers in other processes have no other, and the headline is made with it."""
+    """The project's forest and threads, for a file: workers in other processes have no other, and the headline is made so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "forest", small_forests)
+        patch.setattr(parallel, "cores", cores)
         yield
 
 

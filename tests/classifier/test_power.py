@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from synthetic import RULES, grid, write
 from typer.testing import CliRunner
 
 from classifier.cli import register
-from classifier.examples.trajectories import load
+from classifier.examples.trajectories import Examples, load
 from classifier.power import surface
 from classifier.power.design import Design, Planned
 from classifier.power.power import answer, confusion, power_validation, validate
@@ -77,14 +78,24 @@ def small(units: float, noise: float, sessions: float) -> float:
     return smooth(50 * min(units, 8), noise, sessions)
 
 
+@pytest.fixture(scope="module")
+def examples(layered: Path) -> Examples:
+    """What it says that every electrode recorded."""
+    return load(layered)
+
+
 @pytest.fixture
-def conditions(layered: Path, monkeypatch: pytest.MonkeyPatch) -> Conditions:
+def conditions(layered: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Conditions:
     """In the place of classifiers: accuracies that are known. Nothing is in the store."""
     for file in (layered / "report" / "conditions").glob("*"):
         file.unlink()
     stand_in = Conditions(small)
     monkeypatch.setattr(studies._Bench, "measure", lambda self, *asked: stand_in.measure(*asked))
-    monkeypatch.setattr(studies, "load", lambda dataset, electrode: load(dataset))  # which has rows of no other
+
+    def loaded(dataset: str | os.PathLike[str], electrode: str) -> Examples:
+        return examples if Path(dataset) == layered else load(dataset)  # which has rows of no other
+
+    monkeypatch.setattr(studies, "load", loaded)
     return stand_in
 
 

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import pandas as pd
+from pyarrow import BufferReader
+from pyarrow.parquet import ParquetFile
 
 from classifier.models.card import load_card
 from generator.dataset.storage import Folder
@@ -52,7 +53,7 @@ def importance(
         found = [one for one in METHODS if folder.exists(card.importances(one))]
         raise RequestError(f"{model} ({card.model}) has no {method} importances; it has: {', '.join(found) or 'none'}")
     try:
-        table = pd.read_parquet(io.BytesIO(folder.read(path)))
+        table = ParquetFile(BufferReader(folder.read(path))).read(use_threads=False).to_pandas()
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise RequestError(f"{model}/{path} is not a readable Parquet file: {error}") from error
     if "by" not in table or "importance" not in table:

@@ -26,7 +26,7 @@ from generator.dataset.schema import Statistic
 from generator.observables.contract import Normal, Observable, Places, Reading, Scene, Signal, mask
 
 MEANING = "(F(t) − F(0)) / length of the way of its parts, F = ‖w_in‖² + b² − ‖w_out‖² of a hidden (leaky) relu unit or channel"
-SECONDS_PER_ELEMENT = 3e-9
+SECONDS_PER_ELEMENT = 7e-9
 
 
 class Wires(NamedTuple):

@@ -29,7 +29,7 @@ OF = {
     "weight": "of the recorded synapses",
     "activation": "of the recorded units' outputs to one stimulus, averaged over the probe stimuli",
 }
-SECONDS_PER_ELEMENT = 14e-9
+SECONDS_PER_ELEMENT = 32e-9
 
 
 class Step(Observable):

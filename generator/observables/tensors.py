@@ -30,7 +30,7 @@ STATISTICS = {
 }
 TENSOR_STATISTICS = [(function, statistic) for function in FUNCTIONS for statistic in STATISTICS]
 
-SECONDS_PER_ELEMENT = 12e-9  # all statistics of one element, on one 3 GHz core
+SECONDS_PER_ELEMENT = 28e-9  # all statistics of one element (spec/planning.py)
 BLOCK = 1 << 21  # elements sorted at once on a CPU: bounds the copy
 CHUNK = 1 << 17  # elements whose powers are summed at once on a CPU: few enough for its cache
 SHORT = 512  # up to this many elements sorting magnitudes once more is cheaper than finding their order in sorted x

@@ -98,7 +98,7 @@ def generate(
             for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)
-        costs = {name: sum(planning.cost(member, parsed) for member in members) for name, members in todo}
+        costs = {name: planning.cost(members, parsed) for name, members in todo}
         done = Done(0, total, 0.0, sum(costs.values(), 0.0))
         watch(done, None)
 
@@ -187,7 +187,7 @@ def dry_run(
     cohorts = _cohorts(dataset, parsed, device)[0]
     complete = dataset.complete() - dataset.damaged().keys() if dataset.settings() is not None else set()
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
-    seconds = sum(planning.cost(member, parsed) for _, members in todo for member in members)
+    seconds = sum(planning.cost(members, parsed) for _, members in todo)
     at_once = site.at_once(device)
     if device == "cuda":
         time = "how long a GPU takes for them is not estimated"

@@ -71,9 +71,7 @@ def status(dataset: Dataset) -> Status:
         for row in table.to_pylist():
             states.setdefault((row["rule"], row[by]), Counter())[row["status"]] += 1
             failures[row["reason"]] += row["status"] == "failed"
-    cost = {
-        c.name: sum((planning.cost(networks[i], spec) for i in c.network_ids if i in networks), 0.0) for c in cohorts
-    }
+    cost = {c.name: planning.cost([networks[i] for i in c.network_ids if i in networks], spec) for c in cohorts}
     driver = living(dataset)
     done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
     rate, pace = _pace(done, cost, cohorts)

@@ -49,11 +49,13 @@ ROOM = {
 }
 FEW = 4  # networks that are stacked even where that is not faster: they share the cost of a file
 
-# Measured on one 3 GHz server core; a plan says how long, a benchmark says how fast.
+# Fitted, as those of the observables, to the seconds that networks of three datasets took with a worker on every core, whose
+# caches they share (tests/benchmarks/README.md); a plan says how long, a benchmark says how fast.
 FLOPS_PER_SECOND = 70e9
-SECONDS_PER_DRAW = 8e-9  # of one Gaussian number
+SECONDS_PER_DRAW = 18e-9  # of one Gaussian number
 SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
-SECONDS_PER_LAYER = {"linear": 2e-5, "conv": 5e-4}  # of one update, whatever the layer's size, per network of a stack
+SECONDS_PER_LAYER = {"linear": 3.6e-4, "conv": 2.6e-3}  # of one update of a stack, whatever its size
+SECONDS_PER_READING = 1.9e-4  # of a stack, by one observable, of one layer through one electrode, whatever its size
 BYTES_PER_ROW, BYTES_PER_STATISTIC = 80, 4
 
 
@@ -98,12 +100,25 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
     return [group[a:b] for a, b in pairwise(bounds)]
 
 
-def cost(network: NetworkSpec, spec: Spec) -> float:
-    """Estimated seconds of one core for one network: 3 products per layer and update, what lies between, the statistics."""
+def cost(members: Sequence[NetworkSpec], spec: Spec) -> float:
+    """Estimated seconds of one core for networks that are trained as one stack.
+
+    3 products per layer and update, what lies between, and the statistics, each network's own; and the calls, which a stack
+    makes once.
+    """
+    if not members:
+        return 0.0
+    sizes = members[0].sizes
+    update = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in sizes)
+    readings = len(sizes) * len(spec.electrodes) * len(spec.measured)
+    calls = max(member.steps for member in members) * update + spec.checkpoints * readings * SECONDS_PER_READING
+    return calls + sum(_own(member, spec) for member in members)
+
+
+def _own(network: NetworkSpec, spec: Spec) -> float:
     macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
     shown = network.batch_size * OBJECTIVES[network.objective].shown
-    layers = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in network.sizes)
-    step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION) + layers
+    step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION)
     measured = sum(_recording(electrode, network, spec) for electrode in spec.electrodes)
     return network.steps * step + spec.checkpoints * measured
 
@@ -113,7 +128,7 @@ def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> lis
 
     So the end does not wait for one long cohort, and a dataset cut short has about the same share of every rule's work.
     """
-    costs = {name: sum(cost(member, spec) for member in members) for name, members in cohorts}
+    costs = {name: cost(members, spec) for name, members in cohorts}
     rules: dict[str, list[tuple[str, list[NetworkSpec]]]] = {}
     for name, members in sorted(cohorts, key=lambda each: -costs[each[0]]):
         rules.setdefault(members[0].rule.label, []).append((name, members))
@@ -205,15 +220,16 @@ def plan(spec: Spec) -> Plan:
     networks, gridded = spec.networks, spec.gridded
     examples = sum(len(network.sizes) for network in networks)
     rows = examples * spec.checkpoints * len(spec.electrodes)
+    cohorts = form_cohorts(networks, probe=spec.probe)
     return Plan(
         name=spec.name,
         networks=len(networks),
-        cohorts=len(form_cohorts(networks, probe=spec.probe)),
+        cohorts=len(cohorts),
         examples=examples,
         rows=rows,
         layers={(network.architecture, network.objective): len(network.sizes) for network in gridded},
         counts=dict(Counter((n.rule.label, n.architecture, shown(n.data), n.objective) for n in gridded)),
-        core_seconds=sum(cost(network, spec) for network in networks),
+        core_seconds=sum(cost(members, spec) for _, members in cohorts),
         bytes=rows * (BYTES_PER_ROW + BYTES_PER_STATISTIC * len(statistics(spec.measured))),
         missing=tuple(filter(None, (tasks.info(data).missing() for data in dict.fromkeys(n.data for n in networks)))),
         electrodes=len(spec.electrodes),

@@ -463,7 +463,7 @@ def test_a_dataset_cut_short_has_the_same_share_of_every_rule() -> None:
     cohorts = [(c.name, m) for c, m in planning.form_cohorts(parsed.networks)]
     ordered = planning.in_turn(cohorts, parsed)
     assert sorted(name for name, _ in ordered) == sorted(name for name, _ in cohorts)
-    cost = {name: sum(planning.cost(m, parsed) for m in members) for name, members in cohorts}
+    cost = {name: planning.cost(members, parsed) for name, members in cohorts}
     rules = {members[0].rule.label for _, members in cohorts}
     for rule in rules:
         costs = [cost[name] for name, members in ordered if members[0].rule.label == rule]

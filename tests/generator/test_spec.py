@@ -225,6 +225,22 @@ def test_a_plan_counts_by_arithmetic() -> None:
     assert set(found.counts.values()) == {4}
 
 
+def test_a_stack_s_calls_are_counted_once_and_its_arithmetic_for_every_network(monkeypatch: Any) -> None:
+    """mlp2 on digits, 8 × 8: 64 × 128 and 128 × 10 weights; 40 epochs of 10 updates; 21 checkpoints, one electrode."""
+    parsed = parse("seeds = 2\n", 'name = "x"\nobservables = ["weight", "balance"]\n')
+    one, *_ = stack = parsed.networks
+    assert [(size.macs, size.weights) for size in one.sizes] == [(64 * 128, 64 * 128), (128 * 10, 128 * 10)]
+    layers, updates, readings = 2, 400, 21 * 2 * 1 * 2  # checkpoints × layers × electrodes × observables
+    calls = updates * layers * planning.SECONDS_PER_LAYER["linear"] + readings * planning.SECONDS_PER_READING
+    alone, together = (planning.cost(members, parsed) for members in (stack[:1], stack))
+    assert together == pytest.approx(4 * alone - 3 * calls)
+    assert planning.cost([], parsed) == 0
+    monkeypatch.setattr(planning, "SECONDS_PER_ACTIVATION", 0.0)
+    monkeypatch.setattr(planning, "_recording", lambda *_: 0.0)
+    arithmetic = updates * 128 * 6 * (64 * 128 + 128 * 10) / planning.FLOPS_PER_SECOND
+    assert planning.cost(stack, parsed) == pytest.approx(4 * arithmetic + calls)
+
+
 PAPER = Path(__file__).parents[2] / "datasets" / "paper.toml"
 PAPER_LAYERS = {"knet4": 4, "knet4lrn": 4, "knet5": 5, "knet5lrn": 5} | {
     f"{name}{kind}": layers

@@ -76,13 +76,21 @@ class Network(ABC):
         parts: list[WeightLayer | Norm] = [*self.layers, *self.norms]
         return [tensor for part in parts for tensor in (part.weight, part.bias) if tensor is not None]
 
+    def readers(self) -> list[tuple[WeightLayer, WeightLayer]]:
+        """Pairs of layers, of which the second is the first to read the first one's units, or channels.
+
+        Between them are no other weights, but there may be a norm, a nonlinearity, a pool or a link. An error that comes back
+        through weights comes to a layer through its reader's. The last layer has none.
+        """
+        return list(pairwise(self.layers))
+
     def rescalable(self) -> list[tuple[WeightLayer, WeightLayer]]:
-        """Pairs of layers between which each unit can be rescaled: up before the nonlinearity and down behind it, without effect.
+        """Those pairs between which each unit can be rescaled: up before the nonlinearity and down behind it, without effect.
 
         That takes a nonlinearity with φ(c a) = c φ(a) directly behind the first, and nothing but pooling, flattening and dropout
         before the second reads its units.
         """
-        return [pair for pair in pairwise(self.layers) if pair[0].phi.homogeneous and pair[0] not in self.normalised]
+        return [pair for pair in self.readers() if pair[0].phi.homogeneous and pair[0] not in self.normalised]
 
     # -- for the subclasses' constructors ------------------------------------------------------------------------------
     def wide(self, units: int | float) -> int:

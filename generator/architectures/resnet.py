@@ -9,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import Draw, Pass, max_pool
+from generator.architectures.layers import Draw, Pass, WeightLayer, max_pool
 from generator.architectures.network import Form, InputShape, Network
 
 CHANNELS = (64, 128, 256, 512)
@@ -54,6 +54,12 @@ class ResNet(Network):
         if self.last_norm:
             x = self.phi(self.last_norm(x, run))
         return self.readout(x.mean((3, 4)), run)
+
+    def readers(self) -> list[tuple[WeightLayer, WeightLayer]]:
+        """As everywhere, but that what a shortcut gives is read behind its block, whose convolutions are listed after it."""
+        shortcuts = {block.shortcut for block in self.blocks}
+        behind = (self.layers[place + (3 if layer in shortcuts else 1) :] for place, layer in enumerate(self.layers))
+        return [(layer, after[0]) for layer, after in zip(self.layers, behind, strict=True) if after]
 
 
 class Block:

@@ -13,12 +13,14 @@ from generator.observables.activation import Activation
 from generator.observables.balance import Balance
 from generator.observables.change import ActivityChange
 from generator.observables.contract import Observable
+from generator.observables.coupling import Coupling
 from generator.observables.population import Population
 from generator.observables.step import Step
+from generator.observables.transport import Transport
 from generator.observables.weight import Weight
 
 OBSERVABLES: dict[str, type[Observable]] = {
-    each.name: each for each in (Weight, Activation, ActivityChange, Step, Population, Balance)
+    each.name: each for each in (Weight, Activation, ActivityChange, Step, Population, Balance, Transport, Coupling)
 }
 PAPER = ("weight", "activation", "change")  # of Nayebi et al. 2020
 SETS = {"paper": PAPER}

@@ -46,7 +46,7 @@ class Wires(NamedTuple):
 
 
 class Wiring(Signal):
-    """Incoming and outgoing weights of every unit: `Wires`; None where the law does not hold."""
+    """Incoming and outgoing weights of every unit: `Wires`; None in the last layer, which no other reads."""
 
     name, looks_ahead = "balance", True
 
@@ -116,7 +116,7 @@ class Balance(Observable):
     def reduce(self, reading: Reading) -> Float[Tensor, "k 3"]:
         """Remembers the parts at the start and the last time, and the length of their way."""
         wires, memory = reading.picked[Wiring], reading.memory[self.name]
-        if wires is None or not reading.followed:
+        if wires is None or not reading.scene.rescalable or not reading.followed:
             k = len(reading.scene.layer.weight)
             return reading.scene.weights.new_full((k, len(self.statistics)), torch.nan, dtype=torch.float64)
         incoming = (wires.into.double().square() * wires.seen_into).sum(2)

@@ -49,8 +49,9 @@ class Scene:
         x, y: what the layer read (k, b, …) and wrote (k, b, …) on the probe set.
         labels: the classes of the probe stimuli.
         implants: where each (noiseless) electrode is.
-        following: the scene of the layer that reads this one's units, where a unit's incoming weights may be scaled up and its
-            outgoing ones down without any effect (`Network.rescalable`).
+        following: the scene of the layer that reads this one's units (`Network.readers`); None behind the last.
+        rescalable: whether a unit's incoming weights may be scaled up and its outgoing ones down without any effect
+            (`Network.rescalable`).
     """
 
     layer: WeightLayer
@@ -60,6 +61,7 @@ class Scene:
     labels: Int64[Tensor, "k b"] | None = None
     implants: dict[Electrode, Implant] = field(default_factory=dict)
     following: Scene | None = None
+    rescalable: bool = False
 
     @cached_property
     def weights(self) -> Float[Tensor, "k synapses"]:
@@ -139,11 +141,14 @@ def mask(places: Places, like: Tensor) -> Tensor:
 class Signal(ABC):
     """Something an electrode picks up, and the noise that comes with it.
 
-    `looks_ahead`: whether it needs the scene of the layer behind (`Scene.following`).
+    Attributes:
+        looks_ahead: whether it needs the scene of the layer behind (`Scene.following`).
+        behind: whether it is what the same electrode picks up in that layer. It is None where there is no such layer.
     """
 
     name: ClassVar[str]
     looks_ahead: ClassVar[bool] = False
+    behind: ClassVar[bool] = False
 
     @abstractmethod
     def scales(self, scene: Scene) -> Float[Tensor, "scales k"]:

@@ -79,12 +79,14 @@ class Recorder:
         self.signals: dict[type[Signal], Signal] = {
             each: each() for observable in self.observables for each in observable.signals
         }
-        ahead = any(each.looks_ahead for each in self.signals)
-        self.following = {first.name: second.name for first, second in network.rescalable() if ahead}
+        ahead = any(each.looks_ahead or each.behind for each in self.signals)
+        self.following = {first.name: second.name for first, second in network.readers() if ahead}
+        self.rescalable = {first.name for first, _ in network.rescalable()}
         self.noisy = any(electrode.noise_mode != "none" for electrode in electrodes)
         self.scales: dict[str, Tensor] = {}
         self.memory: dict[str, dict[str, Tensor]] = {}
         self._chronic: dict[tuple[Electrode, str], Implant] = {}
+        self._drawn: dict[tuple[str, int], dict[int, Streams]] = {}
 
     def measure(
         self, passed: Passed, checkpoint: int, labels: Int64[Tensor, "k b"] | None = None
@@ -104,7 +106,7 @@ class Recorder:
 
         def scene(layer: WeightLayer, x: Tensor, y: Tensor, following: Scene | None = None) -> Scene:
             implants = {each.quiet: self._implant(each.quiet, layer, x, y, checkpoint) for each in self.electrodes}
-            return Scene(layer, x, y, checkpoint, labels, implants, following)
+            return Scene(layer, x, y, checkpoint, labels, implants, following, layer.name in self.rescalable)
 
         by_name = {layer.name: (layer, x, y) for layer, x, y in passed}
         for layer, x, y in passed:
@@ -114,28 +116,37 @@ class Recorder:
     def read(self, scene: Scene) -> Iterator[Reading]:
         """What each electrode reads in a layer."""
         name = scene.layer.name
+        seen = {kind: at for kind in self.signals if (at := scene.following if kind.behind else scene)}
         if self.noisy and scene.checkpoint == 0:
-            self.scales |= {f"{name}.{each.name}": each.scales(scene) for each in self.signals.values()}
+            self.scales |= {f"{at.layer.name}.{kind.name}": self.signals[kind].scales(at) for kind, at in seen.items()}
         quiet = {
-            electrode: {kind: each.pick(scene, electrode) for kind, each in self.signals.items()}
+            electrode: {kind: self.signals[kind].pick(at, electrode) for kind, at in seen.items()}
             for electrode in scene.implants
         }
 
-        draws = {seed: Streams(self.networks, scene, seed) for seed in {each.seed for each in self.electrodes}}
+        draws = {kind: self._draws(at) for kind, at in seen.items()}
         for electrode in self.electrodes:
-            picked = {
-                kind: electrode.mode.disturb(
-                    each,
+            picked: dict[type[Signal], Any] = dict.fromkeys(self.signals)
+            for kind, at in seen.items():
+                picked[kind] = electrode.mode.disturb(
+                    self.signals[kind],
                     quiet[electrode.quiet][kind],
                     electrode.noise,
-                    self.scales.get(f"{name}.{each.name}", _QUIET),
-                    draws[electrode.seed],
+                    self.scales.get(f"{at.layer.name}.{kind.name}", _QUIET),
+                    draws[kind][electrode.seed],
                 )
-                for kind, each in self.signals.items()
-            }
             keys = {each.name: f"{name}.{electrode.name}.{each.name}" for each in self.observables if each.remembers}
             memory = {observable: self.memory.setdefault(key, {}) for observable, key in keys.items()}
             yield Reading(scene, electrode, picked, memory)
+        self._drawn.pop((name, scene.checkpoint), None)
+
+    def _draws(self, scene: Scene) -> dict[int, Streams]:
+        """By the electrodes' seeds: the same ones for a layer in its turn and for the one before, which looks ahead at it."""
+        of_layer = self._drawn.setdefault((scene.layer.name, scene.checkpoint), {})
+        for electrode in self.electrodes:
+            if electrode.seed not in of_layer:
+                of_layer[electrode.seed] = Streams(self.networks, scene, electrode.seed)
+        return of_layer
 
     def _implant(self, electrode: Electrode, layer: WeightLayer, x: Tensor, y: Tensor, checkpoint: int) -> Implant:
         if (known := self._chronic.get((electrode, layer.name))) is not None:

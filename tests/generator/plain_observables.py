@@ -1,4 +1,4 @@
-"""step, population and balance in slow float64 numpy, written from their definitions without a look at the generator."""
+"""Observables beside the paper's in slow float64 numpy, written from their definitions without a look at the generator."""
 
 from __future__ import annotations
 
@@ -253,3 +253,113 @@ def balance_wiring(
         else:
             rows.append(kept_next[:, u].ravel())
     return w_in, np.array(rows), recorded_units(outputs, shape_out)
+
+
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+
+
+def finite_or_nan(value: float) -> float:
+    """The value, nan if it is not finite."""
+    return float(value) if np.isfinite(value) else NAN
+
+
+def pair_products(rows: np.ndarray) -> np.ndarray:
+    """Inner products of all pairs of different rows, in a fixed order."""
+    products: list[float] = []
+    for i in range(len(rows)):
+        for j in range(len(rows)):
+            if i != j:
+                products.append(float(np.sum(rows[i] * rows[j])))
+    return np.array(products, dtype=np.float64)
+
+
+def pair_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Cosine of the pair products of the rows of a and of b; nan if either has none but 0."""
+    p, q = pair_products(a), pair_products(b)
+    bottom = float(np.sqrt(np.sum(p**2)) * np.sqrt(np.sum(q**2)))
+    return finite_or_nan(divide(float(np.sum(p * q)), bottom))
+
+
+def size_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of the log squared lengths of the rows of a and b, rows of 0s left out."""
+    logs: list[tuple[float, float]] = []
+    for i in range(len(a)):
+        p, q = float(np.sum(a[i] ** 2)), float(np.sum(b[i] ** 2))
+        if not np.isfinite(p) or not np.isfinite(q):
+            return NAN
+        if p > 0 and q > 0:
+            logs.append((float(np.log(p)), float(np.log(q))))
+    if len(logs) < 2:
+        return NAN
+    c = centred(np.array(logs, dtype=np.float64))
+    bottom = float(np.sqrt(np.sum(c[:, 0] ** 2)) * np.sqrt(np.sum(c[:, 1] ** 2)))
+    return finite_or_nan(divide(float(np.sum(c[:, 0] * c[:, 1])), bottom))
+
+
+def recorded_rows(weights: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Rows of the recorded units, in float64."""
+    rows = [np.asarray(weights[u], dtype=np.float64) for u in range(len(units)) if units[u]]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), weights.shape[1])
+
+
+def transport(history: Pairs, units: np.ndarray) -> dict[str, float]:
+    """How the recorded units' incoming steps at the last checkpoint resemble their outgoing weights."""
+    values = dict.fromkeys(("similarity", "size", "kept", "held", "drift"), NAN)
+    t = len(history) - 1
+    if t < 1:
+        return values
+    units = np.asarray(units, dtype=bool)
+    w_in = [recorded_rows(pair[0], units) for pair in history]
+    w_out = [recorded_rows(pair[1], units) for pair in history]
+    with np.errstate(all="ignore"):
+        d = w_in[t] - w_in[t - 1]
+        values["similarity"] = pair_cosine(d, w_out[t - 1])
+        values["size"] = size_correlation(d, w_out[t - 1])
+        values["drift"] = pair_cosine(d, w_out[t - 1] - w_out[0])
+        if t >= 2:
+            values["kept"] = pair_cosine(d, w_in[t - 1] - w_in[t - 2])
+            values["held"] = pair_cosine(d, w_in[1] - w_in[0])
+    return values
+
+
+def ridge(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Ridge regression of z on y, (units, units behind); all nan if y is all 0 or not finite."""
+    none = np.full((y.shape[1], z.shape[1]), NAN, dtype=np.float64)
+    if not np.any(y != 0) or not np.all(np.isfinite(y)):
+        return none
+    penalty = 0.1 * float(np.sum(y**2)) / y.shape[0]
+    gram = y.T @ y + penalty * np.eye(y.shape[1])
+    if penalty == 0 or not np.all(np.isfinite(gram)):
+        return none
+    return np.asarray(np.linalg.inv(gram) @ (y.T @ z), dtype=np.float64)
+
+
+def linear_cka(y: np.ndarray, z: np.ndarray) -> float:
+    """Linear CKA of two arrays that are centred already; nan if either is all 0."""
+    top = float(np.sum((y.T @ z) ** 2))
+    bottom = float(np.sqrt(np.sum((y.T @ y) ** 2)) * np.sqrt(np.sum((z.T @ z) ** 2)))
+    return finite_or_nan(divide(top, bottom))
+
+
+def coupling(history: Pairs) -> dict[str, float]:
+    """How the units' output steps at the last checkpoint resemble their effect on the next layer."""
+    names = ("similarity", "size", "kept", "held", "own", "next", "shared")
+    values = dict.fromkeys(names, NAN)
+    t = len(history) - 1
+    if t < 0 or history[0][0].shape[0] == 0:
+        return values
+    with np.errstate(all="ignore"):
+        ys = [centred(np.asarray(pair[0], dtype=np.float64)) for pair in history]
+        zs = [centred(np.asarray(pair[1], dtype=np.float64)) for pair in history]
+        values["shared"] = linear_cka(ys[t], zs[t])
+        if t >= 1:
+            d = (ys[t] - ys[t - 1]).T  # one row per unit
+            v = ridge(ys[t - 1], zs[t - 1])
+            values["similarity"] = pair_cosine(d, v)
+            values["size"] = size_correlation(d, v)
+            values["own"] = pair_cosine(d, ys[t - 1].T)
+            values["next"] = linear_cka(ys[t] - ys[t - 1], zs[t] - zs[t - 1])
+        if t >= 2:
+            values["kept"] = pair_cosine(d, (ys[t - 1] - ys[t - 2]).T)
+            values["held"] = pair_cosine(d, (ys[1] - ys[0]).T)
+    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from generator.spec.spec import parse
 from generator.training import loop
 from generator.training.stack import Stack
 
-ALL = ("weight", "activation", "change", "step", "population", "balance")
+ALL = ("weight", "activation", "change", "step", "population", "balance", "transport", "coupling")
 HEAD = """
 name = "more"
 checkpoints = 4
@@ -68,17 +69,15 @@ width = 0.03125
 batch_size = 100
 epochs = 1
 """
-MORE = HEAD.format('observables = ["paper", "step", "population", "balance"]')
+MORE = HEAD.format('observables = ["paper", "step", "population", "balance", "transport", "coupling"]')
 ELECTRODES = [each.name for each in parse(MORE).electrodes]
-# A layer, the next, where the law of balance holds: nothing but pooling and flattening between, and a relu.
-FOLLOWING = {
-    "mlp2": {"fc1": "fc2"},
-    "mlp3": {"fc1": "fc2", "fc2": "fc3"},
-    "knet4lrn": {"conv3": "fc"},
-    "knet4": {},
-    "alexnet": dict(zip(names := [f"conv{i}" for i in range(1, 6)] + ["fc6", "fc7"], [*names[1:], "fc8"], strict=True)),
-    "alexnetlrn": {"conv3": "conv4", "conv4": "conv5", "conv5": "fc6", "fc6": "fc7", "fc7": "fc8"},
-}
+ALEXNET = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+KNET = ["conv1", "conv2", "conv3", "fc"]
+LAYERS = {"mlp2": ["fc1", "fc2"], "mlp3": ["fc1", "fc2", "fc3"], "knet4": KNET, "knet4lrn": KNET}
+LAYERS |= {"alexnet": ALEXNET, "alexnetlrn": ALEXNET}
+# Where the law of balance holds, under relu: nothing but pooling and flattening before the next layer.
+LAWFUL = {**LAYERS, "knet4": [], "knet4lrn": ["conv3"], "alexnetlrn": ALEXNET[2:]}
+OF_UNITS = {"step", "balance", "transport", "coupling"}  # need the same units at every checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +137,7 @@ def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: st
                 owner, _, what = key.rpartition(".")
                 layers[-1].setdefault(owner, {})[what] = a.astype(np.float64)
         seen: list[tuple[np.ndarray | None, np.ndarray]] = []
-        history = []
+        history, wires, activity = [], [], []
         for t, row in enumerate(part.itertuples()):
             own = layers[t][row.layer]
             outputs = recorded("outputs", own["output"].shape[1:], row)
@@ -150,26 +149,42 @@ def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: st
             first = seen[0][1]
             expected = plain_observables.population(y, first, layers[t]["probe"]["label"].astype(int))
             compared += check(row, "population", expected, 1e-4)
-            following = FOLLOWING[row.architecture].get(row.layer) if row.nonlinearity == "relu" else None
-            found = dict.fromkeys(("raw_mean", "abs_mean", "abs_median"), np.nan)
-            if following is not None and not at.redraw:
-                other = layers[t][following]
-                like = row._replace(layer=following)
+            found = {
+                "balance": dict.fromkeys(("raw_mean", "abs_mean", "abs_median"), np.nan),
+                "transport": dict.fromkeys(("similarity", "size", "kept", "held", "drift"), np.nan),
+                "coupling": dict.fromkeys(("similarity", "size", "kept", "held", "own", "next", "shared"), np.nan),
+            }
+            reader = dict(pairwise(LAYERS[row.architecture])).get(row.layer)
+            if reader is not None and not at.redraw:
+                other = layers[t][reader]
+                behind = recorded("outputs", other["output"].shape[1:], row._replace(layer=reader))
                 w_in, w_out, units = plain_observables.balance_wiring(
                     own["weight"],
                     other["weight"],
                     recorded("inputs", own["input"].shape[1:], row),
                     outputs,
-                    recorded("outputs", other["output"].shape[1:], like),
+                    behind,
                     own["input"].shape[1:],
                     own["output"].shape[1:],
                     other["output"].shape[1:],
                 )
-                history.append((w_in, own["bias"], w_out))
-                found = plain_observables.balance(history, units)
-            compared += check(row, "balance", found, 2e-3)
-    never = {"step", "balance"} if at.redraw else set()  # they follow units
+                if row.layer in LAWFUL[row.architecture] and row.nonlinearity == "relu":
+                    history.append((w_in, own["bias"], w_out))
+                    found["balance"] = plain_observables.balance(history, units)
+                wires.append((w_in, w_out))
+                found["transport"] = plain_observables.transport(wires, units)
+                z = by_place(other["output"])
+                activity.append((y, z if behind is None else z[:, np.sort(behind)]))
+                found["coupling"] = plain_observables.coupling(activity, paired(y.shape[1]))
+            for name, values in found.items():
+                compared += check(row, name, values, 2e-3)
+    never = OF_UNITS if at.redraw else set()
     assert set(compared) == set(ALL) - set(PAPER) - never, "compare a new observable with numpy here"
+
+
+def paired(units: int) -> np.ndarray:
+    """Which of so many recorded units are compared with each other."""
+    return np.arange(units) if units <= 128 else np.sort(stream("pairs of units", units).permutation(units)[:128])
 
 
 def check_step(row: Any, seen: list[tuple[np.ndarray | None, np.ndarray]], redraw: bool) -> Counter[str]:
@@ -268,7 +283,9 @@ def test_noise_on_the_wires_of_a_unit_has_the_size_it_says(mode: str) -> None:
 
 def test_observables_of_one_signal_see_the_same_noise() -> None:
     _, (reading,) = readings(["units30_relative0.5"])
-    assert len(reading.picked) == 4  # synapses, outputs, change and wires, for six observables
+    assert (
+        len(reading.picked) == 5
+    )  # synapses, outputs, change, wires and the next layer's outputs, for eight observables
     together = loop_of(["paper", "step", "population"], "units30_relative0.5")
     alone = loop_of(["paper"], "units30_relative0.5")
     assert together[..., : alone.shape[-1]].tobytes() == alone.tobytes()

@@ -33,7 +33,7 @@ class Transform:
         make: (examples, checkpoints, statistics) to (examples, columns, statistics).
         columns: what the columns are called, for trajectories of so many checkpoints: a checkpoint's number, or a word.
         scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same.
-        only: the statistics that it is for; by default all.
+        only: what the names of the statistics that it is for begin with; by default it is for all.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Transform:
 
     def statistics(self, names: Sequence[str]) -> list[str]:
         """Those of these that it is for."""
-        return [name for name in names if not self.only or name in self.only]
+        return [name for name in names if not self.only or name.startswith(self.only)]
 
 
 TRANSFORMS: dict[str, Transform] = {}
@@ -118,6 +118,12 @@ def shape(x: Trajectories) -> Trajectories:
     spread = np.sqrt((deviation**2).sum(axis=1, keepdims=True) / count)
     # float32 values sum exactly in float64, so a constant has no spread at all, and no shape: 0/0
     return (x - mean) / spread
+
+
+@transform(every, scale_free=True, only=("transport_", "coupling_", "step_weight_cosine", "step_activation_cosine"))
+def cosines(x: Trajectories) -> Trajectories:
+    """What is a cosine or a correlation of changes, as it is: it has no unit, and means the same in every network."""
+    return x
 
 
 @transform(later, only=("weight_raw_norm",))

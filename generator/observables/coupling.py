@@ -63,7 +63,7 @@ class Coupling(Observable):
 
     name = "coupling"
     statistics = tuple(
-        Statistic(f"coupling_{name}", "coupling", "raw", name, f"{meaning} ({OF})")
+        Statistic(f"coupling_{name}", "coupling", "activation", name, f"{meaning} ({OF})")
         for name, meaning in MEANINGS.items()
     )
     signals = (Outputs, Behind)
@@ -75,9 +75,8 @@ class Coupling(Observable):
         found = here.new_full((len(here), len(MEANINGS)), torch.nan, dtype=torch.float64)
         if behind is not None and reading.followed:
             for network, (y, z) in enumerate(zip(here, behind, strict=True)):
-                of_one = _of_one(y, z, pairs.Kept(memory, network))
-                for place, name in enumerate(MEANINGS):
-                    found[network, place] = of_one.get(name, torch.nan)
+                for name, value in of_one(y, z, pairs.Kept(memory, network)).items():
+                    found[network, list(MEANINGS).index(name)] = value
         return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
@@ -87,7 +86,7 @@ class Coupling(Observable):
         return units * (probe * SECONDS_PER_ELEMENT + flops / FLOPS_PER_SECOND)
 
 
-def _of_one(y: Float[Tensor, "b units"], z: Float[Tensor, "b behind"], kept: pairs.Kept) -> dict[str, Tensor]:
+def of_one(y: Float[Tensor, "b units"], z: Float[Tensor, "b behind"], kept: pairs.Kept) -> dict[str, Tensor]:
     """The statistics of one network, those that are defined."""
     before, behind = kept.last("outputs", y.clone()), kept.last("behind", z.clone())
     units = pairs.some(y.shape[1]).to(y.device)

@@ -53,7 +53,7 @@ class Transport(Observable):
 
     name = "transport"
     statistics = tuple(
-        Statistic(f"transport_{name}", "transport", "raw", name, f"{meaning} ({OF})")
+        Statistic(f"transport_{name}", "transport", "weight", name, f"{meaning} ({OF})")
         for name, meaning in MEANINGS.items()
     )
     signals = (Wiring,)

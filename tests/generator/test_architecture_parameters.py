@@ -276,6 +276,39 @@ def test_a_pair_is_rescalable_exactly_if_rescaling_it_changes_nothing(architectu
         assert not found
 
 
+@pytest.mark.parametrize(
+    "network",
+    [{"architecture": name} for name in ["mlp3", *FREE]]
+    + [{"architecture": "mlp(depth=5,residual=true)"}, {"architecture": "knet4lrn"}]
+    + [{"architecture": name, "width": 0.0625} for name in ("resnet18", "resnet18v2", "alexnetlrn")]
+    + [{"architecture": "resnet18", "width": 0.0625, "objective": "simclr"}],
+    ids=str,
+)
+def test_the_reader_of_a_layer_is_the_first_whose_input_changes_with_its_weights(network: dict[str, Any]) -> None:
+    tasks.load.cache_clear()
+    built = stack(member("sgdm", **network, batch_size=50))
+    built.settle()
+    layers, x = built.network.layers, built.probe(6).x
+
+    def received() -> list[torch.Tensor]:
+        run = Pass()
+        with torch.no_grad():
+            built.network.forward(x, run)
+        return run.received
+
+    before, found = received(), []
+    for layer in layers:
+        kept = layer.weight.detach().clone()
+        with torch.no_grad():
+            layer.weight.mul_(torch.linspace(0.3, 3.0, kept[0].numel(), dtype=kept.dtype).view(kept.shape))
+            changed = [not torch.equal(a, b) for a, b in zip(before, received(), strict=True)]
+            layer.weight.copy_(kept)
+        if any(changed):
+            found.append((layer.name, layers[changed.index(True)].name))
+    assert found == [(a.name, b.name) for a, b in built.network.readers()]
+    assert len(found) == len(layers) - 1
+
+
 @pytest.mark.parametrize("architecture", FREE)
 def test_all_that_is_trained_is_part_of_a_state_and_comes_back(architecture: str) -> None:
     first, second = (stack(member("sgdm", architecture, model_seed=seed)) for seed in (0, 1))

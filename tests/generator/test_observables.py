@@ -21,9 +21,11 @@ from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.keys import stream
-from generator.observables import OBSERVABLES, PAPER, chosen, statistics
+from generator.observables import OBSERVABLES, PAPER, chosen, coupling, pairs, statistics
 from generator.observables.balance import Wiring
+from generator.observables.coupling import Behind
 from generator.observables.recorder import Recorder
+from generator.observables.signals import Outputs
 from generator.running.generate import generate
 from generator.running.rerun import rerun
 from generator.running.verify import problems
@@ -238,12 +240,43 @@ def test_what_is_no_gradient_flow_does_not(rule: str) -> None:
     assert drift(rule, 0.5) > 0.5
 
 
+@pytest.mark.parametrize("architecture", ["mlp3", "mlp(norm=batch)"])
+def test_units_move_as_their_outgoing_weights_say_where_errors_come_through_these(architecture: str) -> None:
+    """In the first updates, before fa has aligned anything. The mean over the hidden layers of four networks."""
+    observed = ("transport", "coupling")
+    columns = [place for place, one in enumerate(statistics(observed)) if one.statistic == "similarity"]
+    weights, activity = {}, {}
+    for rule in ("sgdm", "adam", "fa", "ia", "dfa"):
+        stacked = [member(rule, architecture, batch_size=64, model_seed=seed) for seed in range(4)]
+        seen = list(loop.train(stacked, checkpoints=3, probe=64, observables=observed))
+        weights[rule], activity[rule] = np.nanmean(seen[1].statistics[:, 0, :, columns], axis=(1, 2))
+    for rule in ("fa", "ia", "dfa"):
+        assert abs(weights[rule]) < 0.02
+        assert abs(activity[rule]) < 0.01
+    for rule in ("sgdm", "adam"):
+        assert weights[rule] > 0.15
+        assert activity[rule] > 0.04
+
+
+def test_coupling_says_the_same_in_other_units() -> None:
+    rng = np.random.default_rng(0)
+    days = [[torch.from_numpy(rng.lognormal(size=(20, n))) for n in (9, 5)] for _ in range(3)]
+    found = []
+    for a, b in ((1.0, 1.0), (1e3, 1e-2)):
+        memory: dict[str, torch.Tensor] = {}
+        found.append([coupling.of_one(a * y, b * z, pairs.Kept(memory, 0)) for y, z in days][-1])
+    assert found[0].keys() == coupling.MEANINGS.keys()
+    for name, value in found[0].items():
+        assert float(value) == pytest.approx(float(found[1][name]), rel=1e-9), name
+
+
 def test_units_that_do_not_move_have_no_step_and_no_balance() -> None:
-    stack = Stack([member("fa", "mlp3")], observables=["step", "balance", "population"])
+    stack = Stack([member("fa", "mlp3")], observables=["step", "balance", "transport", "population", "coupling"])
     stack.settle()
     first, again = (loop.observe(stack, stack.probe(16), checkpoint=t)[2][0, 0] for t in (0, 1))
-    columns = {one.name: place for place, one in enumerate(statistics(["step", "balance", "population"]))}
-    assert bool(first[:, : columns["balance_abs_median"] + 1].isnan().all())
+    columns = {one.name: place for place, one in enumerate(statistics(["step", "balance", "transport", "population"]))}
+    assert bool(first[:, : columns["transport_drift"] + 1].isnan().all())
+    assert bool(again[:, columns["transport_similarity"] : columns["transport_drift"] + 1].isnan().all())
     assert bool((again[:, columns["step_weight_norm"]] == 0).all())
     assert bool((again[:, columns["step_activation_flipped"]] == 0).all())
     assert bool(again[:, columns["step_weight_kurtosis"]].isnan().all())
@@ -252,7 +285,8 @@ def test_units_that_do_not_move_have_no_step_and_no_balance() -> None:
 
 
 # -- noise -------------------------------------------------------------------------------------------------------------
-def readings(names: list[str], architecture: str = "mlp3") -> tuple[Recorder, list[Any]]:
+def layers_read(names: list[str], architecture: str = "mlp3") -> tuple[Recorder, list[list[Any]]]:
+    """A recorder at the first checkpoint, and of each layer what each electrode reads."""
     stack = Stack(
         [member("fa", architecture, model_seed=i) for i in range(2)],
         electrodes=[Electrode.named(name) for name in names],
@@ -264,8 +298,30 @@ def readings(names: list[str], architecture: str = "mlp3") -> tuple[Recorder, li
         stack.network.forward(x.x, run)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
     with torch.no_grad():
-        scene = next(iter(stack.recorder.scenes(passed, 0, x.y)))
-        return stack.recorder, list(stack.recorder.read(scene))
+        scenes = stack.recorder.scenes(passed, 0, x.y)
+        return stack.recorder, [list(stack.recorder.read(scene)) for scene in scenes]
+
+
+def readings(names: list[str]) -> tuple[Recorder, list[Any]]:
+    """The same, of the first layer."""
+    recorder, layers = layers_read(names)
+    return recorder, layers[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["units30_relative0.5", "units30_absolute0.5_seed1", "units30_poisson10x0.5", "units9"]
+)
+@pytest.mark.parametrize("architecture", ["mlp3", "resnet18"])
+def test_what_is_seen_of_the_next_layer_is_what_it_shows_in_its_turn(architecture: str, name: str) -> None:
+    """The same units, with the same noise."""
+    recorder, layers = layers_read([name], architecture)
+    turns = {one.scene.layer.name: one for (one,) in layers}
+    assert turns.keys() == {*recorder.following, layers[-1][0].scene.layer.name}
+    for name, reader in recorder.following.items():
+        ahead, own = turns[name].picked[Behind], turns[reader].picked[Outputs]
+        assert ahead.numpy().tobytes() == own.numpy().tobytes()
+    assert layers[-1][0].picked[Behind] is None
+    assert not recorder._drawn
 
 
 @pytest.mark.parametrize("mode", ["relative", "absolute"])

@@ -44,8 +44,9 @@ OF = (
     "d: change of a unit's responses to the probe stimuli since the previous checkpoint; v: how the next layer's responses "
     "follow from it there, by ridge regression"
 )
+SECONDS_PER_NETWORK = 8e-4  # some sixty calls, a third of them on matrices of stimuli × stimuli
 SECONDS_PER_ELEMENT = 20e-9
-FLOPS_PER_SECOND = 22e9
+FLOPS_PER_SECOND = 45e9
 
 
 class Behind(Outputs):
@@ -83,7 +84,7 @@ class Coupling(Observable):
         """Of every output of two layers that are about as large: both Gram matrices of stimuli, the regression, the pairs."""
         units = electrode.count(size.units)
         flops = 2 * probe * (4 * min(probe, units) + 3 * min(pairs.MOST, units)) + probe**2
-        return units * (probe * SECONDS_PER_ELEMENT + flops / FLOPS_PER_SECOND)
+        return SECONDS_PER_NETWORK + units * (probe * SECONDS_PER_ELEMENT + flops / FLOPS_PER_SECOND)
 
 
 def of_one(y: Float[Tensor, "b units"], z: Float[Tensor, "b behind"], kept: pairs.Kept) -> dict[str, Tensor]:

@@ -111,7 +111,7 @@ class Balance(Observable):
         Statistic("balance_abs_median", "balance", "abs", "median", f"median over units of |{MEANING}|"),
     )
     signals = (Wiring,)
-    remembers = True
+    remembers = of_rescalable = True
 
     def reduce(self, reading: Reading) -> Float[Tensor, "k 3"]:
         """Remembers the parts at the start and the last time, and the length of their way."""

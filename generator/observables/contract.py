@@ -203,12 +203,14 @@ class Observable(ABC):
         statistics: what it makes, in order.
         signals: what it reads.
         remembers: whether it looks back at earlier checkpoints.
+        of_rescalable: whether it is defined where units can be rescaled alone (`Scene.rescalable`).
     """
 
     name: ClassVar[str]
     statistics: ClassVar[Sequence[Statistic]]
     signals: ClassVar[Sequence[type[Signal]]]
     remembers: ClassVar[bool] = False
+    of_rescalable: ClassVar[bool] = False
 
     @abstractmethod
     def reduce(self, reading: Reading) -> Any:

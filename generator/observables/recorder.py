@@ -79,8 +79,9 @@ class Recorder:
         self.signals: dict[type[Signal], Signal] = {
             each: each() for observable in self.observables for each in observable.signals
         }
-        ahead = any(each.looks_ahead or each.behind for each in self.signals)
-        self.following = {first.name: second.name for first, second in network.readers() if ahead}
+        ahead = [each for each in self.observables if any(kind.looks_ahead or kind.behind for kind in each.signals)]
+        within = network.rescalable() if all(each.of_rescalable for each in ahead) else network.readers()
+        self.following = {first.name: second.name for first, second in within if ahead}
         self.rescalable = {first.name for first, _ in network.rescalable()}
         self.noisy = any(electrode.noise_mode != "none" for electrode in electrodes)
         self.scales: dict[str, Tensor] = {}

@@ -359,6 +359,16 @@ def loop_of(observables: list[str], electrode: str) -> np.ndarray:
     return np.stack([each.statistics for each in seen])
 
 
+def test_the_next_layer_is_looked_at_where_something_is_defined_there() -> None:
+    """`balance` alone asks for no wires where its law does not hold: these cost noise on every weight."""
+    pairs_of = {
+        names: Stack([member("fa", "knet4lrn")], observables=names).recorder.following
+        for names in (("balance",), ("balance", "transport"), ("coupling",), ("step", "population"))
+    }
+    everywhere = dict(pairwise(KNET))
+    assert list(pairs_of.values()) == [{"conv3": "fc"}, everywhere, everywhere, {}]
+
+
 def test_noise_alone_makes_steps_that_turn_back_on_themselves() -> None:
     """Of independent noise n the displacements n(t) − n(t−1) and n(t−1) − n(t−2) have a cosine of −1/2."""
     stack = Stack([member("fa", "mlp3")], electrodes=[Electrode.named("absolute1")], observables=["step"])

@@ -99,8 +99,9 @@ def of_one(y: Float[Tensor, "b units"], z: Float[Tensor, "b behind"], kept: pair
         last = _centred(before.double())
         change, of_change = now - last, after - _centred(behind.double())
         d = change[:, units].mT.contiguous()
-        found |= pairs.moved(d, readout, kept)
-        found["own"] = pairs.cosine(pairs.products(d), pairs.products(last[:, units].mT))
+        of_d, of_pairs = pairs.moved(d, readout, kept)
+        found |= of_pairs
+        found["own"] = pairs.cosine(of_d, pairs.products(last[:, units].mT))
         found["next"] = pairs.cosine(change @ change.mT, of_change @ of_change.mT)
     return found
 

@@ -61,18 +61,20 @@ class Kept:
         return self.memory.setdefault(f"{self.network}.first {name}", now)
 
 
-def moved(d: Float[Tensor, "n _"], v: Float[Tensor, "n _"], kept: Kept) -> dict[str, Tensor]:
+def moved(
+    d: Float[Tensor, "n _"], v: Float[Tensor, "n _"], kept: Kept
+) -> tuple[Float[Tensor, "n n"], dict[str, Tensor]]:
     """What displacements d of units and the weights v that carry their outputs on have to do with each other.
 
     Returns:
-        similarity: the cosine of the Gram matrices of d and v, off their diagonals; size: see `sizes`; kept, held: the cosine of
-        the Gram matrix of d with the one before and the first.
+        The Gram matrix of d, off its diagonal; and similarity: its cosine with that of v; size: see `sizes`; kept, held: its
+        cosines with the one before and the first.
     """
     gram = products(d)
     before = kept.last("gram", gram)
     first = kept.first("gram", gram)
     nothing = d.new_full((), torch.nan)
-    return {
+    return gram, {
         "similarity": cosine(gram, products(v)),
         "size": sizes(d, v),
         "kept": nothing if before is None else cosine(gram, before),

@@ -69,8 +69,8 @@ class Transport(Observable):
                 before, behind, began = kept.last("into", into), kept.last("out", out), kept.first("out", out)
                 if before is not None and behind is not None:
                     d = into - before
-                    of_pairs = pairs.moved(d, behind, kept)
-                    of_pairs["drift"] = pairs.cosine(pairs.products(d), pairs.products(behind - began))
+                    gram, of_pairs = pairs.moved(d, behind, kept)
+                    of_pairs["drift"] = pairs.cosine(gram, pairs.products(behind - began))
                     found[network] = torch.stack([of_pairs[name] for name in MEANINGS])
         return found
 

@@ -14,10 +14,12 @@ why):
 - next: linear CKA of the changes of both layers (Kornblith et al. 2019, 1905.00414);
 - shared: linear CKA of the responses of both layers.
 
-Of a layer with more than 128 recorded units that many are paired; all are read from.
+Of a layer with more than 128 recorded units that many are looked at.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -27,10 +29,11 @@ from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
 from generator.observables import pairs
-from generator.observables.contract import Observable, Reading
+from generator.observables.contract import Observable, Reading, alike, side_by_side
 from generator.observables.signals import Outputs
 
 RIDGE = 0.1
+MOST = 128  # units of a layer that are looked at
 MEANINGS = {
     "similarity": "cosine, over pairs of units, of the Gram matrices of d and of v",
     "size": "correlation of log ‖d‖² and log ‖v‖² over units",
@@ -44,9 +47,9 @@ OF = (
     "d: change of a unit's responses to the probe stimuli since the previous checkpoint; v: how the next layer's responses "
     "follow from it there, by ridge regression"
 )
-SECONDS_PER_NETWORK = 8e-4  # some sixty calls, a third of them on matrices of stimuli × stimuli
-SECONDS_PER_ELEMENT = 20e-9
-FLOPS_PER_SECOND = 45e9
+SECONDS_PER_NETWORK = 1.5e-4  # some sixty calls
+SECONDS_PER_ELEMENT = 70e-9
+SECONDS_PER_PAIR = 0.14e-9  # of units, and stimulus: seven products of matrices and a regression
 
 
 class Behind(Outputs):
@@ -71,52 +74,78 @@ class Coupling(Observable):
     remembers = True
 
     def reduce(self, reading: Reading) -> Float[Tensor, "k 7"]:
-        """Remembers the responses, V̂, and the first and the last D."""
-        here, behind, memory = reading.picked[Outputs], reading.picked[Behind], reading.memory[self.name]
-        found = here.new_full((len(here), len(MEANINGS)), torch.nan, dtype=torch.float64)
-        if behind is not None and reading.followed:
-            for network, (y, z) in enumerate(zip(here, behind, strict=True)):
-                for name, value in of_one(y, z, pairs.Kept(memory, network)).items():
-                    found[network, list(MEANINGS).index(name)] = value
+        """Of one reading."""
+        return self.reduce_all([reading])[0]
+
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Float[Tensor, "k 7"]]:
+        """Networks with as many units in both layers together.
+
+        Remembers the responses, the Gram matrices of Y and V̂, and the first and the last D.
+        """
+        found = [
+            each.scene.units.new_full((len(each.scene.units), len(MEANINGS)), torch.nan, dtype=torch.float64)
+            for each in readings
+        ]
+        there = [i for i, each in enumerate(readings) if each.picked[Behind] is not None and each.followed]
+        tables = {i: [_some(readings[i].picked[kind]) for kind in (Outputs, Behind)] for i in there}
+        memories = {i: readings[i].memory[self.name] for i in there}
+        keys = [(*(x.shape[1:] for x in tables[i]), *sorted(memories[i])) for i in there]
+        for places in alike(keys):
+            some = [there[place] for place in places]
+            y, z = (side_by_side([tables[i][of] for i in some]) for of in (0, 1))
+            known = {name: side_by_side([memories[i][name] for i in some]) for name in memories[some[0]]}
+            values, kept = together(y, z, known)
+            sizes = [len(tables[i][0]) for i in some]
+            for name, value in values.items():
+                for i, part in zip(some, value.split(sizes), strict=True):
+                    found[i][:, list(MEANINGS).index(name)] = part
+            for name, value in kept.items():
+                for i, part in zip(some, value.split(sizes), strict=True):
+                    memories[i][name] = part
         return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
-        """Of every output of two layers that are about as large: both Gram matrices of stimuli, the regression, the pairs."""
-        units = electrode.count(size.units)
-        flops = 2 * probe * (4 * min(probe, units) + 3 * min(pairs.MOST, units)) + probe**2
-        return SECONDS_PER_NETWORK + units * (probe * SECONDS_PER_ELEMENT + flops / FLOPS_PER_SECOND)
+        """Of every response of the units that are paired, and of its products with those of the others."""
+        units = min(MOST, electrode.count(size.units))
+        return SECONDS_PER_NETWORK + units * probe * (SECONDS_PER_ELEMENT + units * SECONDS_PER_PAIR)
 
 
-def of_one(y: Float[Tensor, "b units"], z: Float[Tensor, "b behind"], kept: pairs.Kept) -> dict[str, Tensor]:
-    """The statistics of one network, those that are defined."""
-    before, behind = kept.last("outputs", y.clone()), kept.last("behind", z.clone())
-    units = pairs.some(y.shape[1]).to(y.device)
-    now, after = _centred(y.double()), _centred(z.double())
-    gram, of_next = now @ now.mT, after @ after.mT
-    readout = kept.last("readout", _regression(now[:, units], gram, after))
-    found = {"shared": pairs.cosine(gram, of_next)}
-    if before is not None and behind is not None and readout is not None:
-        last = _centred(before.double())
-        change, of_change = now - last, after - _centred(behind.double())
-        d = change[:, units].mT.contiguous()
-        of_d, of_pairs = pairs.moved(d, readout, kept)
+def _some(outputs: Float[Tensor, "k b units"]) -> Float[Tensor, "k b n"]:
+    """Those of the units that are paired, in float64, less each unit's mean: exactly 0 where a unit does not vary."""
+    x = outputs[:, :, pairs.some(outputs.shape[2], MOST).to(outputs.device)]
+    varies = (x != x[:, :1]).any(1, keepdim=True)
+    x = x.double()
+    return torch.where(varies, x - x.mean(1, keepdim=True), 0.0)
+
+
+def together(
+    y: Float[Tensor, "k b n"], z: Float[Tensor, "k b m"], known: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The statistics of each network that are defined, (k,) each, and what is to be remembered."""
+    own, between, behind = y.mT @ y, y.mT @ z, z.mT @ z
+    found = {"shared": _cka(own, between, behind)}
+    kept = {"y": y, "z": z, "own": own, "readout": pairs.gram(_regression(own, between, y.shape[1]))}
+    if "y" in known:
+        change, of_next = y - known["y"], z - known["z"]
+        d = change.mT @ change
+        moved, of_pairs = pairs.moved(d, known["readout"], known.get("last"), known.get("first"))
         found |= of_pairs
-        found["own"] = pairs.cosine(of_d, pairs.products(last[:, units].mT))
-        found["next"] = pairs.cosine(change @ change.mT, of_change @ of_change.mT)
-    return found
+        found["own"] = pairs.cosine(moved, pairs.apart(known["own"]))
+        found["next"] = _cka(d, change.mT @ of_next, of_next.mT @ of_next)
+        kept |= {"last": moved, "first": known.get("first", moved)}
+    return found, kept
 
 
-def _centred(x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """Less each unit's mean over the stimuli; exactly 0 where a unit does not vary."""
-    return torch.where((x != x[:1]).any(0), x - x.mean(0), 0.0)
+def _cka(
+    own: Float[Tensor, "k n n"], between: Float[Tensor, "k n m"], other: Float[Tensor, "k m m"]
+) -> Float[Tensor, " k"]:
+    """‖YᵀZ‖² / ‖YᵀY‖ ‖ZᵀZ‖."""
+    return pairs.size(between).square() / (pairs.size(own) * pairs.size(other))
 
 
-def _regression(
-    units: Float[Tensor, "b n"], gram: Float[Tensor, "b b"], behind: Float[Tensor, "b m"]
-) -> Float[Tensor, "n m"]:
-    """V̂ = Yᵀ (Y Yᵀ + λ)⁻¹ Z, the same as (YᵀY + λ)⁻¹ YᵀZ, for some units; NaN where nothing varies."""
-    ridge = torch.diag_embed((RIDGE * gram.diagonal().mean()).expand(len(gram)))
-    root, failed = torch.linalg.cholesky_ex(gram + ridge)
-    if failed:
-        return units.new_full((units.shape[1], behind.shape[1]), torch.nan)
-    return units.mT @ torch.cholesky_solve(behind, root)
+def _regression(own: Float[Tensor, "k n n"], between: Float[Tensor, "k n m"], stimuli: int) -> Float[Tensor, "k n m"]:
+    """V̂ = (YᵀY + λ)⁻¹ YᵀZ; NaN where nothing varies."""
+    ridge = RIDGE * own.diagonal(dim1=1, dim2=2).sum(1) / stimuli
+    root, failed = torch.linalg.cholesky_ex(own + torch.diag_embed(ridge[:, None].expand(-1, own.shape[1])))
+    found = torch.cholesky_solve(between, root)
+    return torch.where((failed == 0)[:, None, None], found, torch.nan)

@@ -1,4 +1,7 @@
-"""Pairs of units of one network: how alike two units' rows of numbers are, and whether two tables say the same of all pairs."""
+"""Pairs of a network's units: how alike two units' rows of numbers are, and whether two tables say the same of all pairs.
+
+Tables of networks with as many units lie side by side, and are reduced in one call.
+"""
 
 from __future__ import annotations
 
@@ -10,73 +13,70 @@ from torch import Tensor
 
 from generator.keys import stream
 
-MOST = 128  # units of a layer whose pairs are looked at: pairs cost by the square
-
-
-def some(count: int) -> Int64[Tensor, " n"]:
-    """Which of so many units are paired: all, or `MOST` that are drawn once for layers of that size, in ascending order."""
-    return torch.arange(count) if count <= MOST else _drawn(count)
-
 
 @lru_cache(maxsize=256)
-def _drawn(count: int) -> Int64[Tensor, " n"]:
-    found, _ = torch.from_numpy(stream("pairs of units", count).permutation(count)[:MOST]).sort()
+def some(count: int, most: int) -> Int64[Tensor, " n"]:
+    """Which of so many units are paired: all, or `most` that are drawn once for layers of that size; in ascending order.
+
+    What pairs cost grows by the square.
+    """
+    if count <= most:
+        return torch.arange(count)
+    found, _ = torch.from_numpy(stream("pairs of units", count).permutation(count)[:most]).sort()
     return found
 
 
-def products(rows: Float[Tensor, "n m"]) -> Float[Tensor, "n n"]:
-    """The Gram matrix of units' rows, 0 on its diagonal: every unit is like itself."""
-    return (rows @ rows.mT).fill_diagonal_(0)
+def gram(rows: Float[Tensor, "k n m"]) -> Float[Tensor, "k n n"]:
+    """The products of all units' rows with each other."""
+    return rows @ rows.mT
 
 
-def cosine(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
-    """Of two matrices, as vectors; NaN where either is 0."""
-    return (a * b).sum() / (a.norm() * b.norm())
+def apart(gram: Float[Tensor, "k n n"]) -> Float[Tensor, "k n n"]:
+    """The same with 0 on the diagonal: every unit is like itself."""
+    found = gram.clone()
+    found.diagonal(dim1=1, dim2=2).zero_()
+    return found
 
 
-def sizes(a: Float[Tensor, "n _"], b: Float[Tensor, "n _"]) -> Float[Tensor, ""]:
-    """The correlation over units of log ‖a_i‖² and log ‖b_i‖², where neither is 0."""
-    of_a, of_b = a.square().sum(1), b.square().sum(1)
-    both = (of_a > 0) & (of_b > 0)
-    x, y = of_a[both].log(), of_b[both].log()
-    x, y = x - x.mean(), y - y.mean()
-    return (x * y).sum() / (x.norm() * y.norm())
+def size(x: Float[Tensor, "k n m"]) -> Float[Tensor, " k"]:
+    """Frobenius norms."""
+    return x.flatten(1).norm(dim=1)
 
 
-class Kept:
-    """What an observable remembers of one network, in its memory (`Reading.memory`)."""
+def cosine(a: Float[Tensor, "k n m"], b: Float[Tensor, "k n m"]) -> Float[Tensor, " k"]:
+    """Of matrices, as vectors; NaN where either is 0."""
+    return (a * b).flatten(1).sum(1) / (size(a) * size(b))
 
-    def __init__(self, memory: dict[str, Tensor], network: int) -> None:
-        self.memory, self.network = memory, network
 
-    def last(self, name: str, now: Tensor) -> Tensor | None:
-        """What was there the last time, if there was one. Keeps what is there now."""
-        key = f"{self.network}.{name}"
-        before = self.memory.get(key)
-        self.memory[key] = now
-        return before
+def lengths(a: Float[Tensor, "k n n"], b: Float[Tensor, "k n n"]) -> Float[Tensor, " k"]:
+    """The correlation over units of log ‖a_i‖² and log ‖b_i‖², where neither is 0; of Gram matrices."""
+    of_a, of_b = a.diagonal(dim1=1, dim2=2), b.diagonal(dim1=1, dim2=2)
+    both = (of_a != 0) & (of_b != 0)
+    count = both.sum(1, keepdim=True)
 
-    def first(self, name: str, now: Tensor) -> Tensor:
-        """What was there the first time, which may be now."""
-        return self.memory.setdefault(f"{self.network}.first {name}", now)
+    def deviation(x: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
+        x = torch.where(both, x.log(), 0.0)
+        return torch.where(both, x - x.sum(1, keepdim=True) / count, 0.0)
+
+    x, y = deviation(of_a), deviation(of_b)
+    return (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
 
 
 def moved(
-    d: Float[Tensor, "n _"], v: Float[Tensor, "n _"], kept: Kept
-) -> tuple[Float[Tensor, "n n"], dict[str, Tensor]]:
-    """What displacements d of units and the weights v that carry their outputs on have to do with each other.
+    d: Float[Tensor, "k n n"], v: Float[Tensor, "k n n"], last: Tensor | None, first: Tensor | None
+) -> tuple[Float[Tensor, "k n n"], dict[str, Tensor]]:
+    """What displacements of units and the weights that carry their outputs on have to do with each other.
+
+    Args:
+        d, v: the Gram matrices of both.
+        last, first: what was returned for d the last and the first time.
 
     Returns:
-        The Gram matrix of d, off its diagonal; and similarity: its cosine with that of v; size: see `sizes`; kept, held: its
-        cosines with the one before and the first.
+        d less its diagonal; and (k,) each: similarity, its cosine with v's; size (`lengths`); kept and held, its cosines with the
+        last and the first one, if there are any.
     """
-    gram = products(d)
-    before = kept.last("gram", gram)
-    first = kept.first("gram", gram)
-    nothing = d.new_full((), torch.nan)
-    return gram, {
-        "similarity": cosine(gram, products(v)),
-        "size": sizes(d, v),
-        "kept": nothing if before is None else cosine(gram, before),
-        "held": nothing if before is None else cosine(gram, first),
-    }
+    pairs = apart(d)
+    found = {"similarity": cosine(pairs, apart(v)), "size": lengths(d, v)}
+    if last is not None and first is not None:
+        found |= {"kept": cosine(pairs, last), "held": cosine(pairs, first)}
+    return pairs, found

@@ -13,13 +13,11 @@ D_ij = d_i·d_j and V_ij = v_i·v_j of all pairs i ≠ j [ours]:
 - drift: the cosine of D and the Gram matrix of how far each v_i was from where it was at the first checkpoint.
 
 All are free of scale. A unit of a convolution is a channel, with the weights of all taps. Norms, links and pools between a layer
-and the one that reads it are passed over. Of a layer with more than 128 recorded units that many are paired. Through an
+and the one that reads it are passed over. Of a layer with more than 64 recorded units that many are paired. Through an
 electrode the weights are those between recorded units, as of `balance`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -40,8 +38,9 @@ MEANINGS = {
     "drift": "cosine, over pairs of units, of the Gram matrices of d and of how far v is from where it began",
 }
 OF = "d: displacement of a hidden unit's incoming weights since the previous checkpoint; v: its outgoing weights there"
-SECONDS_PER_NETWORK = 3.5e-4  # some forty calls
-SECONDS_PER_ELEMENT = 6e-9
+MOST = 64  # units of a layer that are paired
+SECONDS_PER_NETWORK = 2e-4  # some forty calls
+SECONDS_PER_ELEMENT = 12e-9
 
 
 class Transport(Observable):
@@ -63,30 +62,46 @@ class Transport(Observable):
         """Remembers the weights, where the outgoing ones began, and the first and the last D."""
         wires, memory, weights = reading.picked[Wiring], reading.memory[self.name], reading.scene.weights
         found = weights.new_full((len(weights), len(MEANINGS)), torch.nan, dtype=torch.float64)
-        if wires is not None and reading.followed:
-            for network, (into, out) in enumerate(_recorded(wires)):
-                kept = pairs.Kept(memory, network)
-                before, behind, began = kept.last("into", into), kept.last("out", out), kept.first("out", out)
-                if before is not None and behind is not None:
-                    d = into - before
-                    gram, of_pairs = pairs.moved(d, behind, kept)
-                    of_pairs["drift"] = pairs.cosine(gram, pairs.products(behind - began))
-                    found[network] = torch.stack([of_pairs[name] for name in MEANINGS])
+        if wires is None or not reading.followed:
+            return found
+        into, out = _paired(wires, reading.electrode.count(reading.scene.units.shape[2]))
+        if "into" in memory:
+            v = memory["out"]
+            d = pairs.gram(into - memory["into"])
+            moved, of_pairs = pairs.moved(d, pairs.gram(v), memory.get("last"), memory.get("first"))
+            of_pairs["drift"] = pairs.cosine(moved, pairs.apart(pairs.gram(v - memory["began"])))
+            for name, value in of_pairs.items():
+                found[:, list(MEANINGS).index(name)] = value
+            memory["last"] = moved
+            memory.setdefault("first", moved)
+        memory["into"], memory["out"] = into, out
+        memory.setdefault("began", out)
         return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
-        """Of every weight of a recorded unit, as an incoming and as an outgoing one."""
-        seen = electrode.count(size.units) / size.units
-        return SECONDS_PER_NETWORK + 2 * size.weights * seen * SECONDS_PER_ELEMENT
+        """Of every weight of a unit that is paired, as an incoming and as an outgoing one."""
+        paired = min(MOST, electrode.count(size.units)) / size.units
+        return SECONDS_PER_NETWORK + 2 * size.weights * min(1.0, paired) * SECONDS_PER_ELEMENT
 
 
-def _recorded(wires: Wires) -> Iterator[tuple[Float[Tensor, "units _"], Float[Tensor, "units _"]]]:
-    """Of each network the recorded incoming and outgoing weights of the units that are paired, in float64."""
-    for i, recorded in enumerate(wires.recorded):
-        units = recorded.nonzero()[:, 0]
-        units = units[pairs.some(len(units)).to(units.device)]
-        into, out = (
-            weights[i][units][:, seen[i, 0] > 0].double()
-            for weights, seen in ((wires.into, wires.seen_into), (wires.out, wires.seen_out))
-        )
-        yield into, out
+def _paired(wires: Wires, recorded: int) -> tuple[Float[Tensor, "k n fan_in"], Float[Tensor, "k n fan_out"]]:
+    """Incoming and outgoing weights of the units that are paired, in float64; 0 where one is not recorded.
+
+    A channel is recorded with any of its positions, so networks may differ in how many are: the rows behind them are 0.
+
+    Args:
+        recorded: how many units are, all positions of a channel counted.
+    """
+    networks, units = wires.recorded.shape
+    rows = wires.recorded.new_zeros((networks, min(MOST, units, recorded)), dtype=torch.int64)
+    there = wires.recorded.new_zeros((*rows.shape, 1))
+    for network, of_one in enumerate(wires.recorded):
+        found = of_one.nonzero()[:, 0]
+        found = found[pairs.some(len(found), MOST).to(found.device)]
+        rows[network, : len(found)], there[network, : len(found)] = found, True
+
+    def taken(weights: Float[Tensor, "k units fan"], seen: Float[Tensor, "k 1 fan"]) -> Float[Tensor, "k n fan"]:
+        chosen = weights.gather(1, rows[:, :, None].expand(-1, -1, weights.shape[2]))
+        return torch.where(there & (seen > 0), chosen.double(), 0.0)
+
+    return taken(wires.into, wires.seen_into), taken(wires.out, wires.seen_out)

@@ -337,8 +337,8 @@ def linear_cka(y: np.ndarray, z: np.ndarray) -> float:
     return finite_or_nan(divide(top, bottom))
 
 
-def coupling(history: Pairs, paired: np.ndarray) -> dict[str, float]:
-    """How the output steps of the paired units at the last checkpoint resemble their effect on the next layer."""
+def coupling(history: Pairs) -> dict[str, float]:
+    """How the units' output steps at the last checkpoint resemble their effect on the next layer."""
     names = ("similarity", "size", "kept", "held", "own", "next", "shared")
     values = dict.fromkeys(names, NAN)
     t = len(history) - 1
@@ -349,13 +349,13 @@ def coupling(history: Pairs, paired: np.ndarray) -> dict[str, float]:
         zs = [centred(np.asarray(pair[1], dtype=np.float64)) for pair in history]
         values["shared"] = linear_cka(ys[t], zs[t])
         if t >= 1:
-            d = (ys[t] - ys[t - 1]).T[paired]  # one row per unit
-            v = ridge(ys[t - 1], zs[t - 1])[paired]
+            d = (ys[t] - ys[t - 1]).T  # one row per unit
+            v = ridge(ys[t - 1], zs[t - 1])
             values["similarity"] = pair_cosine(d, v)
             values["size"] = size_correlation(d, v)
-            values["own"] = pair_cosine(d, ys[t - 1].T[paired])
+            values["own"] = pair_cosine(d, ys[t - 1].T)
             values["next"] = linear_cka(ys[t] - ys[t - 1], zs[t] - zs[t - 1])
         if t >= 2:
-            values["kept"] = pair_cosine(d, (ys[t - 1] - ys[t - 2]).T[paired])
-            values["held"] = pair_cosine(d, (ys[1] - ys[0]).T[paired])
+            values["kept"] = pair_cosine(d, (ys[t - 1] - ys[t - 2]).T)
+            values["held"] = pair_cosine(d, (ys[1] - ys[0]).T)
     return values

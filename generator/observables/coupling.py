@@ -3,8 +3,8 @@
 How the next layer reads a unit is estimated from both layers' responses to the probe stimuli. With Y (stimuli × units) the
 outputs of the layer and Z those of the next, each less its mean over stimuli, ridge regression of Z on Y gives
 V̂ = (YᵀY + λ)⁻¹ YᵀZ, λ a tenth of ‖Y‖² / stimuli [ours]. Then, with d_i the change of unit i's responses since the previous
-checkpoint, v_i its row of V̂ there, D and V their Gram matrices over pairs of units, as for `transport` (`transport.py` says
-why):
+checkpoint, v_i its row of V̂ there, D and V their Gram matrices over pairs of units i ≠ j, as for `transport` (`transport.py`
+says why):
 
 - similarity: the cosine of D and V;
 - size: the correlation of log ‖d_i‖² and log ‖v_i‖² over units;
@@ -12,7 +12,18 @@ why):
 - held: the cosine of D and the first D;
 - own: the cosine of D and the Gram matrix of Y at the previous checkpoint;
 - next: linear CKA of the changes of both layers (Kornblith et al. 2019, 1905.00414);
-- shared: linear CKA of the responses of both layers.
+- shared: linear CKA of the responses of both layers;
+- alike: the cosine of V and the Gram matrix of Y, both at this checkpoint: units that respond alike are read alike.
+
+What a unit changes by from one checkpoint to the next is small beside a recording's noise. So the same is asked of e_i, the
+change since the first checkpoint, with E its Gram matrix, and V₀ and Y₀ those of the first checkpoint:
+
+- far_similarity, far_size: as above, of e and V₀;
+- far_now: the cosine of E and V at this checkpoint;
+- far_own: the cosine of E and the Gram matrix of Y₀;
+- far_next: linear CKA of the changes of both layers since the first checkpoint;
+- far_drift: the cosine of E and the Gram matrix of how far V̂ is from where it was at the first checkpoint;
+- stays: the cosine of V at this checkpoint and V₀.
 
 Of a layer with more than 128 recorded units that many are looked at.
 """
@@ -42,14 +53,22 @@ MEANINGS = {
     "own": "cosine, over pairs of units, of the Gram matrices of d and of the responses at the previous checkpoint",
     "next": "linear CKA of the changes of this layer's responses and of the next one's",
     "shared": "linear CKA of this layer's responses and the next one's",
+    "alike": "cosine, over pairs of units, of the Gram matrices of v and of the responses, both at this checkpoint",
+    "far_similarity": "cosine, over pairs of units, of the Gram matrices of e and of v at the first checkpoint",
+    "far_size": "correlation of log ‖e‖² and log ‖v‖² at the first checkpoint over units",
+    "far_now": "cosine, over pairs of units, of the Gram matrices of e and of v at this checkpoint",
+    "far_own": "cosine, over pairs of units, of the Gram matrices of e and of the responses at the first checkpoint",
+    "far_next": "linear CKA of the changes since the first checkpoint of this layer's responses and of the next one's",
+    "far_drift": "cosine, over pairs of units, of the Gram matrices of e and of how far v is from where it began",
+    "stays": "cosine, over pairs of units, of the Gram matrices of v at this checkpoint and at the first",
 }
 OF = (
-    "d: change of a unit's responses to the probe stimuli since the previous checkpoint; v: how the next layer's responses "
-    "follow from it there, by ridge regression"
+    "d: change of a unit's responses to the probe stimuli since the previous checkpoint; e: the same since the first; v: how the "
+    "next layer's responses follow from it, at the previous checkpoint if nothing else is said, by ridge regression"
 )
-SECONDS_PER_NETWORK = 1.5e-4  # some sixty calls
-SECONDS_PER_ELEMENT = 70e-9
-SECONDS_PER_PAIR = 0.14e-9  # of units, and stimulus: seven products of matrices and a regression
+SECONDS_PER_NETWORK = 2.2e-4  # some hundred calls
+SECONDS_PER_ELEMENT = 86e-9
+SECONDS_PER_PAIR = 0.3e-9  # of units, and stimulus: eleven products of matrices and a regression
 
 
 class Behind(Outputs):
@@ -61,8 +80,8 @@ class Behind(Outputs):
 class Coupling(Observable):
     """Whether a layer's activity changes as the next layer reads it.
 
-    Undefined in the last layer, and where other units are met each time; all but `shared` at the first checkpoint, and kept and
-    held at the second.
+    Undefined in the last layer, and where other units are met each time; all but shared and alike at the first checkpoint, and
+    kept and held at the second.
     """
 
     name = "coupling"
@@ -73,14 +92,14 @@ class Coupling(Observable):
     signals = (Outputs, Behind)
     remembers = True
 
-    def reduce(self, reading: Reading) -> Float[Tensor, "k 7"]:
+    def reduce(self, reading: Reading) -> Float[Tensor, "k 15"]:
         """Of one reading."""
         return self.reduce_all([reading])[0]
 
-    def reduce_all(self, readings: Sequence[Reading]) -> list[Float[Tensor, "k 7"]]:
+    def reduce_all(self, readings: Sequence[Reading]) -> list[Float[Tensor, "k 15"]]:
         """Networks with as many units in both layers together.
 
-        Remembers the responses, the Gram matrices of Y and V̂, and the first and the last D.
+        Remembers the responses and the Gram matrices of Y and V̂, the last and the first, and V̂ and D.
         """
         found = [
             each.scene.units.new_full((len(each.scene.units), len(MEANINGS)), torch.nan, dtype=torch.float64)
@@ -124,16 +143,38 @@ def together(
     """The statistics of each network that are defined, (k,) each, and what is to be remembered."""
     own, between, behind = y.mT @ y, y.mT @ z, z.mT @ z
     found = {"shared": _cka(own, between, behind)}
-    kept = {"y": y, "z": z, "own": own, "readout": pairs.gram(_regression(own, between, y.shape[1]))}
+    v = _regression(own, between, y.shape[1])
+    read = pairs.gram(v)
+    found["alike"] = pairs.cosine(pairs.apart(read), pairs.apart(own))
+    now = {"y": y, "z": z, "own": own, "read": read}
+    start = {f"first {name}": known.get(f"first {name}", value) for name, value in (now | {"v": v}).items()}
+    kept = now | start
     if "y" in known:
-        change, of_next = y - known["y"], z - known["z"]
-        d = change.mT @ change
-        moved, of_pairs = pairs.moved(d, known["readout"], known.get("last"), known.get("first"))
-        found |= of_pairs
-        found["own"] = pairs.cosine(moved, pairs.apart(known["own"]))
-        found["next"] = _cka(d, change.mT @ of_next, of_next.mT @ of_next)
+        moved, of_last, found["own"], found["next"] = _since(now, known, "", known.get("last"), known.get("first"))
+        far, of_first, found["far_own"], found["far_next"] = _since(now, start, "first ", None, None)
+        found |= of_last | {f"far_{name}": value for name, value in of_first.items()}
+        found["far_now"] = pairs.cosine(far, pairs.apart(read))
+        found["far_drift"] = pairs.cosine(far, pairs.apart(pairs.gram(v - start["first v"])))
+        found["stays"] = pairs.cosine(pairs.apart(read), pairs.apart(start["first read"]))
         kept |= {"last": moved, "first": known.get("first", moved)}
     return found, kept
+
+
+def _since(
+    now: Mapping[str, Tensor], then: Mapping[str, Tensor], when: str, last: Tensor | None, first: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
+    """What the change since then has to do with how the layer was read, what it answered, and how the next one changed.
+
+    Args:
+        when: what the names of what was then begin with.
+
+    Returns:
+        As `pairs.moved`; and own and next.
+    """
+    y, z = now["y"] - then[f"{when}y"], now["z"] - then[f"{when}z"]
+    d = y.mT @ y
+    moved, found = pairs.moved(d, then[f"{when}read"], last, first)
+    return moved, found, pairs.cosine(moved, pairs.apart(then[f"{when}own"])), _cka(d, y.mT @ z, z.mT @ z)
 
 
 def _cka(

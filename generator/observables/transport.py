@@ -12,6 +12,14 @@ D_ij = d_i·d_j and V_ij = v_i·v_j of all pairs i ≠ j [ours]:
 - held: the cosine of D and the first D;
 - drift: the cosine of D and the Gram matrix of how far each v_i was from where it was at the first checkpoint.
 
+Noise hides small displacements. So the same is asked of e_i, the displacement since the first checkpoint, with E its Gram matrix
+and V₀ that of the v_i of the first checkpoint:
+
+- far_similarity, far_size: as above, of e and V₀;
+- far_now: the cosine of E and the Gram matrix of the v_i at this checkpoint;
+- far_drift: the cosine of E and the Gram matrix of how far each v_i is from where it was at the first checkpoint;
+- stays: the cosine of the Gram matrices of the v_i at this checkpoint and at the first.
+
 All are free of scale. A unit of a convolution is a channel, with the weights of all taps. Norms, links and pools between a layer
 and the one that reads it are passed over. Of a layer with more than 64 recorded units that many are paired. Through an
 electrode the weights are those between recorded units, as of `balance`.
@@ -36,10 +44,18 @@ MEANINGS = {
     "kept": "cosine, over pairs of units, of the Gram matrix of d and the one before it",
     "held": "cosine, over pairs of units, of the Gram matrix of d and the first one",
     "drift": "cosine, over pairs of units, of the Gram matrices of d and of how far v is from where it began",
+    "far_similarity": "cosine, over pairs of units, of the Gram matrices of e and of v at the first checkpoint",
+    "far_size": "correlation of log ‖e‖² and log ‖v‖² at the first checkpoint over units",
+    "far_now": "cosine, over pairs of units, of the Gram matrices of e and of v at this checkpoint",
+    "far_drift": "cosine, over pairs of units, of the Gram matrices of e and of how far v is by now from where it began",
+    "stays": "cosine, over pairs of units, of the Gram matrices of v at this checkpoint and at the first",
 }
-OF = "d: displacement of a hidden unit's incoming weights since the previous checkpoint; v: its outgoing weights there"
+OF = (
+    "d: displacement of a hidden unit's incoming weights since the previous checkpoint; e: the same since the first; v: its "
+    "outgoing weights, at the previous checkpoint if nothing else is said"
+)
 MOST = 64  # units of a layer that are paired
-SECONDS_PER_NETWORK = 2e-4  # some forty calls
+SECONDS_PER_NETWORK = 2.8e-4  # some seventy calls
 SECONDS_PER_ELEMENT = 12e-9
 
 
@@ -58,24 +74,32 @@ class Transport(Observable):
     signals = (Wiring,)
     remembers = True
 
-    def reduce(self, reading: Reading) -> Float[Tensor, "k 5"]:
-        """Remembers the weights, where the outgoing ones began, and the first and the last D."""
+    def reduce(self, reading: Reading) -> Float[Tensor, "k 10"]:
+        """Remembers the weights and Gram matrices of the last checkpoint and the first."""
         wires, memory, weights = reading.picked[Wiring], reading.memory[self.name], reading.scene.weights
         found = weights.new_full((len(weights), len(MEANINGS)), torch.nan, dtype=torch.float64)
         if wires is None or not reading.followed:
             return found
         into, out = _paired(wires, reading.electrode.count(reading.scene.units.shape[2]))
+        out_0 = memory.setdefault("first out", out)
+        now = {"into": into, "v": pairs.gram(out), "drift": pairs.gram(out - out_0)}
         if "into" in memory:
-            v = memory["out"]
-            d = pairs.gram(into - memory["into"])
-            moved, of_pairs = pairs.moved(d, pairs.gram(v), memory.get("last"), memory.get("first"))
-            of_pairs["drift"] = pairs.cosine(moved, pairs.apart(pairs.gram(v - memory["began"])))
+            d, e = (pairs.gram(into - memory[then]) for then in ("into", "first into"))
+            moved, of_pairs = pairs.moved(d, memory["v"], memory.get("last"), memory.get("first"))
+            far, of_first = pairs.moved(e, memory["first v"], None, None)
+            v = pairs.apart(now["v"])
+            of_pairs |= {f"far_{name}": value for name, value in of_first.items()}
+            of_pairs["drift"] = pairs.cosine(moved, pairs.apart(memory["drift"]))
+            of_pairs["far_now"] = pairs.cosine(far, v)
+            of_pairs["far_drift"] = pairs.cosine(far, pairs.apart(now["drift"]))
+            of_pairs["stays"] = pairs.cosine(v, pairs.apart(memory["first v"]))
             for name, value in of_pairs.items():
                 found[:, list(MEANINGS).index(name)] = value
             memory["last"] = moved
             memory.setdefault("first", moved)
-        memory["into"], memory["out"] = into, out
-        memory.setdefault("began", out)
+        memory |= now
+        for name in ("into", "v"):
+            memory.setdefault(f"first {name}", now[name])
         return found
 
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:

@@ -299,8 +299,9 @@ def recorded_rows(weights: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 
 def transport(history: Pairs, units: np.ndarray) -> dict[str, float]:
-    """How the recorded units' incoming steps at the last checkpoint resemble their outgoing weights."""
-    values = dict.fromkeys(("similarity", "size", "kept", "held", "drift"), NAN)
+    """How the recorded units' incoming steps and displacements at the last checkpoint resemble their outgoing weights."""
+    far = ("far_similarity", "far_size", "far_now", "far_drift", "stays")
+    values = dict.fromkeys(("similarity", "size", "kept", "held", "drift", *far), NAN)
     t = len(history) - 1
     if t < 1:
         return values
@@ -312,6 +313,12 @@ def transport(history: Pairs, units: np.ndarray) -> dict[str, float]:
         values["similarity"] = pair_cosine(d, w_out[t - 1])
         values["size"] = size_correlation(d, w_out[t - 1])
         values["drift"] = pair_cosine(d, w_out[t - 1] - w_out[0])
+        e = w_in[t] - w_in[0]
+        values["far_similarity"] = pair_cosine(e, w_out[0])
+        values["far_size"] = size_correlation(e, w_out[0])
+        values["far_now"] = pair_cosine(e, w_out[t])
+        values["far_drift"] = pair_cosine(e, w_out[t] - w_out[0])
+        values["stays"] = pair_cosine(w_out[t], w_out[0])
         if t >= 2:
             values["kept"] = pair_cosine(d, w_in[t - 1] - w_in[t - 2])
             values["held"] = pair_cosine(d, w_in[1] - w_in[0])
@@ -338,9 +345,10 @@ def linear_cka(y: np.ndarray, z: np.ndarray) -> float:
 
 
 def coupling(history: Pairs) -> dict[str, float]:
-    """How the units' output steps at the last checkpoint resemble their effect on the next layer."""
-    names = ("similarity", "size", "kept", "held", "own", "next", "shared")
-    values = dict.fromkeys(names, NAN)
+    """How the units' output steps, and changes since the first, resemble their effect on the next layer."""
+    near = ("similarity", "size", "kept", "held", "own", "next", "shared", "alike")
+    far = ("far_similarity", "far_size", "far_now", "far_own", "far_next", "far_drift", "stays")
+    values = dict.fromkeys(near + far, NAN)
     t = len(history) - 1
     if t < 0 or history[0][0].shape[0] == 0:
         return values
@@ -348,6 +356,8 @@ def coupling(history: Pairs) -> dict[str, float]:
         ys = [centred(np.asarray(pair[0], dtype=np.float64)) for pair in history]
         zs = [centred(np.asarray(pair[1], dtype=np.float64)) for pair in history]
         values["shared"] = linear_cka(ys[t], zs[t])
+        v_now = ridge(ys[t], zs[t])
+        values["alike"] = pair_cosine(v_now, ys[t].T)
         if t >= 1:
             d = (ys[t] - ys[t - 1]).T  # one row per unit
             v = ridge(ys[t - 1], zs[t - 1])
@@ -355,6 +365,15 @@ def coupling(history: Pairs) -> dict[str, float]:
             values["size"] = size_correlation(d, v)
             values["own"] = pair_cosine(d, ys[t - 1].T)
             values["next"] = linear_cka(ys[t] - ys[t - 1], zs[t] - zs[t - 1])
+            e = (ys[t] - ys[0]).T  # change since the first checkpoint
+            v_first = ridge(ys[0], zs[0])
+            values["far_similarity"] = pair_cosine(e, v_first)
+            values["far_size"] = size_correlation(e, v_first)
+            values["far_now"] = pair_cosine(e, v_now)
+            values["far_own"] = pair_cosine(e, ys[0].T)
+            values["far_next"] = linear_cka(ys[t] - ys[0], zs[t] - zs[0])
+            values["far_drift"] = pair_cosine(e, v_now - v_first)
+            values["stays"] = pair_cosine(v_now, v_first)
         if t >= 2:
             values["kept"] = pair_cosine(d, (ys[t - 1] - ys[t - 2]).T)
             values["held"] = pair_cosine(d, (ys[1] - ys[0]).T)

@@ -21,7 +21,7 @@ from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.keys import stream
-from generator.observables import OBSERVABLES, PAPER, chosen, coupling, statistics
+from generator.observables import OBSERVABLES, PAPER, chosen, coupling, statistics, transport
 from generator.observables.balance import Wiring
 from generator.observables.coupling import Behind
 from generator.observables.recorder import Recorder
@@ -153,8 +153,8 @@ def test_every_statistic_of_every_electrode_equals_numpy_on_raw_tensors(name: st
             compared += check(row, "population", expected, 1e-4)
             found = {
                 "balance": dict.fromkeys(("raw_mean", "abs_mean", "abs_median"), np.nan),
-                "transport": dict.fromkeys(("similarity", "size", "kept", "held", "drift"), np.nan),
-                "coupling": dict.fromkeys(("similarity", "size", "kept", "held", "own", "next", "shared"), np.nan),
+                "transport": dict.fromkeys(transport.MEANINGS, np.nan),
+                "coupling": dict.fromkeys(coupling.MEANINGS, np.nan),
             }
             reader = dict(pairwise(LAYERS[row.architecture])).get(row.layer)
             if reader is not None and not at.redraw:
@@ -280,8 +280,9 @@ def test_units_that_do_not_move_have_no_step_and_no_balance() -> None:
     stack.settle()
     first, again = (loop.observe(stack, stack.probe(16), checkpoint=t)[2][0, 0] for t in (0, 1))
     columns = {one.name: place for place, one in enumerate(statistics(["step", "balance", "transport", "population"]))}
-    assert bool(first[:, : columns["transport_drift"] + 1].isnan().all())
-    assert bool(again[:, columns["transport_similarity"] : columns["transport_drift"] + 1].isnan().all())
+    assert bool(first[:, : columns["transport_stays"] + 1].isnan().all())
+    assert bool(again[:, columns["transport_similarity"] : columns["transport_stays"]].isnan().all())
+    np.testing.assert_allclose(again[:, columns["transport_stays"]], [1, 1, np.nan], rtol=1e-12)
     assert bool((again[:, columns["step_weight_norm"]] == 0).all())
     assert bool((again[:, columns["step_activation_flipped"]] == 0).all())
     assert bool(again[:, columns["step_weight_kurtosis"]].isnan().all())

@@ -30,7 +30,10 @@ from classifier.models.pooling import Pooled
 from generator.errors import RequestError, unknown
 
 FEATURES = ("logdifference+shape", "levels")
-CARRIED = ("summary+summary@less_mean+normchange@over_mean", "logdifference+shape")  # to networks of other kinds
+CARRIED = (  # to networks of other kinds
+    "summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",
+    "logdifference+shape",
+)
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 

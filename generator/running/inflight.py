@@ -23,7 +23,7 @@ from generator.training.loop import Observation
 from generator.training.stack import Stack
 
 SECONDS = 20.0  # between two flushes of a cohort, at least; one that is done sooner is never flushed
-LAYOUT = 2  # of the file: raised when what is remembered gets other names, so that an older file is not gone on with
+LAYOUT = 3  # of the file: raised when what is remembered gets other names, so that an older file is not gone on with
 SHARE = 0.05  # of the time that flushing may take
 
 # of an observation: the kind of number, and how many axes a file has of it, the observations first

@@ -105,7 +105,7 @@ class Transport(Observable):
     def seconds(self, size: LayerSize, electrode: Electrode, probe: int) -> float:
         """Of every weight of a unit that is paired, as an incoming and as an outgoing one."""
         paired = min(MOST, electrode.count(size.units)) / size.units
-        return SECONDS_PER_NETWORK + 2 * size.weights * min(1.0, paired) * SECONDS_PER_ELEMENT
+        return SECONDS_PER_NETWORK + 2 * size.weights * paired * SECONDS_PER_ELEMENT
 
 
 def _paired(wires: Wires, recorded: int) -> tuple[Float[Tensor, "k n fan_in"], Float[Tensor, "k n fan_out"]]:

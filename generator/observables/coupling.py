@@ -140,7 +140,7 @@ def _some(outputs: Float[Tensor, "k b units"]) -> Float[Tensor, "k b n"]:
 def together(
     y: Float[Tensor, "k b n"], z: Float[Tensor, "k b m"], known: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The statistics of each network that are defined, (k,) each, and what is to be remembered."""
+    """The statistics of each network that are defined, (k,) each, and what is to be remembered anew."""
     own, between, behind = y.mT @ y, y.mT @ z, z.mT @ z
     found = {"shared": _cka(own, between, behind)}
     v = _regression(own, between, y.shape[1])
@@ -156,8 +156,8 @@ def together(
         found["far_now"] = pairs.cosine(far, pairs.apart(read))
         found["far_drift"] = pairs.cosine(far, pairs.apart(pairs.gram(v - start["first v"])))
         found["stays"] = pairs.cosine(pairs.apart(read), pairs.apart(start["first read"]))
-        kept |= {"last": moved, "first": known.get("first", moved)}
-    return found, kept
+        kept |= {"last": moved, "first": moved}
+    return found, {name: value for name, value in kept.items() if not (name.startswith("first") and name in known)}
 
 
 def _since(

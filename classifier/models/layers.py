@@ -54,8 +54,8 @@ class DeepSets(ClassifierMixin, BaseEstimator):
         classes_: the classes, in the order of the probabilities.
         tame_: the transformer, fitted.
         flagged_: (features,) which have a column of flags.
-        weights_: four arrays (members, inputs, outputs): two of the encoder, two of the decoder.
-        offsets_: four arrays (members, 1, outputs).
+        weights_: four arrays (members, inputs, outputs): two of the encoder, two of the decoder. Kept, and used, in float16.
+        offsets_: four arrays (members, 1, outputs), as well.
     """
 
     reads_networks: ClassVar[bool] = True
@@ -111,7 +111,7 @@ class DeepSets(ClassifierMixin, BaseEstimator):
                     self._loss(self._forward(weights, offsets, kept, of, rng), truth[some]).backward()
                     optimizer.step()
                 fall.step()
-        self.weights_, self.offsets_ = ([one.detach().numpy() for one in each] for each in (weights, offsets))
+        self.weights_, self.offsets_ = ([one.detach().half().numpy() for one in each] for each in (weights, offsets))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ class DeepSets(ClassifierMixin, BaseEstimator):
 
         check_is_fitted(self)
         networks = Networks.of(X, len(self.columns))
-        weights, offsets = ([torch.from_numpy(one) for one in each] for each in (self.weights_, self.offsets_))
+        weights, offsets = ([torch.from_numpy(one).float() for one in each] for each in (self.weights_, self.offsets_))
         with one_thread(), torch.inference_mode():
             of = torch.from_numpy(np.repeat(np.arange(len(networks.sizes)), networks.sizes))
             logits = self._forward(weights, offsets, self._inputs(networks), of)

@@ -172,7 +172,7 @@ def _layers(sets: DeepSets) -> None:
     _demand(len(weights) == len(offsets) == 4 and members > 0, "a layer of it is missing")
     for number, (weight, offset) in enumerate(zip(weights, offsets, strict=True)):
         fits = weight.shape == (members, inputs, offset.shape[-1]) and offset.shape == (members, 1, weight.shape[-1])
-        _demand(fits and weight.dtype == offset.dtype == np.float32, "its layers do not fit together")
+        _demand(fits and weight.dtype == offset.dtype == np.float16, "its layers do not fit together")
         inputs = weight.shape[-1] * (2 if number == 1 else 1)  # a mean and a maximum
     _demand(inputs == len(sets.classes_), "it does not give a number for each class")
 

@@ -20,7 +20,10 @@ from classifier.models.estimators import Recipe, Setting, log_scores
 from generator.errors import RequestError
 
 CURVE = "curves"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
-CURVE_FEATURES = "levels+difference"  # of the curves, beside those that the statistics have: the confound gets the best
+CURVE_FEATURES = (
+    "levels+difference",
+    "logdifference+shape",
+)  # beside what the statistics have: the confound gets the best
 CHUNK = 4096  # examples whose features are computed at a time
 
 
@@ -167,7 +170,7 @@ def described(
     """
     features = list(dict.fromkeys(features))
     shared = filter(None, map(feature_names.of_one_layer, features))
-    of_curves = dict.fromkeys([*shared, suited(CURVE_FEATURES, examples.checkpoints)])
+    of_curves = dict.fromkeys([*shared, *(suited(name, examples.checkpoints) for name in CURVE_FEATURES)])
     kinds = [(name, False) for name in features] + [(name, True) for name in of_curves]
     names = {kind: _transformer(examples, *kind).get_feature_names_out() for kind in kinds}
     for name in features:

@@ -393,7 +393,7 @@ def transfer(
     train: Data,
     tests: Data | Sequence[Data],
     *,
-    models: Learner | Sequence[Learner] = "forest",
+    models: Learner | Sequence[Learner] = "layers",
     features: Sequence[str] = CARRIED,
     observables: Sequence[str] = ("all",),
     target: str = "rule",
@@ -431,7 +431,7 @@ def transfer(
     Example:
         >>> examples = rs.load("datasets/demo")
         >>> deep = (examples.identity["architecture"] == "mlp3").to_numpy()
-        >>> found = rs.transfer(examples.rows(~deep), examples.rows(deep), features=["levels"])
+        >>> found = rs.transfer(examples.rows(~deep), examples.rows(deep), models="forest", features=["levels"])
         >>> found.domains["architecture"].unique().tolist()
         ['mlp3']
     """

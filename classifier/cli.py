@@ -319,7 +319,7 @@ def transfer(
     ],
     models: Annotated[
         str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers, comma-separated")
-    ] = "forest",
+    ] = "layers",
     features: Features = None,
     observables: Annotated[str, typer.Option(help="comma-separated")] = "all,weight,activation,change",
     target: Target = "rule",

@@ -30,10 +30,7 @@ from classifier.models.pooling import Pooled
 from generator.errors import RequestError, unknown
 
 FEATURES = ("logdifference+shape", "levels")
-CARRIED = (  # to networks of other kinds
-    "summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",
-    "logdifference+shape",
-)
+CARRIED = ("summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",)  # to networks of other kinds
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 

@@ -289,7 +289,7 @@ def _permuted(
 def transfer(
     train: Data,
     tests: Sequence[Data],
-    models: Sequence[Learner] = ("forest",),
+    models: Sequence[Learner] = ("layers",),
     study: Study = Study(),
     ask: Ask = Ask(),
 ) -> dict[str, Any]:

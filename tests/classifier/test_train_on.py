@@ -53,7 +53,7 @@ def test_only_networks_with_the_property_are_trained_on(
 
 
 def test_the_numbers_of_a_family_follow_from_its_networks(train: Path, test: Path) -> None:
-    answer = rs.transfer(train, test, features=["shape"])
+    answer = rs.transfer(train, test, models="forest", features=["shape"])
     assert answer.families[["family", "architecture"]].drop_duplicates().to_numpy().tolist() == [
         ["knet", "all"],
         ["mlp", "all"],
@@ -71,7 +71,17 @@ def test_the_command_line_takes_a_property_and_its_values(train: Path, test: Pat
     app = typer.Typer()
     register(app)
     asked = ["transfer", str(train), str(test)]
-    options = [*asked, "--features", "shape", "--observables", "all", "--train-on", "architecture=mlp2,mlp3"]
+    options = [
+        *asked,
+        "--models",
+        "forest",
+        "--features",
+        "shape",
+        "--observables",
+        "all",
+        "--train-on",
+        "architecture=mlp2,mlp3",
+    ]
     done = CliRunner().invoke(app, options, catch_exceptions=False)
     assert "Trained on 64 networks of 64 of architecture mlp2 or mlp3, as many of each rule" in " ".join(
         done.output.split()

@@ -33,7 +33,7 @@ from generator.errors import RequestError
 from generator.observables import statistics
 
 STATISTICS = ("weight_abs_mean", "activation_abs_mean", "change_raw")
-OPTIONS: dict[str, Any] = {"features": ["shape"], "observables": ["all", "weight", "activation"]}
+OPTIONS: dict[str, Any] = {"models": ["forest"], "features": ["shape"], "observables": ["all", "weight", "activation"]}
 SHARED = ("rule", "pathway", "update")
 
 
@@ -434,7 +434,7 @@ def test_the_largest_is_foretold_from_the_smaller_alone(test: Path) -> None:
 def test_the_command_prints_and_writes_json(train: Path, test: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     register(app)
-    options = ["--features", "shape", "--observables", "all", "--json", str(tmp_path / "t.json")]
+    options = ["--models", "forest", "--features", "shape", "--observables", "all", "--json", str(tmp_path / "t.json")]
     done = CliRunner().invoke(app, ["transfer", str(train), str(test), *options], catch_exceptions=False)
     assert done.exit_code == 0
     written = json.loads((tmp_path / "t.json").read_text())
@@ -459,7 +459,7 @@ def test_pictures_say_what_they_show(found: dict[str, Any], train: Path, test: P
     assert "What must be chance" in said
     assert "error(n) = a + b · n^(−c)" in said
     assert "Too few sizes to foretell the largest from the others." in said
-    alone = rs.transfer(train, test, features="shape", observables="weight")
+    alone = rs.transfer(train, test, models="forest", features="shape", observables="weight")
     assert set(alone.table["observable"]) == {"weight", "curves"}
     with pytest.raises(RequestError, match="ask for it with scaling=True"):
         alone.plot("scaling")

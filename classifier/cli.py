@@ -230,8 +230,10 @@ def predict(
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise RequestError(f"--out must end in .parquet or .csv, not {str(out)!r}")
     from classifier.studies.predict import predict as name
+    from generator.console import Shown
 
     table = name(model, dataset, level, electrode, sampling, _list(observables))
+    Shown(stderr=True).print(table.attrs["model"], soft_wrap=True)
     if out is None:
         typer.echo(table.to_csv(index=False, float_format="%.4f"), nl=False)
     else:

@@ -105,6 +105,7 @@ def load_card(location: str | os.PathLike[str] | Folder) -> Card:
         len(set(card.labels)) == len(card.labels) > 1
         and len(set(card.statistics)) == len(card.statistics) > 0
         and 0 < card.checkpoints <= MOST
+        and card.scores.keys() >= {"layer", "network", "chance"}
         and all(isfinite(score) for score in card.scores.values())
         and re.fullmatch("[0-9a-f]{32}", card.seal)
     )

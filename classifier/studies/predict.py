@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from classifier.examples.sampling import apply, measured
+from classifier.examples.splits import news
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import vote
 from classifier.models.shipped import chosen, shipped
@@ -41,7 +42,8 @@ def predict(
 
     Returns:
         A row per network (or layer): network_id, the dataset's own value of the target as `labelled`, if it has one, (layer,)
-        `called` and a column `score_<label>` per class. Scores sum to 1 but are not calibrated probabilities.
+        `called` and a column `score_<label>` per class. Scores sum to 1 but are not calibrated probabilities. Its
+        `attrs["model"]` says in a sentence which model answered, and how well it names networks of its own dataset.
 
     Raises:
         RequestError: no such model, or the dataset lacks statistics or checkpoints that the model reads.
@@ -50,9 +52,10 @@ def predict(
         raise unknown("level", level, LEVELS)
     if shipped(model):
         examples = measured(dataset, electrode or FULL.name).of(observables)
-        stored = load(chosen(str(model), examples.statistics, examples.electrode))
+        place = chosen(str(model), examples.statistics, examples.electrode)
+        stored, name = load(place), f"{model}/{place.name}"
     else:
-        stored = load(model)
+        stored, name = load(model), os.fspath(model)
         examples = measured(dataset, electrode or stored.card.electrode).of(observables)
     if sampling is not None or examples.checkpoints != stored.card.checkpoints:
         examples = apply(examples, sampling or stored.card.sampling)
@@ -71,4 +74,9 @@ def predict(
     table["called"] = np.asarray(stored.card.labels)[scores.argmax(axis=1)]
     for column, label in enumerate(stored.card.labels):
         table[f"score_{label}"] = shares[:, column]
+    card = stored.card
+    table.attrs["model"] = (
+        f"{name}, trained on {card.networks:,} networks measured with {card.electrode}, names {card.scores['network']:.2f} of "
+        f"networks of their kind on {news(card.split)}; chance is {card.scores['chance']:.2f}"
+    )
     return table

@@ -65,6 +65,7 @@ def test_the_model_that_suits_what_was_measured(
 
 def test_a_name_is_enough_to_predict(ours: Path, measured: Path) -> None:
     assert predict("atlas", measured).equals(predict(ours / "everything", measured))
+    assert predict("atlas", measured).attrs["model"].startswith("atlas/everything, trained on ")
     activity = predict("atlas", measured, electrode="units2", observables=["activation"])
     assert activity.equals(predict(ours / "activity-2", measured))
     assert not activity.equals(predict(ours / "activity", measured, electrode="units2"))

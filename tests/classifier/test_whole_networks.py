@@ -124,6 +124,7 @@ def test_each_member_descends_its_own_loss() -> None:
     """Against the slope of the loss written out: cross-entropy with smoothed labels, of one network at a time."""
     X, y = layers(6)
     sets = model("layers", smoothing=0.3).fit(X, y)
+    sets.weights_, sets.offsets_ = ([one.astype(np.float32) for one in each] for each in (sets.weights_, sets.offsets_))
     networks = Networks.of(X)
     truth, of = networks.one_each(y), np.repeat(np.arange(6), networks.sizes)
     weights, offsets = (

@@ -1,12 +1,13 @@
 # make setup: install; make demo: the whole pipeline; make test: every check; make results: the demo's results into docs/demo.md
 # make docs: run the code of README, pages and notebooks, and build the site into site/
+# make models: train the models that come along, of datasets/atlas
 # make locked: setup, but of files whose hashes are in requirements.lock alone; make audit: ask whether one of them has a known hole
 # make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup locked audit demo test docs results bench clean
+.PHONY: setup locked audit demo test docs results models bench clean
 
 setup: $(VENV)/.installed
 
@@ -50,6 +51,15 @@ $(VENV)/.docs: $(VENV)/.installed
 
 results: demo
 	$(BIN)/python -m classifier.report.report docs/demo.md datasets/demo
+
+SHIPPED := classifier/models/shipped/atlas
+MADE := --model layers --refits 0 --features summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines
+
+models: setup
+	$(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/everything $(MADE)
+	$(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/activity $(MADE) --observables activity
+	for units in 10 30 100 300; do $(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/activity-$$units $(MADE) \
+		--observables activity --electrode units$${units}_relative0.25 || exit 1; done
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench.py --device $(or $(DEVICE),cpu) --only "$(ONLY)"

@@ -134,9 +134,7 @@ class Sample(Table):
         )
 
     def _value(self, name: str, root_seed: int, number: int, attempt: int) -> Any:
-        def share(*parts: str) -> float:
-            return float(stream("sample", root_seed, self.name, number, attempt, name, *parts).random())
-
+        share = partial(_share, root_seed, self.name, number, attempt, name)
         value = laws.draw(getattr(self, name), share())
         if name == "architecture" and isinstance(value, dict):
             parameters = {key: laws.draw(law, share(value["name"], key)) for key, law in value.items() if key != "name"}
@@ -172,6 +170,11 @@ class Sample(Table):
         check_words({kind: _options(getattr(self, kind)) for kind in WORDS}, problems, where)
         problems.check()
         return parsed
+
+
+def _share(*parts: str | int) -> float:
+    """A number between 0 and 1 that follows from these."""
+    return float(stream("sample", *parts).random())
 
 
 def _real(value: Any) -> float | None:

@@ -8,8 +8,7 @@ import pytest
 from asked import train
 
 from classifier.examples.trajectories import load
-from classifier.models import shipped
-from classifier.models.card import load_card
+from classifier.models import shipped, stored
 from classifier.studies.predict import predict
 from generator.errors import RequestError
 
@@ -91,6 +90,12 @@ def test_what_no_model_reads_is_a_sentence(ours: Path, measured: Path) -> None:
 
 def test_what_comes_with_rulescope_is_small_and_sound() -> None:
     found = [folder for name in shipped.FOLDER.glob("*") for folder in name.iterdir()]
+    assert {folder.name for folder in found} == {
+        "everything",
+        "activity",
+        *(f"activity-{n}" for n in (10, 30, 100, 300)),
+    }
     for folder in found:
-        assert load_card(folder).labels == ["adam", "fa", "ia", "sgdm"]
+        card = stored.load(folder).card
+        assert card.labels == ["adam", "fa", "ia", "sgdm"]
     assert sum(file.stat().st_size for folder in found for file in folder.iterdir()) <= 8 << 20

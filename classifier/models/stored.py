@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -44,14 +44,20 @@ class Model:
 
     @cached_property
     def transformer(self) -> TrajectoryFeatures:
-        """What makes the classifier's features."""
-        return TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
+        """What makes the classifier's features, the depth among them."""
+        made = TrajectoryFeatures(self.card.features, tuple(self.card.statistics), self.card.checkpoints)
+        width = self.card.checkpoints * len(self.card.statistics) + len(DEPTHS)
+        return made.fit(np.empty((0, width), np.float32))
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The columns of the classifier's table, by the feature's name."""
+        return {name: place for place, name in enumerate(self.transformer.get_feature_names_out())}
 
     @property
     def features(self) -> int:
         """How many the classifier reads."""
-        width = self.card.checkpoints * len(self.card.statistics) + len(DEPTHS)
-        return len(self.transformer.fit(np.empty((0, width), np.float32)).get_feature_names_out())
+        return len(self.places)
 
     def relations(self) -> list[tuple[str, str, list[str]]]:
         """("relation", its name, all statistics) of each that its features have, if there are several."""
@@ -60,8 +66,8 @@ class Model:
 
     def related(self, relation: str) -> list[int]:
         """The columns of its table that have a relation. The depth has none."""
-        features = map(Feature.named, self.transformer.get_feature_names_out())
-        return [place for place, each in enumerate(features) if each.column is not None and each.relation == relation]
+        parts = {place: Feature.named(name) for name, place in self.places.items()}
+        return [place for place, each in parts.items() if each.column is not None and each.relation == relation]
 
     def table(self, examples: Examples) -> NDArray[np.float32]:
         """(examples, features). Raises RequestError if the examples lack statistics or checkpoints."""
@@ -69,7 +75,19 @@ class Model:
             raise RequestError(
                 f"the model reads {self.card.checkpoints} checkpoints per trajectory; these have {examples.checkpoints}"
             )
-        return self.transformer.fit_transform(inputs(examples.select(self.card.statistics)))
+        return self.transformer.transform(inputs(examples.select(self.card.statistics)))
+
+    def renewed(self, table: NDArray[np.float32], examples: Examples, statistics: Sequence[str]) -> NDArray[np.float32]:
+        """The table with the columns of these statistics made anew of these examples: every column is of one statistic.
+
+        Args:
+            table: (examples, features) of examples that differ in no other statistic.
+        """
+        part = TrajectoryFeatures(self.card.features, tuple(statistics), self.card.checkpoints)
+        made = part.fit_transform(inputs(examples.select(statistics)))
+        found = table.copy()
+        found[:, [self.places[name] for name in part.get_feature_names_out()]] = made
+        return found
 
     def log_scores(self, examples: Examples) -> NDArray[np.float64]:
         """(examples, labels) log scores. Raises RequestError if the examples lack statistics or checkpoints."""

@@ -106,8 +106,8 @@ def measure(
         accuracy_drop (balanced accuracy per layer), the most important first within each `by`.
     """
 
-    judge = _Judge(model, test, codes, repeats, seed)
-    whole = judge.scores(test.values)
+    judge = _Judge(model, test, codes, repeats, seed, model.table(test))
+    whole = judge.scores(judge.table)
     everything = [*groups(test, correlated), *model.relations()]
     calls = [(whole, number, *group) for number, group in enumerate(everything)]
     return ranked(parallel(_Judge.row, judge, calls, "importance"))
@@ -115,19 +115,17 @@ def measure(
 
 @dataclass(frozen=True)
 class _Judge:
-    """A model, and what it is tried on."""
+    """A model, what it is tried on, and (examples, features) the table of it."""
 
     model: Model
     test: Examples
     codes: NDArray[np.intp]
     repeats: int
     seed: int
+    table: NDArray[np.float32]
 
-    def scores(self, values: NDArray[np.float32]) -> tuple[float, float]:
-        """Mean log score of the true class, and balanced accuracy, of the test examples with these values."""
-        return self._judged(self.model.table(replace(self.test, values=values)))
-
-    def _judged(self, table: NDArray[np.float32]) -> tuple[float, float]:
+    def scores(self, table: NDArray[np.float32]) -> tuple[float, float]:
+        """Mean log score of the true class, and balanced accuracy, of the test examples with these features."""
         scores = log_scores(self.model.classifier, table, layout(self.test))
         of_truth = scores[np.arange(len(self.codes)), self.codes]
         return float(of_truth.mean()), balanced_accuracy(self.codes, scores.argmax(axis=1))
@@ -140,11 +138,12 @@ class _Judge:
         for repeat in range(self.repeats):
             rng = np.random.default_rng([self.seed, number, repeat])
             if grouping == "relation":
-                table, places = self.model.table(self.test), self.model.related(name)
+                table, places = self.table.copy(), self.model.related(name)
                 table[:, places] = table[rng.permutation(len(table))][:, places]
-                found.append(self._judged(table))
             else:
-                found.append(self.scores(permuted(self.test, grouping, name, members, rng)))
+                dealt = replace(self.test, values=permuted(self.test, grouping, name, members, rng))
+                table = self.model.renewed(self.table, dealt, members)
+            found.append(self.scores(table))
         losses = independent([whole[0] - one[0] for one in found])
         accuracy_drop = whole[1] - float(np.mean([one[1] for one in found]))
         row = {"by": grouping, "name": name, "members": ", ".join(members), "size": len(members)}

@@ -10,6 +10,8 @@ import pytest
 from synthetic import CHECKPOINTS, TRACE
 
 from classifier.examples.trajectories import load
+from classifier.models.card import load_card
+from classifier.models.stored import Model
 from classifier.studies.importance import GROUPINGS, importance
 from classifier.studies.permutation import clusters, permuted
 from generator.errors import RequestError
@@ -61,6 +63,17 @@ def test_permuting_moves_whole_trajectories_of_its_group_only(traced: Path, grou
     block = [array[inside].reshape(rows.sum(), -1) for array in (found, examples.values)]
     assert (block[0] != block[1]).any(axis=1).mean() > 0.9
     assert sorted(map(tuple, block[0])) == sorted(map(tuple, block[1]))  # rows moved whole
+
+
+@pytest.mark.parametrize("features", ["levels", "normchange@over_mean+summary+summary@less_next"])
+def test_a_renewed_table_is_that_of_the_changed_examples(trained: Path, traced: Path, features: str) -> None:
+    examples = load(traced)
+    card = replace(load_card(trained), features=features, statistics=list(examples.statistics))
+    model, members = Model(card, None), ["change_raw", "weight_raw_norm"]
+    dealt = replace(examples, values=permuted(examples, "statistic", "", members, np.random.default_rng(0)))
+    before, after = model.table(examples), model.table(dealt)
+    assert not np.array_equal(before, after, equal_nan=True)
+    np.testing.assert_array_equal(model.renewed(before, dealt, members), after)
 
 
 def test_wrong_questions_are_a_sentence(trained: Path, tmp_path: Path) -> None:

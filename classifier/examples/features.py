@@ -1,9 +1,9 @@
 """Features: named transforms of trajectories, combined as "relative+logdifference+shape".
 
 A transform maps trajectories (examples, checkpoints, statistics) to arrays of the same kind, its columns along the second axis.
-It looks at one example at a time, which is a layer. Behind it may stand how the layer is compared with its network's other
-layers: "shape@less_mean" (`relations.py`). Nothing is learned from other networks, so nothing can leak between them. What is
-undefined (0/0, the logarithm of 0, the shape of a constant) is NaN; infinities never leave.
+It looks at one example at a time, which is a layer, and at one statistic at a time. Behind it may stand how the layer is
+compared with its network's other layers: "shape@less_mean" (`relations.py`). Nothing is learned from other networks, so nothing
+can leak between them. What is undefined (0/0, the logarithm of 0, the shape of a constant) is NaN; infinities never leave.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from classifier.examples.relations import RELATIONS, related
+from classifier.examples.relations import RATIOS, RELATIONS, related
 from classifier.examples.trajectories import DEPTHS, Examples
 from generator.errors import RequestError, unknown
 
@@ -32,7 +32,8 @@ class Transform:
     Attributes:
         make: (examples, checkpoints, statistics) to (examples, columns, statistics).
         columns: what the columns are called, for trajectories of so many checkpoints: a checkpoint's number, or a word.
-        scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same.
+        scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same. If not, it must give as much
+            by a power of c.
         only: what the names of the statistics that it is for begin with; by default it is for all.
     """
 
@@ -247,8 +248,8 @@ def whole_networks(features: str) -> bool:
 
 
 def scale_free(features: str) -> bool:
-    """Whether a feature set says the same of statistics in another unit. A relation changes nothing about that."""
-    return all(TRANSFORMS[name].scale_free for name, _ in blocks(features))
+    """Whether a feature set says the same of statistics in another unit: its transforms do, or are divided by themselves."""
+    return all(TRANSFORMS[name].scale_free or relation in RATIOS for name, relation in blocks(features))
 
 
 def inputs(examples: Examples, curves: bool = False) -> NDArray[np.float32]:
@@ -320,7 +321,7 @@ class TrajectoryFeatures(TransformerMixin, BaseEstimator):
             )
         tables = []
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            made = {name: self._made(name, trajectories) for name, _ in blocks(self.features)}
+            made = {name: self._made(name, trajectories) for name in {name for name, _ in blocks(self.features)}}
             for name, relation in blocks(self.features):
                 block = made[name] if who is None or relation == OWN else related(relation, made[name], *who.T)
                 tables.append(block.reshape(len(block), int(np.prod(block.shape[1:]))))

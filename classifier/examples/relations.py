@@ -16,6 +16,7 @@ Layers = NDArray[np.float64]
 Networks = NDArray[np.intp]
 
 RELATIONS: dict[str, Callable[[Layers], Layers]] = {}
+RATIOS = ("over_mean",)  # those that have no unit, whatever the unit of x
 
 
 def relation(function: Callable[[Layers], Layers]) -> Callable[[Layers], Layers]:

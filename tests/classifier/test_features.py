@@ -16,7 +16,7 @@ from classifier.examples.features import OWN, TRANSFORMS, Feature, TrajectoryFea
 from classifier.examples.relations import RELATIONS, related
 from classifier.examples.trajectories import Examples, Parts, load
 from classifier.models import problem
-from classifier.models.estimators import CARRIED, FEATURES
+from classifier.models.estimators import FEATURES
 from classifier.studies.importance import importance
 from classifier.studies.predict import predict
 from generator.errors import RequestError
@@ -80,7 +80,7 @@ def test_infinities_never_leave() -> None:
     assert not np.isinf(found).any()
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMS, *FEATURES, *CARRIED])
+@pytest.mark.parametrize("name", [*TRANSFORMS, *FEATURES])
 def test_names_read_back_to_what_the_column_holds(name: str) -> None:
     rng = np.random.default_rng(0)
     names, who = ("weight_raw_norm", "change_raw"), np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]])
@@ -178,9 +178,24 @@ def test_what_is_declared_free_of_scale_is(name: str) -> None:
     assert np.allclose(once, twice, equal_nan=True) == TRANSFORMS[name].scale_free
 
 
-def test_a_set_is_free_of_scale_if_all_its_parts_are() -> None:
-    assert scale_free("summary+shape@less_mean")
-    assert not scale_free("summary+levels@less_mean")
+@pytest.mark.parametrize(
+    ("features", "free"),
+    [
+        ("summary+shape@less_mean", True),
+        ("summary+levels@less_mean", False),
+        ("normchange", False),
+        ("normchange@less_mean", False),
+        ("normchange@over_mean+levels@over_mean", True),
+        (FEATURES[0], True),
+    ],
+)
+def test_a_set_is_free_of_scale_if_all_its_parts_are(features: str, free: bool) -> None:
+    x = np.random.default_rng(0).lognormal(size=(20, 9)).astype(np.float32)
+    who = np.stack([np.arange(20) // 4, np.arange(20) % 4], axis=1)
+    made = TrajectoryFeatures(features, ("weight_raw_norm",), 9)
+    once, twice = (made.fit_transform(np.hstack([scale * x, who])) for scale in (1.0, 1024.0))
+    assert np.allclose(once, twice, rtol=1e-4, equal_nan=True) == free
+    assert scale_free(features) == free
 
 
 def test_depth_is_appended_and_named(examples: Examples) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from asked import train
 
+from classifier.examples.features import scale_free
 from classifier.examples.trajectories import load
 from classifier.models import shipped, stored
 from classifier.studies.predict import predict
@@ -98,4 +99,5 @@ def test_what_comes_with_rulescope_is_small_and_sound() -> None:
     for folder in found:
         card = stored.load(folder).card
         assert card.labels == ["adam", "fa", "ia", "sgdm"]
+        assert scale_free(card.features)
     assert sum(file.stat().st_size for folder in found for file in folder.iterdir()) <= 8 << 20

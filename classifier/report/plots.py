@@ -71,7 +71,8 @@ def _is_ratio(start: NDArray[np.float64], change: NDArray[np.float64]) -> bool:
 def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequence[str], condition: str) -> Figure:
     """Change of a few statistics since the first checkpoint, by class and layer: median and interquartile range.
 
-    In per cent of the first checkpoint, or, where that is near zero in a layer, as the plain difference: the axis says which.
+    In per cent of the first checkpoint, or, where that is near zero in a layer, as the plain difference; or the value itself of
+    what is undefined there, as changes are. The axis says which.
 
     Args:
         examples: networks of one architecture.
@@ -90,7 +91,9 @@ def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequ
     time = np.arange(examples.checkpoints)
     for row, name in enumerate(statistics):
         values, unit = change[:, :, row], "difference from start"
-        if all(_is_ratio(first[rows, 0, row], values[rows]) for rows in inside.values()):
+        if not np.isfinite(first[:, 0, row]).any():
+            values, unit = chosen.values[:, :, row].astype(np.float64), "value"
+        elif all(_is_ratio(first[rows, 0, row], values[rows]) for rows in inside.values()):
             values, unit = 100 * values / np.abs(first[:, :, row]), "change since start (%)"
         for layer, axes in zip(layers, grid[row], strict=True):
             drawn = []
@@ -109,6 +112,9 @@ def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequ
                 axes.fill_between(time, low, high, color=look.color, alpha=0.15, linewidth=0)
             axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
             axes.set_ylim(_limits(np.array(drawn)))
+            if not np.isfinite(drawn).any():
+                axes.set_yticks([])
+                axes.text(0.5, 0.55, "undefined", transform=axes.transAxes, ha="center", color="0.5", fontsize=8)
             formatter = ScalarFormatter(useOffset=False)
             formatter.set_powerlimits((-3, 4))
             axes.yaxis.set_major_formatter(formatter)

@@ -62,7 +62,7 @@ def accuracy_rows(evaluation: dict[str, Any], level: str) -> Rows:
 
 
 def split_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
-    """Header and a row per split: the selected model's score on all observables, and the features it chose."""
+    """Header and a row per split: the selected model's score on all observables, and the features that it chose if it could."""
     rows = [["split", "per layer", "per network", "features chosen (splits)"]]
     for one in evaluations:
         model = one["selected"]["model"]
@@ -80,7 +80,8 @@ def split_rows(evaluations: Sequence[dict[str, Any]]) -> Rows:
                 [_value(value, fold["lacks"]), f"{fold['layer']:.3f}", f"{fold['network']:.3f}", ""]
                 for value, fold in one["folds"].items()
             ]
-    return rows
+    alone = len({name for one in evaluations for name in one["chosen"][one["selected"]["model"]]}) == 1
+    return [row[:-1] for row in rows] if alone else rows
 
 
 def _value(name: str, lacks: Sequence[str]) -> str:

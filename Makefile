@@ -53,7 +53,7 @@ results: demo
 	$(BIN)/python -m classifier.report.report docs/demo.md datasets/demo
 
 SHIPPED := classifier/models/shipped/atlas
-MADE := --model layers --refits 0 --features summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines
+MADE := --model layers --refits 0
 
 models: setup
 	$(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/everything $(MADE)

@@ -19,7 +19,7 @@ from classifier.examples.sampling import ALL, measured
 from classifier.examples.trajectories import Examples
 from classifier.models import card as cards
 from classifier.models import parallel
-from classifier.models.estimators import CARRIED, FEATURES, MODELS, Learner
+from classifier.models.estimators import FEATURES, MODELS, Learner
 from classifier.power import power as planning
 from classifier.power.design import Planned
 from classifier.power.simulated import Question
@@ -27,6 +27,7 @@ from classifier.report import curves as learning
 from classifier.report import plots, robustness_plots, transfer_plots
 from classifier.report import robustness as robust
 from classifier.report.tables import basis
+from classifier.studies import conditions
 from classifier.studies import controls as controlling
 from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
@@ -394,7 +395,7 @@ def transfer(
     tests: Data | Sequence[Data],
     *,
     models: Learner | Sequence[Learner] = "layers",
-    features: Sequence[str] = CARRIED,
+    features: Sequence[str] = FEATURES,
     observables: Sequence[str] = ("all",),
     target: str = "rule",
     rules: Sequence[str] | None = None,
@@ -460,7 +461,8 @@ def robustness(
         >>> table = rs.robustness("datasets/demo", n_splits=2).table
     """
     with parallel.on(cluster):
-        return Robustness(robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed), quiet=True))
+        study = Study(features=conditions.FEATURES, n_splits=n_splits, seed=seed)
+        return Robustness(robust.robustness(dataset, model, study, quiet=True))
 
 
 def power(

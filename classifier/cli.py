@@ -95,12 +95,11 @@ def _property(text: str | None) -> dict[str, list[str]]:
     return {name: _list(values)}
 
 
-def _features(text: str | None, carried: bool = False) -> Sequence[str]:
-    """The feature sets to choose among, or the usual ones; `carried`: to networks of other kinds."""
-    from classifier.models.estimators import CARRIED, FEATURES
+def _features(text: str | None) -> Sequence[str]:
+    """The feature sets to choose among, or the usual ones."""
+    from classifier.models.estimators import FEATURES
 
-    usual = CARRIED if carried else FEATURES
-    return usual if text is None else _list(text)
+    return FEATURES if text is None else _list(text)
 
 
 def _on(cluster: str | None) -> AbstractContextManager[None]:
@@ -283,10 +282,11 @@ def robustness(
 ) -> None:
     """Accuracy over units × noise × sessions for each observable, into DATASET/report/robustness."""
     from classifier.report import robustness as robust
+    from classifier.studies.conditions import FEATURES
     from classifier.studies.study import Study
 
     with _on(cluster):
-        table = robust.robustness(dataset, model, Study(n_splits=n_splits, seed=seed), quiet=True)
+        table = robust.robustness(dataset, model, Study(features=FEATURES, n_splits=n_splits, seed=seed), quiet=True)
     if json_file is not None:
         _write(json_file, json.dumps(robust.as_json(table), indent=1) + "\n")
     robust.show_study(dataset, table)
@@ -364,15 +364,15 @@ def transfer(
     from classifier.report.transfer import print_transfer
     from classifier.studies.study import Study
     from classifier.studies.transfer import Ask
-    from classifier.studies.transfer import transfer as carried
+    from classifier.studies.transfer import transfer as run
 
     if pictures is not None and not pictures.is_dir():
         raise RequestError(f"--pictures {pictures} is not a folder: make it first")
     only = None if rules is None else _list(rules)
-    study = Study(target, only, electrode, sampling, _features(features, carried=True), seed=seed, inner=inner)
+    study = Study(target, only, electrode, sampling, _features(features), seed=seed, inner=inner)
     ask = Ask(_list(observables), allow_shared, nulls, scaling, _property(train_on))
     with _on(cluster):
-        found = carried(train, tests, _list(models), study, ask)
+        found = run(train, tests, _list(models), study, ask)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     if pictures is not None:
@@ -389,9 +389,7 @@ def report(
     permute_labels: Annotated[int, typer.Option(min=0, help="label permutations")] = 20,
     inner: Inner = None,
     seed: Seed = 0,
-    models: Annotated[
-        str, typer.Option(help="comma-separated; conv, pooled and layers may join")
-    ] = "svm,logistic,forest,xgboost",
+    models: Annotated[str, typer.Option(help="comma-separated; conv, pooled and layers may join")] = "logistic,forest",
     cluster: Cluster = None,
 ) -> None:
     """Evaluate, train and draw everything a reader wants to know, into DATASET/report."""

@@ -29,8 +29,7 @@ from classifier.models.layers import DeepSets
 from classifier.models.pooling import Pooled
 from generator.errors import RequestError, unknown
 
-FEATURES = ("logdifference+shape", "levels")
-CARRIED = ("summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",)  # to networks of other kinds
+FEATURES = ("summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",)
 COUNT = "n_estimators"  # the parameter by which forests are nested in each other
 PROBABILITY_FLOOR = 1e-3  # so that one tree-less class in one layer does not veto a network's other layers
 
@@ -161,7 +160,7 @@ MODELS: dict[str, _Model] = {
         _forest,
         [
             {"trees": trees, "max_features": share, "n_estimators": count}
-            for trees, share in (("extra", "sqrt"), ("extra", 0.1), ("random", "log2"))
+            for trees, share in (("extra", "sqrt"), ("extra", 0.05), ("random", "log2"))
             for count in (60, 30)
         ],
     ),

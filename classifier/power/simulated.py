@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from classifier.examples.sampling import ALL
 from classifier.models.estimators import grid
 from classifier.power.design import Design
-from classifier.studies.conditions import N_SPLITS, Condition, accuracies
+from classifier.studies.conditions import FEATURES, N_SPLITS, Condition, accuracies
 from classifier.studies.store import Store
 from classifier.studies.study import Study
 from generator.dataset.electrodes import Electrode
@@ -84,7 +84,7 @@ def ask(dataset: Dataset, question: Question = Question(), noise: float = 0.0) -
 
 def simulated(dataset: Dataset, question: Question, design: Design) -> pd.DataFrame:
     """The accuracies of all conditions of the design: those that any study measured before, and those that are measured now."""
-    study = Study(rules=question.rules, n_splits=N_SPLITS, seed=question.seed)
+    study = Study(rules=question.rules, features=FEATURES, n_splits=N_SPLITS, seed=question.seed)
     conditions = [
         Condition(
             electrode, ALL if count == design.sessions[-1] else f"sessions{count}", question.observable, question.layers

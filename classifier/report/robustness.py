@@ -21,7 +21,7 @@ from classifier.examples.sampling import ALL
 from classifier.report import looks, robustness_plots
 from classifier.report.robustness_plots import ALL_UNITS, compared
 from classifier.report.tables import Rows, basis
-from classifier.studies.conditions import N_SPLITS, Condition, accuracies, known_electrodes
+from classifier.studies.conditions import FEATURES, N_SPLITS, Condition, accuracies, known_electrodes
 from classifier.studies.store import Store
 from classifier.studies.study import Study
 from generator.console import Shown
@@ -119,7 +119,7 @@ def as_json(table: pd.DataFrame) -> dict[str, Any]:
 def robustness(
     dataset: str | os.PathLike[str],
     model: str = "forest",
-    study: Study = Study(n_splits=N_SPLITS),
+    study: Study = Study(features=FEATURES, n_splits=N_SPLITS),
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Accuracy over units × noise × sessions × observable, in `<dataset>/report/robustness/`; prints the main tables.

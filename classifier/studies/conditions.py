@@ -37,6 +37,9 @@ from generator.keys import stream
 FULL = electrodes.FULL.name
 SAME = "same"
 N_SPLITS = 5
+FEATURES = (
+    "logdifference+shape",
+)  # of one layer at a time; those that compare layers are not measured under noise yet
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def accuracies(
     dataset: str | os.PathLike[str],
     conditions: Iterable[Condition],
     model: str = "forest",
-    study: Study = Study(n_splits=N_SPLITS),
+    study: Study = Study(features=FEATURES, n_splits=N_SPLITS),
     transfer: bool | Literal["both"] = False,
     store: Store | None = None,
 ) -> pd.DataFrame:

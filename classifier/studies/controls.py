@@ -22,7 +22,7 @@ from classifier.examples import splits as splitting
 from classifier.examples.scenarios import SEEDS, Sharing, columns, text
 from classifier.examples.splits import Fold
 from classifier.examples.trajectories import CURVES, DEPTHS, Examples, Parts
-from classifier.models.estimators import FEATURES, Recipe
+from classifier.models.estimators import Recipe
 from classifier.models.parallel import parallel
 from classifier.models.problem import CURVE, Problem
 from classifier.studies.conditions import Condition, asked_of, described
@@ -76,11 +76,10 @@ class _Fixed:
 
     def best(self, name: str, meaning: str, examples: Examples, folds: Sequence[Fold], asked: Asked) -> Row:
         """The same of the curves alone, with features and hyperparameters chosen inside the training part: it is the confound."""
-        chosen = replace(self.study, features=(self.study.features[0], *FEATURES))
-        problem = Problem.of(examples, self.study.target, chosen.suited(examples))
-        inner = [chosen.inner_folds(problem, fold.train).folds for fold in folds]
+        problem = self.problem(examples)
+        inner = [self.study.inner_folds(problem, fold.train).folds for fold in folds]
         calls = [(self.study.recipe(self.model), *each) for each in zip(folds, inner, strict=True)]
-        within = chosen.within(examples.identity)
+        within = self.study.within(examples.identity)
         asked = {**asked, "observable": CURVE, "settings": "chosen", "inner": within}
         return self._row(name, meaning, problem, asked, lambda: self._found(problem, folds, _best, calls, name))
 

@@ -3,7 +3,7 @@
 Permutation (`importance`) says what a trained model relies on; others may say the same, and a model trained without it would
 rely on those. What is lost when it is trained again is what nothing else says. Left out are the clusters of statistics
 that permutation ranks first, one after the other, and every observable. Training draws random numbers, so that another seed alone
-moves the scores: all is done with a few seeds.
+moves the scores: all is done with two seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from classifier.studies.evaluate import balanced_accuracy
 from classifier.studies.intervals import independent
 from classifier.studies.permutation import ranked
 
-REPEATS = 4
+REPEATS = 2
 
 
 def measure(

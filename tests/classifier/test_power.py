@@ -271,7 +271,7 @@ def test_what_was_measured_is_not_measured_again(layered: Path, conditions: Cond
 
 
 def test_power_knows_what_robustness_measured(layered: Path, conditions: Conditions) -> None:
-    study = Study(n_splits=studies.N_SPLITS)
+    study = Study(features=studies.FEATURES, n_splits=studies.N_SPLITS)
     store = Store(Dataset(layered), "forest", study)
     known = [Condition(electrode, sampling) for electrode in ("full", "units2") for sampling in ("all", "sessions3")]
     studies.accuracies(layered, known, study=study, transfer="both", store=store)

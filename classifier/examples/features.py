@@ -32,8 +32,8 @@ class Transform:
     Attributes:
         make: (examples, checkpoints, statistics) to (examples, columns, statistics).
         columns: what the columns are called, for trajectories of so many checkpoints: a checkpoint's number, or a word.
-        scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same. If not, it must give as much
-            by a power of c.
+        scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same. If not, it must give the
+            same times a power of c.
         only: what the names of the statistics that it is for begin with; by default it is for all.
     """
 

@@ -1,6 +1,7 @@
 """The registry of learning rules: pathway (how the error reaches a layer) × update (how the weights move).
 
-A new pathway or update is one file in this folder and one line below; every combination then has a name, `pathway+update`.
+A new pathway or update is one file in `pathways` or `updates` and one line below; every combination then has a name,
+`pathway+update`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from generator.errors import RequestError, unknown
-from generator.rules.adam import Adam
-from generator.rules.backprop import Backpropagation
 from generator.rules.contract import Pathway, Update
-from generator.rules.direct import DirectFeedbackAlignment
-from generator.rules.feedback import FeedbackAlignment
-from generator.rules.information import InformationAlignment
-from generator.rules.momentum import Momentum
+from generator.rules.pathways.alignment import InformationAlignment
+from generator.rules.pathways.backprop import Backpropagation
+from generator.rules.pathways.direct import DirectFeedbackAlignment
+from generator.rules.pathways.feedback import FeedbackAlignment
+from generator.rules.updates.adam import Adam
+from generator.rules.updates.momentum import Momentum
 from generator.toml import single
 
 PATHWAYS: dict[str, type[Pathway]] = {

@@ -12,7 +12,7 @@ from oracles import member, stack
 from torch import Tensor
 
 from generator.architectures.layers import Pass, WeightLayer
-from generator.rules.information import InformationAlignment
+from generator.rules.pathways.alignment import InformationAlignment
 from generator.training.stack import Stack
 
 METAPARAMETERS = {"alpha": 2.0, "beta": 0.7, "gamma": 1.0}

@@ -8,10 +8,10 @@ from torch import Tensor
 from generator.architectures.layers import Draw, Pass, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.rules.adam import Adam
-from generator.rules.alignment import DECAY, amp_partner, null_partner
 from generator.rules.contract import Lesson, Pace, tuned
-from generator.rules.feedback import FeedbackAlignment
+from generator.rules.pathways.feedback import FeedbackAlignment
+from generator.rules.pathways.primitives import DECAY, amp_partner, null_partner
+from generator.rules.updates.adam import Adam
 
 
 class InformationAlignment(FeedbackAlignment):

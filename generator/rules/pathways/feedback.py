@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generator.architectures.layers import Draw
 from generator.architectures.network import Network
-from generator.rules.backprop import Backpropagation
+from generator.rules.pathways.backprop import Backpropagation
 
 
 class FeedbackAlignment(Backpropagation):

@@ -128,6 +128,7 @@ def command_line() -> typer.Typer:
         for title, rows in names(kind).groupby("kind", sort=False):
             Shown().table(str(title), [["name", "meaning"], *rows[["name", "meaning"]].to_numpy().tolist()])
 
+    app.command(rich_help_panel="Look up", epilog="Example: rulescope rules --json")(generator.cli.rules)
     return app
 
 

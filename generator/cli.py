@@ -80,6 +80,36 @@ def plan(spec: SpecFile) -> None:
         console.print(f"before it can start: {sentence}", soft_wrap=True)
 
 
+def rules(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Every learning rule there is: a pathway × an update, each with its family, its costs, its needs and its source."""
+    import json
+
+    from generator.rules import declared
+
+    found = declared()
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    console = Shown()
+    for axis in ("pathway", "update"):
+        table = [["name", "family", "local", "labels", "flops", "parameters", "source", "meaning"]]
+        for one in found:
+            if one["axis"] == axis:
+                said = ("yes" if one[key] else "" for key in ("local", "labels"))
+                parameters = ", ".join(f"{name} {value:g}" for name, value in one["parameters"].items())
+                table.append(
+                    [one["name"], one["family"], *said, one["flops"], parameters, one["source"], one["meaning"]]
+                )
+        console.table(f"{axis}s", table)
+    console.print(
+        f"{len(found)} in all; a rule is any pathway with any update, pathway+update. flops: operations in products, as a "
+        "multiple of backpropagation with sgd",
+        soft_wrap=True,
+    )
+
+
 def generate(
     spec: SpecFile,
     out: Annotated[str | None, typer.Option(help="Where to; by default a folder of the spec's name beside it.")] = None,

@@ -37,6 +37,12 @@ def uniform(keys: Int64[Tensor, " k"], shape: Sequence[int]) -> Float32[Tensor, 
     return (_shift(mixed, 40).float() * 2.0**-24).view(len(keys), *shape)
 
 
+def normal(keys: Int64[Tensor, " k"], shape: Sequence[int]) -> Float32[Tensor, "k ..."]:
+    """Standard normal numbers: (k, *shape), each from two uniform ones (Box & Muller 1958)."""
+    radius, angle = (uniform(derive(keys, part), shape) for part in ("radius", "angle"))
+    return radius.neg_().log1p_().mul_(-2).sqrt_() * angle.mul_(2 * math.pi).cos_()
+
+
 def _mix(z: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
     z = (z ^ _shift(z, 30)) * _FIRST
     z = (z ^ _shift(z, 27)) * _SECOND

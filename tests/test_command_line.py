@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rulescope
+from generator.rules import PATHWAYS, UPDATES
 
 REPOSITORY = Path(__file__).parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -108,7 +109,7 @@ def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(comman
 
 def test_a_bad_request_is_refused_before_anything_is_made(command: Command, spec: Path) -> None:
     spec.write_text(SPEC.replace("sgdm", "sgmd"))
-    refused(command("generate", spec), "x.toml", "'sgmd'", "did you mean 'sgdm'")
+    refused(command("generate", spec), "x.toml", "'sgmd'", "did you mean 'sgd'")
     spec.write_text(SPEC)
     refused(command("generate", spec, "--device", "tpu"), "'tpu'", "auto, cpu, cuda")
     refused(command("generate", spec, "--workers", -1), "-1")
@@ -222,7 +223,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "train",
         "predict",
     ]
-    order += ["importance", "robustness", "power", "names"]
+    order += ["importance", "robustness", "power", "names", "rules"]
     assert listed == order
     for name in order:
         found = " ".join(command(name, "--help").stdout.split())
@@ -266,3 +267,18 @@ def test_specs_that_come_along_are_found_by_their_name_anywhere(command: Command
     refused(command("plan", "demmo"), "cannot read the spec demmo", "with Rulescope come atlas, demo, electrodes")
     (tmp_path / "demo").write_text(SPEC)  # one's own file goes first
     assert "1 networks" in command("plan", tmp_path / "demo").stdout
+
+
+def test_rulescope_rules_lists_every_rule_with_what_it_declares() -> None:
+    runner, app = CliRunner(), rulescope.command_line()
+    shown = runner.invoke(app, ["rules"])
+    told = json.loads(runner.invoke(app, ["rules", "--json"]).stdout)
+    assert [one["name"] for one in told] == [*PATHWAYS, *UPDATES]
+    assert f"{len(told)} in all" in shown.stdout
+    found = {one["name"]: one for one in told}
+    assert found["ia"]["flops"] == "(1 + 2 + 2) / 3"
+    assert found["drtp"]["labels"]
+    assert found["lion"]["parameters"] == {"beta1": 0.9, "beta2": 0.99}
+    for one in told:
+        assert one["name"] in shown.stdout
+        assert one["source"] in shown.stdout

@@ -28,10 +28,15 @@ class Batch(NamedTuple):
 
 
 class Objective(ABC):
-    """The contract of an objective."""
+    """The contract of an objective.
+
+    Attributes:
+        labelled: whether it is to name labels, so that a rule may read them, too.
+    """
 
     head: ClassVar[str]  # the head that a network needs for it
     shown: ClassVar[int] = 1  # views of a stimulus
+    labelled: ClassVar[bool] = False
     bounded: ClassVar[bool] = False  # whether the loss stays small however far the weights go
 
     @abstractmethod

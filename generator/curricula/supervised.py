@@ -17,7 +17,7 @@ from generator.curricula.contract import Batch, Objective
 class Supervised(Objective):
     """Cross-entropy of the labels: one view, the stimulus itself."""
 
-    head = "classes"
+    head, labelled = "classes", True
 
     def views(self, batch: Batch) -> Tensor:
         """The stimuli."""

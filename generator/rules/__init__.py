@@ -13,12 +13,24 @@ from typing import Any
 
 from generator.errors import RequestError, unknown
 from generator.rules.contract import Pathway, Update
-from generator.rules.pathways.alignment import InformationAlignment
+from generator.rules.pathways.alignment import (
+    ActivationAlignment,
+    InformationAlignment,
+    SymmetricAlignment,
+    WeightMirror,
+)
 from generator.rules.pathways.backprop import Backpropagation
-from generator.rules.pathways.direct import DirectFeedbackAlignment
-from generator.rules.pathways.feedback import FeedbackAlignment
-from generator.rules.updates.adam import Adam
-from generator.rules.updates.momentum import Momentum
+from generator.rules.pathways.direct import DirectFeedbackAlignment, DirectRandomTargetProjection
+from generator.rules.pathways.feedback import FeedbackAlignment, KolenPollack
+from generator.rules.pathways.nulls import NoLearning, RandomWalk, ReadOutOnly
+from generator.rules.pathways.sign_symmetry import BatchwiseSign, FixedSign, UniformSign
+from generator.rules.updates.adam import Adam, AdamW
+from generator.rules.updates.mirror import ExponentiatedGradient, PNorm
+from generator.rules.updates.momentum import Momentum, Nesterov
+from generator.rules.updates.muon import Muon
+from generator.rules.updates.rmsprop import RMSprop
+from generator.rules.updates.sgd import SGD
+from generator.rules.updates.sign import Lion, SignSGD
 from generator.toml import single
 
 PATHWAYS: dict[str, type[Pathway]] = {
@@ -26,13 +38,34 @@ PATHWAYS: dict[str, type[Pathway]] = {
     "fa": FeedbackAlignment,
     "ia": InformationAlignment,
     "dfa": DirectFeedbackAlignment,
+    "drtp": DirectRandomTargetProjection,
+    "kolen_pollack": KolenPollack,
+    "weight_mirror": WeightMirror,
+    "symmetric_alignment": SymmetricAlignment,
+    "activation_alignment": ActivationAlignment,
+    "uniform_sign": UniformSign,
+    "batchwise_sign": BatchwiseSign,
+    "fixed_sign": FixedSign,
+    "none": NoLearning,
+    "read_out_only": ReadOutOnly,
+    "random_walk": RandomWalk,
 }
 UPDATES: dict[str, type[Update]] = {
     "momentum": Momentum,
     "adam": Adam,
+    "sgd": SGD,
+    "nesterov": Nesterov,
+    "rmsprop": RMSprop,
+    "adamw": AdamW,
+    "sign_sgd": SignSGD,
+    "lion": Lion,
+    "muon": Muon,
+    "exponentiated_gradient": ExponentiatedGradient,
+    "p_norm": PNorm,
 }
-# The labels of the paper, and for every pathway its own name: the update is momentum where none is given.
+# The paper calls backpropagation with momentum sgdm. Else a pathway alone has momentum, and an update alone backpropagation.
 ALIASES = {"sgdm": "bp+momentum", "adam": "bp+adam"} | {name: f"{name}+momentum" for name in PATHWAYS if name != "bp"}
+ALIASES |= {name: f"bp+{name}" for name in UPDATES if name != "momentum"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +92,11 @@ class Rule:
         """The update's base learning rate, which the spec's `learning_rate` multiplies."""
         return UPDATES[self.update].base_rate
 
+    @property
+    def labelled(self) -> bool:
+        """Whether it reads labels, so that the objective must have some."""
+        return PATHWAYS[self.pathway].labelled
+
     def build_pathway(self, network: Any, draw: Any) -> Pathway:
         """The pathway, set up on a stack."""
         known = PATHWAYS[self.pathway].defaults
@@ -83,10 +121,12 @@ def chosen(entry: str | Mapping[str, Any], where: str) -> Rule:
         raise RequestError(
             f'a rule{where and f" in {where}"} is a name or a table with one, such as {{name = "ia", beta = 0.1}}'
         )
-    pathway, _, update = ALIASES.get(name, name).partition("+")
-    if pathway not in PATHWAYS or update not in UPDATES:
-        known = [*ALIASES, *(f"{p}+{u}" for p in PATHWAYS for u in UPDATES if f"{p}+{u}" not in ALIASES.values())]
-        raise unknown("rule", name, known, where)
+    pathway, plus, update = ALIASES.get(name, name).partition("+")
+    if not plus:
+        raise unknown("rule", name, ALIASES, where)
+    for kind, part, known in (("pathway", pathway, PATHWAYS), ("update", update, UPDATES)):
+        if part not in known:
+            raise unknown(f"{kind} of rule {name!r}:", part, known, where)
     rule = Rule(pathway, update)
     for parameter, value in overrides.items():
         if parameter not in rule.parameters:
@@ -105,3 +145,15 @@ def chosen(entry: str | Mapping[str, Any], where: str) -> Rule:
             )
     kept = {n: float(v) for n, v in sorted(overrides.items()) if v != rule.parameters[n]}
     return Rule(pathway, update, kept)
+
+
+def declared() -> list[dict[str, Any]]:
+    """Every pathway and update, with what it says of itself. `flops` are relative to backpropagation with `sgd`."""
+    axes: dict[str, Mapping[str, Any]] = {"pathway": PATHWAYS, "update": UPDATES}
+    return [
+        {"name": name, "axis": axis, "family": one.family, "local": one.local, "flops": str(one.flops)}
+        | {"labels": getattr(one, "labelled", False), "parameters": dict(one.defaults)}
+        | {"source": one.source, "meaning": " ".join((one.__doc__ or "").split()).partition(". ")[0].removesuffix(".")}
+        for axis, known in axes.items()
+        for name, one in known.items()
+    ]

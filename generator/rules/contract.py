@@ -26,7 +26,7 @@ def tuned() -> dict[str, Any]:
 
 
 class Lesson(NamedTuple):
-    """What a batch taught: each network's loss, and a gradient for every tensor of `network.parameters()`."""
+    """What a batch taught: each network's loss, and a gradient for every tensor of `Pathway.learned()`."""
 
     losses: Float[Tensor, " k"]
     gradients: Sequence[Tensor]
@@ -44,14 +44,49 @@ class Pace(NamedTuple):
     decay: Mapping[str, Float[Tensor, " k"]]
 
 
-class Pathway(ABC):
-    """How the error reaches a layer. Set up once per stack; free to run as many forward passes as it needs."""
+class Products(NamedTuple):
+    """How often per update a rule makes each of a layer's three products with a batch; backpropagation makes each once.
 
+    Args:
+        forward: W x, or the like.
+        back: Mᵀ δ.
+        correlate: δ xᵀ.
+    """
+
+    forward: float = 1
+    back: float = 1
+    correlate: float = 1
+
+    def __str__(self) -> str:
+        """Floating-point operations as a multiple of backpropagation's."""
+        return f"({self.forward:g} + {self.back:g} + {self.correlate:g}) / 3"
+
+
+class Pathway(ABC):
+    """How the error reaches a layer. Set up once per stack; free to run as many forward passes as it needs.
+
+    Attributes:
+        family: what it has in common with others, in a word or two.
+        source: who proposed it, and where.
+        local: whether a synapse needs nothing but what its two cells, and signals broadcast to all, tell it.
+        flops: what it costs.
+        labelled: whether it reads the labels themselves, so that the objective must have some.
+    """
+
+    family: ClassVar[str]
+    source: ClassVar[str]
+    local: ClassVar[bool]
+    flops: ClassVar[Products] = Products()
+    labelled: ClassVar[bool] = False
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}  # low ≤ parameter < high; from 0 up where not given
 
     def __init__(self, network: Network, draw: Draw) -> None:
         self.network = network
+
+    def learned(self) -> list[Tensor]:
+        """The tensors that the update moves, each with its leading axis k."""
+        return self.network.parameters()
 
     @abstractmethod
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
@@ -66,8 +101,19 @@ class Update(ABC):
     """How weights move along gradients. Keeps its state, with the leading axis k, for a fixed list of tensors.
 
     All that moves is a tensor, changed in place, so that training can be interrupted and gone on with; so it is in a pathway.
+
+    Attributes:
+        family, source, local: as of a pathway.
+        flops: floating-point operations in products as a multiple of those of bp with `sgd`: a formula of a weight matrix's sides
+            s ≤ l, the stimuli b of a batch and the positions p at which it acts.
+        decoupled: whether decay shrinks the weights beside the step, w ← (1 − η λ) w, in place of joining the gradient.
     """
 
+    family: ClassVar[str]
+    source: ClassVar[str]
+    local: ClassVar[bool] = True
+    flops: ClassVar[str] = "1"
+    decoupled: ClassVar[bool] = False
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}
     base_rate: ClassVar[float]

@@ -77,6 +77,11 @@ def check(network: NetworkSpec, where: str, *, probe: int, checkpoints: int) -> 
             "too few stimuli to compare",
             f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more",
         )
+    if network.rule.labelled and not OBJECTIVES[network.objective].labelled:
+        raise Impossible(
+            "the rule reads labels, which the objective has none of",
+            f"{where}: rule {network.rule.label!r} reads labels, but objective {network.objective!r} learns without any",
+        )
     if network.batch_size > about.train:
         raise Impossible(
             "the batch is larger than the training part",

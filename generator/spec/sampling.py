@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -108,7 +108,8 @@ class Sample(Table):
             }
             first = build(root_seed, {**drawn, "rule": parsed[0], "weight_decay": None})
             try:
-                possible(first)
+                for rule in parsed:
+                    possible(replace(first, rule=rule))
                 self._check_flops(first, where)
             except Impossible as error:
                 again.append(error.why)

@@ -52,7 +52,7 @@ class Stack:
         self.objective = OBJECTIVES[first.objective]
         self.network = first.family(first.input, first.form, self._draw)
         self.pathway = first.rule.build_pathway(self.network, self._draw)
-        self.parameters = [tensor.requires_grad_() for tensor in self.network.parameters()]
+        self.parameters = [tensor.requires_grad_() for tensor in self.pathway.learned()]
         self.update = first.rule.build_update(self.parameters)
         self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network, observables)
         self.rate = self._per_member([member.rate for member in members])
@@ -61,7 +61,13 @@ class Stack:
             for layer in self.network.layers
             if layer.penalty is not None or any(member.weight_decay for member in members)
         }
-        self.decaying = {id(layer.weight): layer.name for layer in self.network.layers if layer.name in self.decay}
+        self.decaying = {
+            id(tensor): layer.name
+            for layer in self.network.layers
+            if layer.name in self.decay
+            for tensor in (layer.weight, layer.feedback)
+            if tensor is not None
+        }
         self.task = tasks.load(first.data, first.pixels)
         train = self.task.train
         self.feed = (
@@ -139,8 +145,13 @@ class Stack:
         lesson = self.pathway.learn(batch, self.objective, pace)
         with torch.no_grad():
             for w, g in zip(self.parameters, lesson.gradients, strict=True) if self.decay else ():
-                if id(w) in self.decaying:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
-                    g.addcmul_(w, per_network(self.decay[self.decaying[id(w)]], w))
+                if id(w) not in self.decaying:
+                    continue
+                decay = self.decay[self.decaying[id(w)]]
+                if self.update.decoupled:
+                    w.mul_(per_network(1 - pace.rate * decay, w))
+                else:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
+                    g.addcmul_(w, per_network(decay, w))
             self.update.step(self.parameters, lesson.gradients, pace.rate)
         return lesson.losses
 

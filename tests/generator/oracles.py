@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from generator import counters, rules
-from generator.architectures import family
+from generator.architectures import ARCHITECTURES, family
 from generator.architectures.layers import BatchNorm
 from generator.curricula.contract import Batch
 from generator.spec.network import NetworkSpec, default_pixels
@@ -33,6 +33,15 @@ FREE = [
     "convnet(channels=4,depth=5,growth=1.5,kernel=5,norm=layer,pool=avg)",
     "convnet(channels=4,depth=5,gain=2.0,norm=batch,pool=none,residual=true)",
 ]
+
+# Every pathway with one update, every update with one pathway, and some more. A pathway meets every architecture; an update
+# moves a tensor whatever it is of.
+WITH_MOMENTUM = [f"{pathway}+momentum" for pathway in rules.PATHWAYS]
+CROSSED = [f"bp+{update}" for update in rules.UPDATES if update != "momentum"]
+CROSSED += ["fa+adam", "ia+adam", "dfa+adam", "kolen_pollack+muon"]
+RULES = [*WITH_MOMENTUM, *CROSSED]
+FEW = ["mlp3", "knet4", FREE[1]]
+PAIRS = [*itertools.product(WITH_MOMENTUM, [*ARCHITECTURES, *FREE]), *itertools.product(CROSSED, FEW)]
 
 TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e-4) | {"skew": 1e-3, "kurtosis": 1e-3}
 

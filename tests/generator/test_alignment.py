@@ -65,7 +65,7 @@ def test_the_gradient_is_that_of_the_alignment_loss_and_every_term_counts(archit
     built, pathway, run = ia(architecture)
     for layer, x, p_f in passed(built, run)[1:]:
         with torch.no_grad():
-            found = pathway.gradient(layer, x, p_f)
+            found = pathway.gradient(layer, x, p_f, built.batch(0))
         for i in range(2):
             expected = from_autograd(layer, i, x[i].detach(), METAPARAMETERS)
             np.testing.assert_allclose(found[i], expected, rtol=1e-9, atol=1e-11 * float(expected.abs().max()))
@@ -104,7 +104,7 @@ def test_descending_the_gradient_ends_at_the_closed_form() -> None:
             torch.linalg.matrix_norm(covariance, 2).max()
         )
         for _ in range(int(12 * curvature / METAPARAMETERS["gamma"])):
-            layer.feedback -= pathway.gradient(layer, x, p_f) / curvature
+            layer.feedback -= pathway.gradient(layer, x, p_f, built.batch(0)) / curvature
         np.testing.assert_allclose(layer.feedback, answers, rtol=1e-7, atol=1e-7)
         assert float((start - answers).norm()) > 0.5 * float(answers.norm())
 

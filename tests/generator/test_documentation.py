@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generator import observables
+from generator import observables, rules
 from generator.curricula.families import FAMILIES
 from generator.dataset import schema
 from generator.observables.tensors import FUNCTIONS, STATISTICS
@@ -36,6 +36,12 @@ def test_the_dictionary_holds_every_parameter_of_the_families() -> None:
         for name, law in family.laws().items():
             row = f" | `{name}` | {law} | {law.meaning} |\n"
             assert f"| `{family.name}`{row}" in text or f"| all{row}" in text
+
+
+def test_the_page_of_rules_holds_every_one_with_its_family() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for name, one in (*rules.PATHWAYS.items(), *rules.UPDATES.items()):
+        assert f"| `{name}` | {one.family} | " in text
 
 
 @pytest.mark.unchecked

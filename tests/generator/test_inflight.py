@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from oracles import member
+from oracles import RULES, WITH_MOMENTUM, member
 
 from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
 from generator.observables import OBSERVABLES
-from generator.rules import PATHWAYS, UPDATES
 from generator.running import inflight
 from generator.running.generate import generate
 from generator.running.inflight import Inflight
@@ -27,7 +26,8 @@ from generator.training.stack import Stack
 
 pytestmark = pytest.mark.unchecked
 
-RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
+PAIRS = [*itertools.product(RULES, ["mlp3"]), *itertools.product(WITH_MOMENTUM, ["knet4"])]
+PAIRS += [("ia+adam", "resnet18v2"), ("dfa", "resnet18v2"), ("bp+muon", "resnet18v2")]
 CHECKPOINTS, PROBE = 5, 16
 
 
@@ -64,8 +64,7 @@ def interrupted(members: list[Any], folder: Path, after: int, **measured: Any) -
     return seen
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("architecture", ["mlp3", "knet4", "resnet18v2"])
+@pytest.mark.parametrize(("rule", "architecture"), PAIRS)
 def test_a_resumed_cohort_ends_in_the_same_bytes(rule: str, architecture: str, tmp_path: Path) -> None:
     settings = {"batch_size": 100, "schedule": "warmup-steps", "weight_decay": 0.01}
     members = [member(rule, architecture, **settings, model_seed=i, data_seed=i) for i in range(2)]

@@ -97,7 +97,7 @@ def test_digits_are_upsampled_for_the_knets_only() -> None:
 
 
 MISTAKES = {
-    'name = "x"\n' + BLOCK.replace("sgdm", "sgmd"): ["'sgmd'", "did you mean 'sgdm'", "adam, ", "grid block 1"],
+    'name = "x"\n' + BLOCK.replace("sgdm", "sgmd"): ["'sgmd'", "did you mean 'sgd'", "adam, ", "grid block 1"],
     'name = "x"\n' + BLOCK.replace("digits", "digit"): [
         "unknown task 'digit' in grid block 1",
         "digits, folder:<path>, hub:<dataset>, mixture:<number>, photos, sequence:<number>, surfaces, teacher:",
@@ -335,7 +335,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         partion = "gpu"
         [[grid]]
         task = ["digit", "digits"]
-        rule = ["sgd", {beta = 0.1}]
+        rule = ["sgmd", {beta = 0.1}]
         architecture = ["mlp2", "mlp9"]
         objective = "clasify"
         [[grid]]
@@ -348,7 +348,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         spec.parse(wrong)
     for part in (
-        "'sgd'",
+        "'sgmd'",
         "a rule in grid block 1",
         "'digit'",
         "'mlp9'",
@@ -362,6 +362,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_one_problem_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match=r"^unknown rule 'sgd' in grid block 1.*$") as caught:
-        spec.parse('name = "x"\n[[grid]]\ntask = "digits"\nrule = "sgd"\narchitecture = "mlp2"\n')
+    with pytest.raises(RequestError, match=r"^unknown rule 'sgmd' in grid block 1.*$") as caught:
+        spec.parse('name = "x"\n[[grid]]\ntask = "digits"\nrule = "sgmd"\narchitecture = "mlp2"\n')
     assert "\n" not in str(caught.value)

@@ -8,15 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from oracles import FREE, member, stack, state
+from oracles import PAIRS, member, stack, state
 
-from generator.architectures import ARCHITECTURES
-from generator.rules import PATHWAYS, UPDATES
 from generator.spec.network import NetworkSpec
 from generator.training.loop import EXPLODED, Observation, go_on, train
 from generator.training.stack import Stack
-
-RULES = [f"{p}+{u}" for p, u in itertools.product(PATHWAYS, UPDATES)]
 
 
 def trained(*members: NetworkSpec) -> tuple[Stack, np.ndarray]:
@@ -27,8 +23,7 @@ def trained(*members: NetworkSpec) -> tuple[Stack, np.ndarray]:
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FREE])
+@pytest.mark.parametrize(("rule", "architecture"), PAIRS)
 def test_three_networks_together_equal_three_alone(rule: str, architecture: str) -> None:
     differing = [
         {},
@@ -43,7 +38,8 @@ def test_three_networks_together_equal_three_alone(rule: str, architecture: str)
         np.testing.assert_allclose(losses[i], loss[0], rtol=1e-9)
         for name, expected in state(alone, 0).items():
             np.testing.assert_allclose(finals[i][name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
-    for a, b in itertools.combinations(finals, 2):
+    fixed = rule.startswith(("none+", "read_out_only+"))  # then two of one model seed keep the same weights
+    for a, b in [] if fixed else itertools.combinations(finals, 2):
         assert not np.allclose(a["weight0"], b["weight0"], rtol=1e-4, atol=1e-6)
 
 

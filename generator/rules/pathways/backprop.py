@@ -12,6 +12,8 @@ from generator.rules.contract import Lesson, Pace, Pathway
 class Backpropagation(Pathway):
     """Backpropagation: δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
 
+    family, source, local = "backpropagation", "Rumelhart et al. 1986", False
+
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward and one backward pass."""
         return self.descend(batch, objective, Pass(training=True, keys=batch.keys))

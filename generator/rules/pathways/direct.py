@@ -1,18 +1,20 @@
-"""`dfa`: direct feedback alignment. The output error reaches every block by its own random weights (Nøkland 2016, 1609.01596)."""
+"""`dfa` and `drtp`: what the output says reaches every block by its own random weights (1609.01596, 1909.01311)."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from generator.architectures.layers import Draw, Pass, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
-from generator.rules.contract import Lesson, Pace, Pathway
+from generator.rules.contract import Lesson, Pace, Pathway, Products
 
 
 class DirectFeedbackAlignment(Pathway):
-    """Direct feedback alignment: the tensor that weight layer l + 1 reads has the error B_l e.
+    """Direct feedback alignment: the tensor that weight layer l + 1 reads has the error B_l e (Nøkland 2016).
 
     e is the error at the network's output.
 
@@ -22,6 +24,9 @@ class DirectFeedbackAlignment(Pathway):
     A tensor that two layers read, as at the start of a residual block, is one place: the error arrives there once. An identity
     shortcut lies inside the blocks: what arrives above it also comes down through it. [ours]
     """
+
+    family, source, local = "direct feedback", "Nøkland 2016, 1609.01596", True
+    flops = Products(back=0)
 
     def __init__(self, network: Network, draw: Draw) -> None:
         super().__init__(network, draw)
@@ -43,12 +48,31 @@ class DirectFeedbackAlignment(Pathway):
         run = Pass(training=True, cut=True, keys=batch.keys)
         outputs = self.network.forward(objective.views(batch), run)
         losses = objective.loss(outputs, batch.y)
-        (error,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+        message = self.broadcast(batch, outputs, losses)
         places = self._places(run)
-        arrivals = [torch.bmm(error, self.feedback[layer.name].mT).view(top.shape) for layer, top in places]
+        arrivals = [torch.bmm(message, self.feedback[layer.name].mT).view(top.shape) for layer, top in places]
         ends, signals = [losses, *(top for _, top in places)], [torch.ones_like(losses), *arrivals]
         return Lesson(losses.detach(), torch.autograd.grad(ends, self.network.parameters(), signals))
+
+    def broadcast(self, batch: Batch, outputs: Tensor, losses: Tensor) -> Float[Tensor, "k b outputs"]:
+        """What every block is told: e."""
+        (error,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+        return error
 
     def tensors(self) -> dict[str, Tensor]:
         """The direct feedback weights, (k, units, outputs)."""
         return {f"{layer}.direct_feedback": tensor for layer, tensor in self.feedback.items()}
+
+
+class DirectRandomTargetProjection(DirectFeedbackAlignment):
+    """Direct random target projection: the tensor that weight layer l + 1 reads has the error −B_l y*, y* the one-hot label.
+
+    So no block waits for the output (Frenkel et al. 2021). −y* stands for the error p − y* of the cross-entropy, and like it is
+    divided by the size of the batch. The output layer itself learns from its own error.
+    """
+
+    source, labelled = "Frenkel et al. 2021, 1909.01311", True
+
+    def broadcast(self, batch: Batch, outputs: Tensor, losses: Tensor) -> Float[Tensor, "k b outputs"]:
+        """−y* / b."""
+        return F.one_hot(batch.y.long(), outputs.shape[-1]).to(outputs.dtype).mul_(-1 / outputs.shape[1])

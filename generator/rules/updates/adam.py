@@ -1,4 +1,4 @@
-"""`adam`: adaptive moment estimation (Kingma & Ba 2015, 1412.6980, algorithm 1)."""
+"""`adam` and `adamw`: adaptive moment estimation (Kingma & Ba 2015, 1412.6980; Loshchilov & Hutter 2019, 1711.05101)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from generator.rules.contract import Update, per_network, tuned
 class Adam(Update):
     """Adam: w ← w − η m̂ / (√v̂ + ε).
 
-    m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g², with hats dividing by 1 − βᵗ.
+    m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g², with hats dividing by 1 − βᵗ (algorithm 1).
     """
 
+    family, source = "adaptive", "Kingma & Ba 2015, 1412.6980"
     defaults: ClassVar[dict[str, float]] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"beta1": (0, 1), "beta2": (0, 1)}
     base_rate = tuned()["adam"]["base_rate"]
@@ -36,3 +37,12 @@ class Adam(Update):
             m.lerp_(g, 1 - self.beta1)
             v.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
             w.addcdiv_(m * per_network(rate, m), v.sqrt().add_(self.epsilon * scale), value=-1)
+
+
+class AdamW(Adam):
+    """Adam with decoupled decay: w ← (1 − η λ) w, then Adam's step without any decay (algorithm 2).
+
+    Without decay, λ = 0, it is Adam.
+    """
+
+    source, decoupled = "Loshchilov & Hutter 2019, 1711.05101", True

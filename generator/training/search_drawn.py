@@ -1,0 +1,112 @@
+"""The base rates of updates, searched on networks of the atlas: shapes and tasks drawn at random.
+
+Run `python -m generator.training.search_drawn sgd lion …`; an update takes about two minutes of a core. It rewrites tuned.json
+with every score and what was chosen. Every shape is trained at nine rates, each `STEP` times the one before. A base rate is
+scored by the mean accuracy at itself and at its two neighbours, since a spec's rates span 8×. Of the candidates within one
+standard error of the best score the smallest is chosen, as in `search.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from generator.rules.contract import TUNED
+
+ATLAS = Path(__file__).parents[2] / "datasets" / "atlas.toml"
+SHAPES = {"mlps": 8, "convnets": 4}  # of each block, its first ones
+STEP, SPAN = 2.83, 4  # the rates are CENTRES × STEP^j, j from −SPAN to SPAN
+CENTRES = {
+    "sgd": 0.05,
+    "rmsprop": 0.001,
+    "sign_sgd": 0.0005,
+    "lion": 0.0005,
+    "muon": 0.002,
+    "exponentiated_gradient": 1.0,
+    "p_norm": 0.005,
+}
+
+
+def accuracies(update: str, block: str, number: int) -> list[float]:
+    """Final accuracy on the test part of a shape's first network under bp, one per rate; chance where it diverged."""
+    import torch
+
+    from generator.architectures.layers import Pass
+    from generator.clusters.process import for_training
+    from generator.rules import chosen
+    from generator.spec import spec
+    from generator.training.stack import Stack
+
+    blocks = {one.name: one for one in spec.read(ATLAS).sample}
+    drawn = blocks[block].model_copy(update={"shapes": number + 1, "networks": 1, "rule": "sgdm"})
+    *_, shape = drawn.drawn(block, root_seed=0, probe=128, checkpoints=21)
+    rule = chosen(f"bp+{update}", "")
+    scale = CENTRES[update] / rule.base_rate
+    first = replace(shape.networks[0], rule=rule)
+    members = [replace(first, learning_rate=scale * STEP**j) for j in range(-SPAN, SPAN + 1)]
+    with for_training():
+        stack = Stack(members)
+        stack.settle()
+        for step in range(stack.first.steps):
+            stack.step(stack.batch(step))
+        test = stack.probe(len(stack.task.order))
+        with torch.no_grad():
+            outputs = stack.network.forward(test.x, run := Pass())
+            found = stack.objective.assess(stack.network, test, run, outputs, stack.reference)[1]
+            return torch.where(outputs.isfinite().flatten(1).all(1), found, 1 / first.input.classes).tolist()
+
+
+def search(update: str, record: dict[str, Any]) -> None:
+    """Choose an update's base rate."""
+    cases = [(update, block, number) for block, count in SHAPES.items() for number in range(count)]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        tables = list(pool.map(accuracies, *zip(*cases, strict=True)))
+    rates = [float(f"{CENTRES[update] * STEP**j:.3g}") for j in range(-SPAN, SPAN + 1)]
+    scores = {
+        rate: math.fsum(sum(table[at - 1 : at + 2]) for table in tables) / (3 * len(tables))
+        for at, rate in enumerate(rates)
+        if 0 < at < len(rates) - 1
+    }
+    best = max(scores, key=lambda rate: scores[rate])
+    at = rates.index(best)
+    each = [sum(table[at - 1 : at + 2]) / 3 for table in tables]
+    # of the difference to the best, shape by shape: shapes differ far more than rates
+    error = {
+        rate: _error([sum(table[i - 1 : i + 2]) / 3 - one for table, one in zip(tables, each, strict=True)])
+        for i, rate in enumerate(rates)
+        if rate in scores
+    }
+    good = [rate for rate in scores if scores[rate] >= scores[best] - error[rate]]
+    record["scores"][update] = {
+        "mean": {str(rate): score for rate, score in scores.items()},
+        "cases": {
+            f"{block} {n}": dict(zip(map(str, rates), t, strict=True))
+            for (_, block, n), t in zip(cases, tables, strict=True)
+        },
+    }
+    record["chosen"][update] = {"base_rate": min(good)}
+    print(update, record["chosen"][update], {rate: round(score, 3) for rate, score in scores.items()}, flush=True)
+
+
+def _error(values: list[float]) -> float:
+    """Standard error of a mean."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+
+
+def main() -> None:
+    """Run the search for the updates named, or for all, and write tuned.json."""
+    for update in sys.argv[1:] or CENTRES:
+        record = json.loads(TUNED.read_text(encoding="utf-8"))
+        search(update, record)
+        TUNED.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from generator.counters import derive, key, uniform
+from generator.counters import derive, key, normal, uniform
 
 
 def splitmix64(seed: int, count: int) -> list[int]:
@@ -46,3 +46,13 @@ def test_a_number_depends_on_its_key_and_place_alone() -> None:
     assert torch.equal(together[:, :3], uniform(derive(keys, "crop"), (3,)))
     assert not torch.equal(together, uniform(derive(keys, "flip"), (7,)))
     assert key("a", 1, 2) != key("a", 12)
+
+
+def test_normal_numbers_are_normal_and_of_their_key_alone() -> None:
+    keys = torch.tensor([key("a"), key("b")])
+    a, b = normal(keys, (100_000,)).numpy()
+    for numbers in (a, b):
+        assert stats.kstest(numbers, "norm").pvalue > 1e-3
+    assert np.abs(np.corrcoef([a, b, np.roll(a, 1)])[~np.eye(3, dtype=bool)]).max() < 0.02
+    assert torch.equal(normal(keys[1:], (3, 4))[0], normal(keys, (3, 4))[1])
+    assert not torch.equal(normal(keys, (3, 4)), normal(derive(keys, "x"), (3, 4)))

@@ -94,10 +94,13 @@ def rules(
         return
     console = Shown()
     for axis in ("pathway", "update"):
-        table = [["name", "family", "local", "labels", "flops", "parameters", "source", "meaning"]]
+        table = [["name", "family", "local", "needs", "flops", "parameters", "source", "meaning"]]
         for one in found:
             if one["axis"] == axis:
-                said = ("yes" if one[key] else "" for key in ("local", "labels"))
+                needs = (
+                    ["labels"] * one["labels"] + ["dense layers"] * one["dense"] + [" or ".join(one["nonlinearities"])]
+                )
+                said = ("yes" if one["local"] else "", ", ".join(filter(None, needs)))
                 parameters = ", ".join(f"{name} {value:g}" for name, value in one["parameters"].items())
                 table.append(
                     [one["name"], one["family"], *said, one["flops"], parameters, one["source"], one["meaning"]]

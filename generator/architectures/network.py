@@ -223,7 +223,28 @@ class LayerSize:
 
 @lru_cache(maxsize=4096)
 def measure(family: Family, shape: InputShape, form: Form) -> tuple[LayerSize, ...]:
-    """Sizes of all layers, from a forward pass of no stimulus. Raises RequestError for an impossible input.
+    """Sizes of all layers, from a forward pass of no stimulus. Raises RequestError for an impossible input."""
+    network, run = _passed(family, shape, form)
+    sizes = []
+    for layer, y in zip(network.layers, run.outputs, strict=True):
+        units, positions = math.prod(y.shape[2:]), math.prod(y.shape[3:])
+        sizes.append(LayerSize(layer.name, layer.weight.numel(), units, layer.weight.numel() * positions))
+    return tuple(sizes)
+
+
+@lru_cache(maxsize=4096)
+def chained(family: Family, shape: InputShape, form: Form) -> bool:
+    """Whether all layers are fully connected, and each reads the output of the one before as it is.
+
+    Raises RequestError for an impossible input.
+    """
+    network, run = _passed(family, shape, form)
+    direct = all(x is y for x, y in zip(run.received[1:], run.outputs, strict=False))
+    return direct and all(isinstance(layer, Linear) for layer in network.layers)
+
+
+def _passed(family: Family, shape: InputShape, form: Form) -> tuple[Network, Pass]:
+    """A network whose weights are all 0, and a forward pass of no stimulus.
 
     Not on PyTorch's meta device, whose first use costs more than a second of imports in every process.
     """
@@ -234,8 +255,4 @@ def measure(family: Family, shape: InputShape, form: Form) -> tuple[LayerSize, .
     network, run = family(shape, form, draw), Pass()
     with torch.no_grad():
         network.forward(network.sample()[:, :0], run)
-    sizes = []
-    for layer, y in zip(network.layers, run.outputs, strict=True):
-        units, positions = math.prod(y.shape[2:]), math.prod(y.shape[3:])
-        sizes.append(LayerSize(layer.name, layer.weight.numel(), units, layer.weight.numel() * positions))
-    return tuple(sizes)
+    return network, run

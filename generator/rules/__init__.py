@@ -93,9 +93,9 @@ class Rule:
         return UPDATES[self.update].base_rate
 
     @property
-    def labelled(self) -> bool:
-        """Whether it reads labels, so that the objective must have some."""
-        return PATHWAYS[self.pathway].labelled
+    def needs(self) -> type[Pathway]:
+        """What says which networks it can train: `labelled`, `dense` and `nonlinearities` of its pathway."""
+        return PATHWAYS[self.pathway]
 
     def build_pathway(self, network: Any, draw: Any) -> Pathway:
         """The pathway, set up on a stack."""
@@ -152,7 +152,8 @@ def declared() -> list[dict[str, Any]]:
     axes: dict[str, Mapping[str, Any]] = {"pathway": PATHWAYS, "update": UPDATES}
     return [
         {"name": name, "axis": axis, "family": one.family, "local": one.local, "flops": str(one.flops)}
-        | {"labels": getattr(one, "labelled", False), "parameters": dict(one.defaults)}
+        | {"labels": getattr(one, "labelled", False), "dense": getattr(one, "dense", False)}
+        | {"nonlinearities": list(getattr(one, "nonlinearities", ())), "parameters": dict(one.defaults)}
         | {"source": one.source, "meaning": " ".join((one.__doc__ or "").split()).partition(". ")[0].removesuffix(".")}
         for axis, known in axes.items()
         for name, one in known.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -71,6 +71,8 @@ class Pathway(ABC):
         local: whether a synapse needs nothing but what its two cells, and signals broadcast to all, tell it.
         flops: what it costs.
         labelled: whether it reads the labels themselves, so that the objective must have some.
+        dense: whether it runs on chains alone: fully connected layers, each of which reads the output of the one before as it is.
+        nonlinearities: those that hidden layers may have; empty where all will do.
     """
 
     family: ClassVar[str]
@@ -78,6 +80,8 @@ class Pathway(ABC):
     local: ClassVar[bool]
     flops: ClassVar[Products] = Products()
     labelled: ClassVar[bool] = False
+    dense: ClassVar[bool] = False
+    nonlinearities: ClassVar[Collection[str]] = ()
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}  # low ≤ parameter < high; from 0 up where not given
 

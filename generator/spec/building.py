@@ -7,7 +7,7 @@ from typing import Any
 
 from generator.architectures import family
 from generator.architectures.layers import NONLINEARITIES, PRECISIONS
-from generator.architectures.network import STEMS, measure
+from generator.architectures.network import STEMS, chained, measure
 from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
@@ -32,6 +32,10 @@ class Impossible(RequestError):
     def __init__(self, why: str, sentence: str) -> None:
         super().__init__(sentence)
         self.why = why
+
+
+class Unfit(Impossible):
+    """A network that can be, but that its rule cannot train. `why` is what the rule needs; in a sample the pair is left out."""
 
 
 def check_words(axes: dict[str, Iterable[Any]], problems: Problems, where: str) -> None:
@@ -77,11 +81,6 @@ def check(network: NetworkSpec, where: str, *, probe: int, checkpoints: int) -> 
             "too few stimuli to compare",
             f"{where}: objective {network.objective!r} compares stimuli: batch_size and probe must be 2 or more",
         )
-    if network.rule.labelled and not OBJECTIVES[network.objective].labelled:
-        raise Impossible(
-            "the rule reads labels, which the objective has none of",
-            f"{where}: rule {network.rule.label!r} reads labels, but objective {network.objective!r} learns without any",
-        )
     if network.batch_size > about.train:
         raise Impossible(
             "the batch is larger than the training part",
@@ -116,3 +115,20 @@ def check(network: NetworkSpec, where: str, *, probe: int, checkpoints: int) -> 
         if found == TOO_LARGE or "allocate memory" in found or "Storage size" in found:
             found = why = TOO_LARGE
         raise Impossible(why, f"{where}: {network.architecture} on {task} at {network.pixels} px: {found}") from error
+    _check_rule(network, where)
+
+
+def _check_rule(network: NetworkSpec, where: str) -> None:
+    """Raises Unfit for a network that can be trained, but not by its rule."""
+    rule, needs = f"{where}: rule {network.rule.label!r}", network.rule.needs
+    if needs.labelled and not OBJECTIVES[network.objective].labelled:
+        raise Unfit("needs labels", f"{rule} needs labels, but objective {network.objective!r} learns without any")
+    if needs.dense and not chained(network.family, network.input, network.form):
+        raise Unfit(
+            "needs fully connected layers in a chain",
+            f"{rule} trains fully connected layers in a chain, without convolutions, norms and links, which "
+            f"{network.architecture} has; take an mlp without them",
+        )
+    if needs.nonlinearities and network.nonlinearity not in needs.nonlinearities:
+        known = " or ".join(needs.nonlinearities)
+        raise Unfit(f"needs {known}", f"{rule} needs the nonlinearity {known}, not {network.nonlinearity!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -38,7 +38,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a block drew. `again` counts, by limit, the draws that could not be trained and were drawn again."""
+    """What a block drew. `again` counts, by limit, the draws that could not be trained and were drawn again.
+
+    `left_out` counts the shapes that a rule cannot train, by the rule and what it needs.
+    """
 
     name: str
     shapes: int
@@ -46,17 +49,30 @@ class Drawn:
     stack: int
     redrawn: int
     again: dict[str, int]
+    left_out: dict[str, int]
     axes: tuple[Axis, ...]
 
     @property
     def sentences(self) -> list[str]:
         """How many networks a stack holds, and how often it was drawn again."""
         first = f"sample {self.name}: {self.shapes:,} shapes, {self.networks:,} networks, {self.stack:,} of each shape and rule"
-        if not self.again:
-            return [f"{first}; none was drawn again"]
-        draws = sum(self.again.values())
-        why = "; ".join(f"{count:,} {TIMES} {limit}" for limit, count in self.again.items())
-        return [f"{first}; {self.redrawn:,} shapes were drawn again, {draws:,} times in all: {why}"]
+        if self.again:
+            draws = sum(self.again.values())
+            found = [
+                f"{first}; {self.redrawn:,} shapes were drawn again, {draws:,} times in all: {_counted(self.again)}"
+            ]
+        else:
+            found = [f"{first}; none was drawn again"]
+        if self.left_out:
+            pairs = sum(self.left_out.values())
+            found.append(
+                f"sample {self.name}: {pairs:,} pairs of a shape and a rule are left out: {_counted(self.left_out)}"
+            )
+        return found
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return "; ".join(f"{count:,} {TIMES} {what}" for what, count in counts.items())
 
 
 def drawn(block: Sample, shapes: Sequence[Shape]) -> Drawn:
@@ -69,6 +85,7 @@ def drawn(block: Sample, shapes: Sequence[Shape]) -> Drawn:
         stack=block.networks,
         redrawn=sum(bool(shape.again) for shape in shapes),
         again=dict(again.most_common()),
+        left_out=dict(Counter(why for shape in shapes for why in shape.left_out).most_common()),
         axes=tuple(_axes(block, shapes)),
     )
 

@@ -23,7 +23,7 @@ from generator.curricula.families.contract import NUMBERS
 from generator.errors import Problems, RequestError, unknown
 from generator.keys import stream
 from generator.spec import laws
-from generator.spec.building import WORDS, Impossible, build, check, check_words
+from generator.spec.building import WORDS, Impossible, Unfit, build, check, check_words
 from generator.spec.grid import Entry, Pixels, Width, pinned
 from generator.spec.laws import SampleAxis
 from generator.spec.network import NetworkSpec
@@ -39,11 +39,15 @@ _NO_AXES = ("name", "shapes", "networks", "most_flops", "rule")
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape: its number, what was drawn of it, which limits its earlier draws met, and its networks, rule by rule."""
+    """A shape: its number, what was drawn of it, which limits its earlier draws met, and its networks, rule by rule.
+
+    `left_out` says of each rule that cannot train it what it needs.
+    """
 
     number: int
     drawn: Mapping[str, Any]
     again: tuple[str, ...]
+    left_out: tuple[str, ...]
     networks: tuple[NetworkSpec, ...]
 
 
@@ -83,7 +87,7 @@ class Sample(Table):
         return {name: getattr(self, name) for name in type(self).model_fields if name not in _NO_AXES}
 
     def count(self) -> int:
-        """How many networks it makes; makes none."""
+        """How many networks it makes at most; makes none."""
         return self.shapes * self.networks * len(axis(self.rule))
 
     def drawn(self, where: str, *, root_seed: int, probe: int, checkpoints: int) -> Iterator[Shape]:
@@ -108,14 +112,14 @@ class Sample(Table):
             }
             first = build(root_seed, {**drawn, "rule": parsed[0], "weight_decay": None})
             try:
-                for rule in parsed:
-                    possible(replace(first, rule=rule))
+                fitting, unfit = _fitting(first, parsed, possible)
                 self._check_flops(first, where)
             except Impossible as error:
                 again.append(error.why)
                 last = error
             else:
-                return Shape(number, drawn, tuple(again), self._networks(drawn, parsed, root_seed, number))
+                networks = self._networks(drawn, fitting, root_seed, number)
+                return Shape(number, drawn, tuple(again), tuple(unfit), networks)
         counted = ", ".join(f"{why} ({count} times)" for why, count in Counter(again).most_common())
         raise RequestError(
             f"{where}: shape {number} was drawn {ATTEMPTS} times, and none can be trained: {counted}; the last: {last}"
@@ -171,6 +175,24 @@ class Sample(Table):
         check_words({kind: _options(getattr(self, kind)) for kind in WORDS}, problems, where)
         problems.check()
         return parsed
+
+
+def _fitting(
+    network: NetworkSpec, parsed: list[rules.Rule], possible: Callable[[NetworkSpec], None]
+) -> tuple[list[rules.Rule], list[str]]:
+    """The rules that can train a network, and what each of the others needs. Raises Impossible if none can, or it cannot be."""
+    fitting, unfit = [], []
+    for rule in parsed:
+        try:
+            possible(replace(network, rule=rule))
+        except Unfit as error:
+            unfit.append(f"{rule.label} {error.why}")
+            last = error
+        else:
+            fitting.append(rule)
+    if not fitting:
+        raise last
+    return fitting, unfit
 
 
 def _share(*parts: str | int) -> float:

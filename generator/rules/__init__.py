@@ -20,10 +20,15 @@ from generator.rules.pathways.alignment import (
     WeightMirror,
 )
 from generator.rules.pathways.backprop import Backpropagation
+from generator.rules.pathways.burst import Burst
+from generator.rules.pathways.contrast import ContrastiveHebbian, EquilibriumPropagation
 from generator.rules.pathways.direct import DirectFeedbackAlignment, DirectRandomTargetProjection
+from generator.rules.pathways.dual_propagation import DualPropagation
 from generator.rules.pathways.feedback import FeedbackAlignment, KolenPollack
 from generator.rules.pathways.nulls import NoLearning, RandomWalk, ReadOutOnly
+from generator.rules.pathways.predictive_coding import IncrementalPredictiveCoding, PredictiveCoding
 from generator.rules.pathways.sign_symmetry import BatchwiseSign, FixedSign, UniformSign
+from generator.rules.pathways.targets import DirectTargetPropagation, LocalTargetPropagation, TargetPropagation
 from generator.rules.updates.adam import Adam, AdamW
 from generator.rules.updates.mirror import ExponentiatedGradient, PNorm
 from generator.rules.updates.momentum import Momentum, Nesterov
@@ -46,6 +51,15 @@ PATHWAYS: dict[str, type[Pathway]] = {
     "uniform_sign": UniformSign,
     "batchwise_sign": BatchwiseSign,
     "fixed_sign": FixedSign,
+    "burst": Burst,
+    "target_prop": TargetPropagation,
+    "direct_target_prop": DirectTargetPropagation,
+    "local_target_prop": LocalTargetPropagation,
+    "predictive_coding": PredictiveCoding,
+    "incremental_predictive_coding": IncrementalPredictiveCoding,
+    "equilibrium_propagation": EquilibriumPropagation,
+    "contrastive_hebbian": ContrastiveHebbian,
+    "dual_propagation": DualPropagation,
     "none": NoLearning,
     "read_out_only": ReadOutOnly,
     "random_walk": RandomWalk,

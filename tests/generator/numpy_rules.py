@@ -1,6 +1,7 @@
 """Learning rules again, in plain float64 numpy: `run` trains one MLP, `UPDATES` holds the updates alone.
 
-Written from the rules' definitions, without looking at the engine. `CASES` says what else is to be expected of a pathway.
+Written from the rules' definitions, without looking at the engine. `CASES` says what else is to be expected of a
+pathway.
 """
 
 from __future__ import annotations
@@ -151,6 +152,25 @@ class Hidden:
     y: Array
 
 
+def phi_of(net: Net, a: Array) -> Array:
+    """phi(a)."""
+    y: Array = np.tanh(a) if net.phi == "tanh" else np.maximum(a, 0.0)
+    return y
+
+
+def slope_of(net: Net, a: Array) -> Array:
+    """phi'(a), of relu 0 at 0."""
+    slope: Array = 1 - np.tanh(a) ** 2 if net.phi == "tanh" else (a > 0).astype(np.float64)
+    return slope
+
+
+def affine(net: Net, layer: int, x: Array) -> Array:
+    """W x + b of one layer."""
+    bias = net.biases[layer]
+    a = x @ net.weights[layer].T
+    return a if bias is None else a + bias
+
+
 def forward(net: Net, x: Array) -> tuple[list[Hidden], Array, Array]:
     """The hidden layers' records, what the last layer reads, the logits."""
     records = []
@@ -173,10 +193,16 @@ def forward(net: Net, x: Array) -> tuple[list[Hidden], Array, Array]:
     return records, x, logits
 
 
+def log_softmax(logits: Array) -> Array:
+    """Of each row."""
+    shifted = logits - np.max(logits, axis=1, keepdims=True)
+    log_p: Array = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+    return log_p
+
+
 def loss_and_error(logits: Array, labels: npt.NDArray[np.int64]) -> tuple[float, Array, Array]:
     """L = mean -log softmax(logits)[label]; e = (softmax - y*) / b, the gradient of L at the logits; y* one-hot."""
-    shifted = logits - np.max(logits, axis=1, keepdims=True)
-    log_p = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+    log_p = log_softmax(logits)
     target = np.zeros_like(logits)
     target[np.arange(len(labels)), labels] = 1.0
     loss = float(-np.sum(target * log_p) / len(labels))
@@ -198,8 +224,22 @@ def hidden_backward(net: Net, layer: int, record: Hidden, error: Array) -> tuple
     return delta, np.sum(d_hat * record.a_norm, axis=0), np.sum(d_hat, axis=0)
 
 
+def laid_out(net: Net, deltas: Sequence[Array], reads: Sequence[Array]) -> Net:
+    """Gradients laid out as `net`: dW = sum_b delta x^T, db = sum_b delta; of gains and shifts 0."""
+    grad = Net([], [], [np.zeros_like(gain) for gain in net.gains], [np.zeros_like(s) for s in net.shifts], net.phi)
+    for delta, read, bias in zip(deltas, reads, net.biases, strict=True):
+        grad.weights.append(delta.T @ read)
+        grad.biases.append(None if bias is None else np.sum(delta, axis=0))
+    return grad
+
+
 def gradients(
-    net: Net, x: Array, labels: npt.NDArray[np.int64], pathway: str, backward: list[Any], direct: list[Array]
+    net: Net,
+    x: Array,
+    labels: npt.NDArray[np.int64],
+    pathway: str,
+    backward: list[Any],
+    direct: list[Array],
 ) -> tuple[float, Net, list[Array]]:
     """The loss, the (pathway's) gradients laid out as a net, and what each layer reads.
 
@@ -240,8 +280,25 @@ ALIGNMENTS: dict[str, dict[str, float]] = {
     "ia": {"alpha": 8.0, "beta": 1.0, "gamma": 0.3, "feedback_rate": 0.001},
 }
 SIGNS = ("uniform_sign", "batchwise_sign", "fixed_sign")
-WITH_B = ("fa", "kolen_pollack", "fixed_sign", *ALIGNMENTS)
-PATHWAYS = ("bp", "dfa", "drtp", "none", "read_out_only", "random_walk", "uniform_sign", "batchwise_sign", *WITH_B)
+TARGETS: dict[str, dict[str, float]] = {  # through learned ways back
+    "target_prop": {"step": 0.1, "noise": 0.1, "feedback_rate": 0.001},
+    "local_target_prop": {"step": 0.1, "noise": 0.1, "feedback_rate": 0.001},
+}
+WITH_B = ("fa", "kolen_pollack", "fixed_sign", "burst", *ALIGNMENTS, *TARGETS)
+SETTLING: dict[str, dict[str, float]] = {  # the hidden layers' states settle
+    "predictive_coding": {"gamma": 0.1, "steps": 20.0},
+    "incremental_predictive_coding": {"gamma": 0.1, "steps": 20.0},
+    "equilibrium_propagation": {"gamma": 0.1, "beta": 0.5, "steps": 20.0},
+    "contrastive_hebbian": {"gamma": 0.1, "steps": 20.0},
+    "dual_propagation": {"beta": 1.0, "sweeps": 2.0},
+}
+DIRECT_TARGETS: dict[str, dict[str, float]] = {
+    "direct_target_prop": {"noise": 0.1, "damping": 0.1, "feedback_rate": 0.001}
+}
+COEFFICIENTS = {**ALIGNMENTS, **TARGETS, **SETTLING, **DIRECT_TARGETS}
+WITHOUT_BN = ("burst", *TARGETS, *DIRECT_TARGETS, *SETTLING)
+PLAIN = ("bp", "dfa", "drtp", "none", "read_out_only", "random_walk", "uniform_sign", "batchwise_sign")
+PATHWAYS = (*PLAIN, *WITH_B, *SETTLING, *DIRECT_TARGETS)
 
 
 def alignment_gradient(pathway: str, w: Array, b: Array, x: Array, c: dict[str, float]) -> Array:
@@ -265,6 +322,253 @@ def alignment_gradient(pathway: str, w: Array, b: Array, x: Array, c: dict[str, 
     if pathway == "symmetric_alignment":
         return c["beta"] * -w + c["alpha"] * 2 * b
     return c["beta"] * amp + c["alpha"] * sparse  # activation_alignment
+
+
+def softmax(logits: Array) -> Array:
+    """Of each row."""
+    p: Array = np.exp(log_softmax(logits))
+    return p
+
+
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    s: Array = (1 + np.tanh(x / 2)) / 2
+    return s
+
+
+# ---- targets
+
+
+def target_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], feedback: list[Any], step: float
+) -> tuple[float, Net, list[Array]]:
+    """The loss, g_l = <delta_l x^T> with delta_l = phi' (y_l - t_l) / step, at the top e, and what each layer reads.
+
+    t_L = logits - step e, t_{l-1} = y_{l-1} + r_l(t_l) - r_l(y_l), r_l(h) = phi(V_l^T h).
+    """
+    records, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    deltas = [e]
+    y, target = logits, logits - step * e * len(x)
+    for layer in range(len(records) - 1, -1, -1):
+        v, record = feedback[layer + 1], records[layer]
+        target = record.y + phi_of(net, target @ v) - phi_of(net, y @ v)
+        y = record.y
+        deltas.insert(0, slope_of(net, record.a) * (y - target) / step / len(x))
+    reads = [*(record.x for record in records), read]
+    return loss, laid_out(net, deltas, reads), reads
+
+
+def reader_gradient(net: Net, v: Array, h: Array, d: Array) -> Array:
+    """The gradient at V of the sum of d phi(V^T h)."""
+    g: Array = h.T @ (d * slope_of(net, h @ v))
+    return g
+
+
+def target_feedback_gradient(
+    pathway: str, net: Net, layer: int, v: Array, below: Array, nudge: Array, echo: Array | None, noise: float
+) -> Array:
+    """The gradient at V_l, the rest constant; r(h) = phi(V^T h), y of y_{l-1} = below, y' of below + nudge.
+
+    target_prop: <|r(y') - (below + nudge)|^2> / 2
+    local_target_prop: <-nudge.(r(y') - r(y)) + |r(y + echo) - r(y)|^2 / 2> / noise^2
+    """
+
+    def above(h: Array) -> Array:
+        a = affine(net, layer, h)
+        return a if layer == len(net.weights) - 1 else phi_of(net, a)
+
+    nudged, n = above(below + nudge), len(below)
+    if pathway == "target_prop":
+        return reader_gradient(net, v, nudged, phi_of(net, nudged @ v) - (below + nudge)) / n
+    if echo is None:
+        raise ValueError("local_target_prop needs an echo")
+    y = above(below)
+    gap = phi_of(net, (y + echo) @ v) - phi_of(net, y @ v)
+    g = reader_gradient(net, v, nudged, -nudge) + reader_gradient(net, v, y, nudge - gap)
+    return (g + reader_gradient(net, v, y + echo, gap)) / n / noise**2
+
+
+def logits_above(net: Net, layer: int, y: Array) -> Array:
+    """The output if the layers above `layer` are given y."""
+    for i in range(layer + 1, len(net.weights) - 1):
+        y = phi_of(net, affine(net, i, y))
+    return affine(net, len(net.weights) - 1, y)
+
+
+def direct_target_gradient(
+    net: Net,
+    x: Array,
+    labels: npt.NDArray[np.int64],
+    direct: list[Array],
+    nudges: list[Array],
+    noise: float,
+    damping: float,
+) -> tuple[float, Net, list[Array]]:
+    """The loss; g_l = <delta_l x^T>, delta_l = phi' (Q_l e), at the top e; the gradients at Q_l of its own loss.
+
+    <|Q_l (logits'_l - logits) - nudge_l|^2> / (2 noise^2) + damping |Q_l|^2 / 2, logits'_l of y_l + nudge_l.
+    """
+    records, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    deltas, d_direct = [], []
+    for layer, record in enumerate(records):
+        q = direct[layer]
+        deltas.append(slope_of(net, record.a) * (e @ q.T))
+        change = logits_above(net, layer, record.y + nudges[layer]) - logits
+        d_direct.append((change @ q.T - nudges[layer]).T @ change / len(x) / noise**2 + damping * q)
+    return loss, laid_out(net, [*deltas, e], [*(record.x for record in records), read]), d_direct
+
+
+# ---- settling states; `states` are x and those of the hidden layers
+
+
+def predictive_errors(net: Net, states: list[Array], target: Array) -> tuple[list[Array], list[Array]]:
+    """The gradients at all a_l and at the hidden states of E = sum_l |v_l - phi(a_l)|^2 / 2 + cross-entropy."""
+    at_a, gaps = [], []
+    for layer in range(len(states) - 1):
+        a = affine(net, layer, states[layer])
+        gap = states[layer + 1] - phi_of(net, a)
+        gaps.append(gap)
+        at_a.append(-slope_of(net, a) * gap)
+    at_a.append(softmax(affine(net, len(states) - 1, states[-1])) - target)
+    at_v = [gap + at_a[layer + 1] @ net.weights[layer + 1] for layer, gap in enumerate(gaps)]
+    return at_a, at_v
+
+
+def predictive_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], gamma: float, steps: int, incremental: bool
+) -> tuple[float, Net]:
+    """The plain loss; <dE/dW> after `steps` steps of v -= gamma dE/dv, or its mean over the steps, after each."""
+    records, _, logits = forward(net, x)
+    loss, _, target = loss_and_error(logits, labels)
+    states = [x, *(record.y for record in records)]
+    after = []
+    for _ in range(steps):
+        _, at_v = predictive_errors(net, states, target)
+        states = [x, *(v - gamma * d for v, d in zip(states[1:], at_v, strict=True))]
+        after.append(states)
+    used = after if incremental else [states]
+    if not used:
+        raise ValueError("no steps to take the mean over")
+    total = [np.zeros_like(tensor) for tensor in flat(net)]
+    for values in used:
+        at_a, _ = predictive_errors(net, values, target)
+        grad = laid_out(net, [delta / len(x) / len(used) for delta in at_a], values)
+        total = [t + g for t, g in zip(total, flat(grad), strict=True)]
+    return loss, unflat(net, total)
+
+
+def swept(net: Net, states: list[Array], gamma: float, sweeps: int, down: Callable[[Array], Array]) -> list[Array]:
+    """The states after some sweeps, all at once: s_l = phi(W_l s_{l-1} + b_l + gamma W_{l+1}^T s_{l+1}).
+
+    In the last hidden layer down(p) stands for gamma s_{l+1}, p the softmax of the old states.
+    """
+    top = len(states) - 1
+    for _ in range(sweeps):
+        p = softmax(affine(net, top, states[top]))
+        new = [states[0]]
+        for layer in range(top):
+            carried = down(p) if layer == top - 1 else gamma * states[layer + 2]
+            new.append(phi_of(net, affine(net, layer, states[layer]) + carried @ net.weights[layer + 1]))
+        states = new
+    return states
+
+
+def difference(first: Net, second: Net) -> Net:
+    """first - second."""
+    return unflat(first, [a - b for a, b in zip(flat(first), flat(second), strict=True)])
+
+
+def equilibrium_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], gamma: float, beta: float, steps: int
+) -> tuple[float, Net]:
+    """The plain loss; g_l = -gamma^{l-(L-1)} / (2 beta) <s_l+ s_{l-1}+^T - s_l- s_{l-1}-^T>, g_L at the free state."""
+    records, _, logits = forward(net, x)
+    loss, _, target = loss_and_error(logits, labels)
+    states = [x, *(record.y for record in records)]
+    free = swept(net, states, gamma, steps, lambda p: 0.0 * p)
+    plus = swept(net, free, gamma, steps, lambda p: beta * (target - p))
+    minus = swept(net, free, gamma, steps, lambda p: -beta * (target - p))
+    layers = len(net.weights)
+    scales = [gamma ** (layer + 2 - layers) / (2 * beta) / len(x) for layer in range(layers - 1)]
+    at_top = (softmax(affine(net, layers - 1, free[-1])) - target) / len(x)
+    low = [scale * s for scale, s in zip(scales, minus[1:], strict=True)]
+    high = [scale * s for scale, s in zip(scales, plus[1:], strict=True)]
+    of_minus = laid_out(net, [*low, at_top], [*minus[:-1], free[-1]])
+    of_plus = laid_out(net, [*high, np.zeros_like(at_top)], plus)
+    return loss, difference(of_minus, of_plus)
+
+
+def contrastive_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], gamma: float, steps: int
+) -> tuple[float, Net]:
+    """The plain loss; g_l = -gamma^{l-L} <s_l s_{l-1}^T clamped - free>, s_L = y* clamped, p free."""
+    records, _, logits = forward(net, x)
+    loss, _, target = loss_and_error(logits, labels)
+    states = [x, *(record.y for record in records)]
+    free = swept(net, states, gamma, steps, lambda p: gamma * p)
+    clamped = swept(net, free, gamma, steps, lambda _: gamma * target)
+    layers = len(net.weights)
+    scales = [gamma ** (layer + 1 - layers) / len(x) for layer in range(layers)]
+    p = softmax(affine(net, layers - 1, free[-1]))
+    low = [scale * s for scale, s in zip(scales, [*free[1:], p], strict=True)]
+    high = [scale * s for scale, s in zip(scales, [*clamped[1:], target], strict=True)]
+    return loss, difference(laid_out(net, low, free), laid_out(net, high, clamped))
+
+
+def dual_gradient(net: Net, x: Array, labels: npt.NDArray[np.int64], beta: float, sweeps: int) -> tuple[float, Net]:
+    """The plain loss; g_l = -<d_l zbar_{l-1}^T> / beta.
+
+    A sweep: d_L = beta (y* - p), then from the top down z+- = phi(W_l zbar_{l-1} + b_l +- W_{l+1}^T d_{l+1} / 2),
+    d_l = z+ - z-, zbar_l = (z+ + z-) / 2, in place.
+    """
+    records, _, logits = forward(net, x)
+    loss, _, target = loss_and_error(logits, labels)
+    if sweeps < 1:
+        raise ValueError("dual_propagation needs a sweep")
+    means = [x, *(record.y for record in records)]
+    d = [np.zeros_like(value) for value in [*means[1:], logits]]  # d[layer] at the layer's output
+    top = len(net.weights) - 1
+    for _ in range(sweeps):
+        d[top] = beta * (target - softmax(affine(net, top, means[top])))
+        for layer in range(top - 1, -1, -1):
+            a = affine(net, layer, means[layer])
+            half = d[layer + 1] @ net.weights[layer + 1] / 2
+            up, low = phi_of(net, a + half), phi_of(net, a - half)
+            d[layer] = up - low
+            means[layer + 1] = (up + low) / 2
+    return loss, laid_out(net, [-delta / beta / len(x) for delta in d], means)
+
+
+def burst_gradient(net: Net, x: Array, labels: npt.NDArray[np.int64], feedback: list[Any]) -> tuple[float, Net]:
+    """delta_L = e; delta_l = y (2 logistic(4 phi' / y c / 2) - 1), c = B_{l+1}^T delta_{l+1}; 0 where y = 0."""
+    records, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    delta = e * len(x)  # of each stimulus
+    deltas = [delta]
+    for layer in range(len(records) - 1, -1, -1):
+        y, slope = records[layer].y, slope_of(net, records[layer].a)
+        if np.any(y < 0):
+            raise ValueError("burst needs a phi that is not negative")
+        c = delta @ feedback[layer + 1]
+        delta = y * (2 * logistic(4 * slope / np.where(y > 0, y, 1.0) * c / 2) - 1)
+        deltas.insert(0, delta)
+    return loss, laid_out(net, [d / len(x) for d in deltas], [*(record.x for record in records), read])
+
+
+def settled_gradient(
+    pathway: str, net: Net, x: Array, labels: npt.NDArray[np.int64], c: dict[str, float]
+) -> tuple[float, Net]:
+    """The loss and the gradient of a pathway of `SETTLING`."""
+    if pathway == "equilibrium_propagation":
+        return equilibrium_gradient(net, x, labels, c["gamma"], c["beta"], int(c["steps"]))
+    if pathway == "contrastive_hebbian":
+        return contrastive_gradient(net, x, labels, c["gamma"], int(c["steps"]))
+    if pathway == "dual_propagation":
+        return dual_gradient(net, x, labels, c["beta"], int(c["sweeps"]))
+    incremental = pathway == "incremental_predictive_coding"
+    return predictive_gradient(net, x, labels, c["gamma"], int(c["steps"]), incremental)
 
 
 def flat(net: Net) -> list[Array]:
@@ -314,13 +618,15 @@ def run(
     """The net after one update per batch, the rule's own weights then, each batch's loss before its update."""
     if pathway not in PATHWAYS or update not in UPDATES or net.phi not in ("relu", "tanh"):
         raise ValueError(f"unknown pathway, update or phi: {pathway}, {update}, {net.phi}")
+    if pathway in WITHOUT_BN and net.gains:
+        raise ValueError(f"{pathway} knows no batch norm")
     over = dict(parameters or {})
     factory = UPDATES[update]
-    unknown = set(over) - set(DEFAULTS[update]) - set(ALIGNMENTS.get(pathway, {})) - {"scale"}
+    unknown = set(over) - set(DEFAULTS[update]) - set(COEFFICIENTS.get(pathway, {})) - {"scale"}
     if unknown:
         raise ValueError(f"no parameters {sorted(unknown)} in {pathway}, {update}")
     chosen = {name: over[name] for name in over if name in DEFAULTS[update]}
-    coefficients = {name: over.get(name, value) for name, value in ALIGNMENTS.get(pathway, {}).items()}
+    coefficients = {name: over.get(name, value) for name, value in COEFFICIENTS.get(pathway, {}).items()}
 
     def draw(step: int, what: str, index: int) -> Array:
         if drawn is None:
@@ -334,14 +640,16 @@ def run(
     state = {name: copied(values) for name, values in (own or {}).items()}
     layers = len(net.weights)
     feedback = copied(state["feedback"]) if pathway in WITH_B else []
-    direct = state["direct"] if pathway in ("dfa", "drtp") else []
+    direct = state["direct"] if pathway in ("dfa", "drtp", "direct_target_prop") else []
     tensors = flat(net)
     read_out = [i for i in range(len(tensors)) if tensors[i] is net.weights[-1] or tensors[i] is net.biases[-1]]
     moving = read_out if pathway == "read_out_only" else list(range(len(tensors)))
     rule = factory([tensors[i].shape for i in moving], **chosen)
     feedback_rules: list[Any] = [None]  # one for each B_l, l >= 2
     for w in net.weights[1:]:
-        feedback_rules.append(UPDATES["adam"]([w.shape]) if pathway in ALIGNMENTS else factory([w.shape], **chosen))
+        by_adam = pathway in ALIGNMENTS or pathway in TARGETS
+        feedback_rules.append(UPDATES["adam"]([w.shape]) if by_adam else factory([w.shape], **chosen))
+    direct_rules = [UPDATES["adam"]([q.shape]) for q in direct]
 
     losses = []
     for step, (x_given, labels_given) in enumerate(batches):
@@ -365,7 +673,21 @@ def run(
         if pathway in SIGNS:
             state["feedback"] = copied(backward)
 
-        loss, grad, reads = gradients(net, x, labels, pathway, backward, direct)
+        reads: list[Array] = []
+        if pathway in TARGETS:
+            loss, grad, reads = target_gradient(net, x, labels, feedback, coefficients["step"])
+        elif pathway == "direct_target_prop":
+            noise, damping = coefficients["noise"], coefficients["damping"]
+            nudges = [noise * draw(step, "nudge", layer) for layer in range(layers - 1)]
+            loss, grad, d_direct = direct_target_gradient(net, x, labels, direct, nudges, noise, damping)
+            for layer, g_q in enumerate(d_direct):
+                direct[layer] = direct_rules[layer].step([direct[layer]], [g_q], coefficients["feedback_rate"])[0]
+        elif pathway in SETTLING:
+            loss, grad = settled_gradient(pathway, net, x, labels, coefficients)
+        elif pathway == "burst":
+            loss, grad = burst_gradient(net, x, labels, feedback)
+        else:
+            loss, grad, reads = gradients(net, x, labels, pathway, backward, direct)
         losses.append(loss)
         if pathway == "none":
             continue
@@ -378,13 +700,19 @@ def run(
         # B moves: W is still as before its own move
         for layer in range(1, layers):
             if pathway == "kolen_pollack":  # the same gradient, rule and decay as W's
-                moved = stepped(feedback_rules[layer], [feedback[layer]], [grad.weights[layer]], rate, decay)
-                feedback[layer] = moved[0]
+                changed = stepped(feedback_rules[layer], [feedback[layer]], [grad.weights[layer]], rate, decay)
+                feedback[layer] = changed[0]
+            elif pathway in TARGETS:
+                noise, below = coefficients["noise"], reads[layer]
+                nudge = noise * draw(step, "nudge", layer - 1)
+                echo = noise * draw(step, "echo", layer) if pathway == "local_target_prop" else None
+                g_b = target_feedback_gradient(pathway, net, layer, feedback[layer], below, nudge, echo, noise)
+                feedback[layer] = feedback_rules[layer].step([feedback[layer]], [g_b], coefficients["feedback_rate"])[0]
             elif pathway in ALIGNMENTS:
                 read = draw(step, "mirror", layer) if pathway == "weight_mirror" else reads[layer]
                 g_b = alignment_gradient(pathway, net.weights[layer], feedback[layer], read, coefficients)
                 feedback[layer] = feedback_rules[layer].step([feedback[layer]], [g_b], coefficients["feedback_rate"])[0]
-        if pathway == "kolen_pollack" or pathway in ALIGNMENTS:
+        if pathway == "kolen_pollack" or pathway in ALIGNMENTS or pathway in TARGETS:
             state["feedback"] = copied(feedback)
 
         new = stepped(rule, [tensors[i] for i in moving], [grads[i] for i in moving], rate, decay)
@@ -405,12 +733,14 @@ class Case:
         own: names of the pathway's own weights.
         moves: whether learning moves them.
         top: whether the last layer learns as in backpropagation.
+        near: whether the layers below learn nearly as there, since its limit is the gradient.
         learns: whether the loss of a batch that is shown again and again falls.
     """
 
     own: frozenset[str] = frozenset()
     moves: bool = False
     top: bool = True
+    near: bool = False
     learns: bool = True
 
 
@@ -432,4 +762,13 @@ CASES = {
     "none": Case(top=False, learns=False),
     "read_out_only": Case(),
     "random_walk": Case(top=False, learns=False),
+    "target_prop": Case(LAYERED, moves=True),
+    "local_target_prop": Case(LAYERED, moves=True),
+    "direct_target_prop": Case(DIRECT, moves=True),
+    "predictive_coding": Case(top=False),
+    "incremental_predictive_coding": Case(top=False),
+    "equilibrium_propagation": Case(top=False, near=True),
+    "contrastive_hebbian": Case(top=False, near=True),
+    "dual_propagation": Case(top=False, near=True),
+    "burst": Case(LAYERED),
 }

@@ -41,7 +41,17 @@ CROSSED = [f"bp+{update}" for update in rules.UPDATES if update != "momentum"]
 CROSSED += ["fa+adam", "ia+adam", "dfa+adam", "kolen_pollack+muon"]
 RULES = [*WITH_MOMENTUM, *CROSSED]
 FEW = ["mlp3", "knet4", FREE[1]]
+CHAINS = ["mlp2", "mlp3", FREE[0]]  # fully connected, each layer reads the one before as it is
+
+
+def suits(rule: str, architecture: str, nonlinearity: str = "relu") -> bool:
+    """Whether a rule, pathway+update or a pathway alone, can train such networks."""
+    needs = rules.PATHWAYS[rule.partition("+")[0]]
+    return (architecture in CHAINS or not needs.dense) and nonlinearity in (needs.nonlinearities or ACTIVATIONS)
+
+
 PAIRS = [*itertools.product(WITH_MOMENTUM, [*ARCHITECTURES, *FREE]), *itertools.product(CROSSED, FEW)]
+PAIRS = [pair for pair in PAIRS if suits(*pair)]
 
 TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e-4) | {"skew": 1e-3, "kurtosis": 1e-3}
 

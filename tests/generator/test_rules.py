@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy_rules import CASES
 from oracles import (
+    CHAINS,
     FREE,
     PAIRS,
     RULES,
@@ -26,16 +27,18 @@ from oracles import (
     run,
     stack,
     state,
+    suits,
     weight_layers,
 )
 
 from generator import counters
 from generator.architectures import ARCHITECTURES
 from generator.architectures.layers import Pass
+from generator.architectures.network import chained
 from generator.curricula.contract import Batch
 from generator.rules import PATHWAYS, UPDATES, chosen
 from generator.rules.contract import Pace
-from generator.spec.building import Impossible, check
+from generator.spec.building import Unfit, check
 from generator.training.stack import Stack
 
 # PyTorch's own, where it has one; its muon takes a single matrix, in bfloat16.
@@ -89,8 +92,12 @@ ROUGH = ("adam", "adamw", "rmsprop", "sign_sgd", "lion", "p_norm")
 @pytest.mark.parametrize(
     ("rule", "architecture", "nonlinearity"),
     [
-        *itertools.product(RULES, ["mlp3"], ["tanh", "relu"]),
-        *itertools.product([rule for rule in RULES if not rule.endswith(ROUGH)], [NORMED], ["tanh"]),
+        case
+        for case in (
+            *itertools.product(RULES, ["mlp3"], ["tanh", "relu"]),
+            *itertools.product([rule for rule in RULES if not rule.endswith(ROUGH)], [NORMED], ["tanh"]),
+        )
+        if suits(*case)
     ],
 )
 def test_five_steps_equal_numpy(rule: str, architecture: str, nonlinearity: str) -> None:
@@ -157,23 +164,28 @@ def _drawn(built: Stack, batch: Batch, what: str, index: int) -> torch.Tensor:
         "mirror": lambda: (f"mirror {layers[index].name}", (16, layers[index].weight.shape[2])),
         "feedback": lambda: (f"feedback {layers[index].name}", layers[index].weight.shape[1:]),
         "walk": lambda: (f"walk {index}", built.parameters[index].shape[1:]),
+        "nudge": lambda: (f"nudge {layers[index].name}", (batch.x.shape[1], layers[index].weight.shape[1])),
+        "echo": lambda: (f"echo {layers[index].name}", (batch.x.shape[1], layers[index].weight.shape[1])),
     }[what]()
     return counters.normal(counters.derive(batch.keys, name), shape)
 
 
 # -- pathways ----------------------------------------------------------------------------------------------------------
-@every_pathway
-@every_architecture
+@pytest.mark.parametrize(
+    ("pathway", "architecture"),
+    [pair for pair in itertools.product(PATHWAYS, [*ARCHITECTURES, *FREE]) if suits(*pair)],
+)
 def test_the_top_layer_learns_as_in_backpropagation_and_only_bp_does_below(pathway: str, architecture: str) -> None:
     built = stack(member(f"{pathway}+momentum", architecture))
     found = weight_gradients(built, learn(built))
     parts = dict(zip(map(id, built.network.parameters()), gradients(plain(built), built.batch(0)), strict=True))
     expected = [parts[id(layer.weight)] for layer in built.network.layers]
     as_usual = np.allclose(found[-1][0], expected[-1], rtol=1e-9, atol=1e-13)
-    assert as_usual == CASES[pathway].top
+    undisturbed = pathway == "equilibrium_propagation" and len(found) == 2  # no hidden layer above the only one
+    assert as_usual == (CASES[pathway].top or undisturbed)
     for actual, answer in zip(found[:-1], expected[:-1], strict=True):
         distance = np.linalg.norm(actual[0] - answer) / np.linalg.norm(answer)
-        assert distance < 1e-10 if pathway == "bp" else distance > 0.1
+        assert distance < 1e-10 if pathway == "bp" else distance > (1e-3 if CASES[pathway].near else 0.1)
 
 
 @every_architecture
@@ -414,8 +426,9 @@ def test_five_steps_of_backpropagation_equal_a_plain_training_loop(update: str, 
         np.testing.assert_allclose(evaluated, model.eval()(inputs).detach(), rtol=1e-8, atol=1e-8)
 
 
-@every_rule
-@pytest.mark.parametrize("architecture", ["mlp3", "knet4"])
+@pytest.mark.parametrize(
+    ("rule", "architecture"), [pair for pair in itertools.product(RULES, ["mlp3", "knet4"]) if suits(*pair)]
+)
 def test_the_l2_penalty_pulls_on_weights_only(rule: str, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def moved(decay: float) -> tuple[Stack, list[torch.Tensor]]:
         built, seen = stack(member(rule, architecture, weight_decay=decay)), []
@@ -582,7 +595,158 @@ def test_nulls_leave_weights_alone_decay_included(decay: float) -> None:
         assert moved == [False] * (len(before) - moving) + [True] * moving
 
 
-def test_a_rule_that_reads_labels_needs_an_objective_that_has_some() -> None:
-    one = member("drtp", "resnet18", "photos", objective="simclr")
-    with pytest.raises(Impossible, match="rule 'drtp' reads labels, but objective 'simclr' learns without any"):
-        check(one, "grid 1", probe=16, checkpoints=3)
+def test_a_rule_is_refused_what_it_cannot_train() -> None:
+    for one, sentence in (
+        (
+            member("drtp", "resnet18", "photos", objective="simclr"),
+            "grid 1: rule 'drtp' needs labels, but objective 'simclr' learns without any",
+        ),
+        (
+            member("target_prop", "knet4"),
+            "grid 1: rule 'target_prop' trains fully connected layers in a chain, without convolutions, norms and links, which "
+            "knet4 has; take an mlp without them",
+        ),
+        (
+            member("burst", nonlinearity="tanh"),
+            "grid 1: rule 'burst' needs the nonlinearity relu or sigmoid or softplus, not 'tanh'",
+        ),
+    ):
+        with pytest.raises(Unfit) as caught:
+            check(one, "grid 1", probe=16, checkpoints=3)
+        assert str(caught.value) == sentence
+
+
+@every_architecture
+def test_a_chain_is_what_the_tests_take_for_one(architecture: str) -> None:
+    one = member("predictive_coding", architecture)
+    assert chained(one.family, one.input, one.form) == (architecture in CHAINS)
+
+
+# -- what a wrong rule would not do: chains --------------------------------------------------------------------------------
+def chain(rule: Any, **rest: Any) -> Stack:
+    """Three layers of few units, which settle soon."""
+    return stack(member(rule, "mlp3", **{"width": 0.125, "nonlinearity": "tanh"} | rest))
+
+
+def far(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest distance of a tensor from another one, as a share of its length."""
+    return max(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rule", "tolerance"),
+    [
+        ({"name": "dual_propagation", "beta": 1e-3}, 1e-5),
+        ({"name": "contrastive_hebbian", "gamma": 0.001}, 5e-3),
+        ({"name": "equilibrium_propagation", "gamma": 0.001, "beta": 1e-2}, 5e-3),
+    ],
+)
+def test_weakly_nudged_phases_differ_by_the_gradient(rule: Any, tolerance: float) -> None:
+    built = chain(rule)
+    assert far(learn(built), learn(chain("sgdm"))) < tolerance
+    assert far(learn(chain(rule["name"])), learn(chain("sgdm"))) > 0.01
+
+
+def test_equilibrium_propagation_descends_the_loss_where_the_network_settles() -> None:
+    """With strong feedback, too: its weights' gradient, by differentiation through 200 sweeps of the free phase."""
+    built = chain({"name": "equilibrium_propagation", "gamma": 0.5, "beta": 1e-3, "steps": 200})
+    tensors, batch = [t.detach()[0].clone().requires_grad_() for t in built.parameters], built.batch(0)
+    (w1, b1, w2, b2, w3, b3), x = tensors, batch.x[0].flatten(1)
+    one, two = torch.zeros(6, 16, dtype=torch.float64), torch.zeros(6, 16, dtype=torch.float64)
+    for _ in range(200):
+        one, two = torch.tanh(x @ w1.T + b1 + 0.5 * two @ w2), torch.tanh(one @ w2.T + b2)
+    loss = torch.nn.functional.cross_entropy(two @ w3.T + b3, batch.y[0])
+    expected = [g.numpy() for g in torch.autograd.grad(loss, tensors)]
+    assert far([g[0] for g in learn(built)], expected) < 1e-5
+    assert far([g[0] for g in learn(chain("sgdm"))], expected) > 0.01
+
+
+def test_predictive_coding_learns_where_its_energy_is_least() -> None:
+    """Against the energy, written once more, and its least value by L-BFGS."""
+    built = chain({"name": "predictive_coding", "steps": 1000})
+    tensors, batch = [t.detach()[0].clone().requires_grad_() for t in built.parameters], built.batch(0)
+    (w1, b1, w2, b2, w3, b3), x = tensors, batch.x[0].flatten(1)
+    values = [torch.zeros(6, 16, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+
+    def energy() -> torch.Tensor:
+        one, two = values
+        missed = (one - torch.tanh(x @ w1.T + b1)).square().sum() + (two - torch.tanh(one @ w2.T + b2)).square().sum()
+        return missed / 2 + torch.nn.functional.cross_entropy(two @ w3.T + b3, batch.y[0], reduction="sum")
+
+    search = torch.optim.LBFGS(
+        values, max_iter=500, tolerance_grad=1e-13, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        search.zero_grad()
+        found = energy()
+        found.backward(inputs=values)
+        return found
+
+    search.step(closure)
+    expected = [g.numpy() / 6 for g in torch.autograd.grad(energy(), tensors)]
+    assert far([g[0] for g in learn(built)], expected) < 1e-6
+    assert far([g[0] for g in learn(chain("predictive_coding"))], expected) > 1e-3
+
+
+def test_predictive_coding_is_backpropagation_where_the_error_is_small() -> None:
+    """An error a hundredth as large takes the hidden layers' gradients a hundred times as near to backpropagation's."""
+    distances = []
+    for size in (1e-2, 1e-4):
+        found = []
+        for rule in ({"name": "predictive_coding", "steps": 1000}, "sgdm"):
+            built = chain(rule)
+            with torch.no_grad():
+                built.network.layers[-1].weight.mul_(size)
+            found.append(learn(built)[:4])
+        distances.append(far(*found))
+    assert distances[0] < 0.1
+    assert distances[1] == pytest.approx(distances[0] / 100, rel=0.1)
+
+
+def test_bursts_carry_small_errors_as_feedback_alignment_does_and_large_ones_no_further_than_the_rate() -> None:
+    for size in (1e-4, 1e6):
+        found = []
+        for rule in ("burst", "fa"):
+            built = chain(rule, nonlinearity="relu")
+            for layer in built.network.layers[1:]:
+                layer.feedback.mul_(size)
+            found.append(learn(built)[:4])
+        if size < 1:
+            assert far(*found) < 1e-6
+    run = Pass(training=True)
+    built.network.forward(built.batch(0).x, run)
+    for bias, y in zip((found[0][1], found[0][3]), run.outputs, strict=False):
+        assert np.all(np.abs(bias) <= y.detach().mean(1).numpy() * (1 + 1e-12))
+
+
+def test_direct_targets_invert_what_lies_above() -> None:
+    """Above the only hidden layer it is linear, and the least of the loss is at Q = Wᵀ (W Wᵀ + λ)⁻¹."""
+    built = stack(member("direct_target_prop", "mlp2", learning_rate=1e-12, batch_size=100, width=0.25))
+    (q,) = built.pathway.feedback.values()
+    for step, rate in enumerate(np.geomspace(0.03, 0.0003, 600)):
+        built.pathway.rate.fill_(float(rate))
+        built.step(built.batch(0)._replace(keys=built.batch(step % 10).keys + step))
+    w = built.network.layers[1].weight[0].detach().numpy()
+    expected = w.T @ np.linalg.inv(w @ w.T + 0.1 * np.eye(len(w)))
+    assert far([q[0].numpy()], [expected]) < 0.05
+
+
+@pytest.mark.parametrize("rule", ["target_prop", "local_target_prop"])
+def test_feedback_learns_to_invert_or_to_transpose(rule: str) -> None:
+    """What it has learned of weights that stay: how well it gives back what a layer read, or each unit's direction."""
+    built = chain(rule, learning_rate=1e-12, batch_size=100)
+    layer, above = built.network.layers[1:]
+    scores = []
+    for step, rate in enumerate([0.0, *np.geomspace(0.03, 0.0003, 600)]):
+        built.pathway.rate.fill_(float(rate))
+        built.step(built.batch(0)._replace(keys=built.batch(step % 10).keys + step))
+        if step in (0, 600):
+            run = Pass(training=True)
+            built.network.forward(built.batch(0).x, run)
+            y, v, w = run.outputs[0].detach(), layer.feedback, layer.weight.detach()
+            missed = (torch.tanh(run.outputs[1].detach() @ v) - y).square().mean() / y.square().mean()
+            alike = torch.nn.functional.cosine_similarity(v, w, dim=1).mean()
+            scores.append(float(missed if rule == "target_prop" else 1 - alike))
+    assert scores[1] < 0.5 * scores[0]
+    assert above.feedback is not None

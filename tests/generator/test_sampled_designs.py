@@ -289,6 +289,42 @@ def test_what_cannot_be_trained_is_drawn_again_and_counted() -> None:
     assert found.redrawn == sum(bool(shape.again) for shape in shapes)
 
 
+def test_a_rule_is_left_out_where_it_cannot_train_and_moves_nothing_else() -> None:
+    """predictive_coding needs a chain, burst a nonlinearity that is not negative; sgdm trains them all."""
+    axes = {
+        "architecture": ["mlp2", "knet4"],
+        "pixels": 32,
+        "nonlinearity": ["relu", "tanh"],
+        "shapes": 40,
+        "networks": 2,
+    }
+    spec = sampled(rule=["predictive_coding", "sgdm", "burst"], **axes)
+    (shapes,), (alone,) = spec.samples, sampled(rule="sgdm", **axes).samples
+    for shape, one in zip(shapes, alone, strict=True):
+        rules = [network.rule.label for network in shape.networks[::2]]
+        mlp, relu = shape.drawn["architecture"] == "mlp2", shape.drawn["nonlinearity"] == "relu"
+        assert rules == ["predictive_coding"] * mlp + ["sgdm"] + ["burst"] * (mlp and relu)
+        assert tuple(n for n in shape.networks if n.rule.label == "sgdm") == one.networks
+        assert len(shape.left_out) == 3 - len(rules)
+        assert not shape.again
+    found = planning.plan(spec).samples[0]
+    assert found.left_out == dict(Counter(why for shape in shapes for why in shape.left_out).most_common())
+    assert set(found.left_out) == {
+        "predictive_coding needs fully connected layers in a chain",
+        "burst needs fully connected layers in a chain",
+        "burst needs relu or sigmoid or softplus",
+    }
+    assert f"{sum(found.left_out.values())} pairs of a shape and a rule are left out" in found.sentences[1]
+
+
+def test_a_shape_that_no_rule_can_train_is_drawn_again() -> None:
+    (shapes,) = sampled(
+        rule=["burst", "dual_propagation"], architecture=["mlp2", "knet4"], pixels=32, shapes=30, networks=1
+    ).samples
+    assert {shape.drawn["architecture"] for shape in shapes} == {"mlp2"}
+    assert {why for shape in shapes for why in shape.again} == {"needs fully connected layers in a chain"}
+
+
 def test_every_limit_is_met() -> None:
     for changed, why in (
         ({"epochs": [1, 40], "batch_size": 512}, "too few updates for the checkpoints"),

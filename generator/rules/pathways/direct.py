@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,6 +10,13 @@ from generator.architectures.layers import Draw, Pass, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
 from generator.rules.contract import Lesson, Pace, Pathway, Products
+from generator.rules.pathways.products import one_hot
+
+
+def between(network: Network, run: Pass) -> list[tuple[WeightLayer, Tensor]]:
+    """Layers, each with the tensor that the next layer reads, unless the layer itself reads it too."""
+    pairs = zip(network.layers, run.received, run.received[1:], strict=False)
+    return [(layer, after) for layer, before, after in pairs if after is not before]
 
 
 class DirectFeedbackAlignment(Pathway):
@@ -35,21 +41,19 @@ class DirectFeedbackAlignment(Pathway):
             outputs = network.forward(network.sample(), run)
         self.feedback = {
             layer.name: draw("feedback", layer.name, (x[0, 0].numel(), outputs.shape[-1])) / x[0, 0].numel() ** 0.5
-            for layer, x in self._places(run)
+            for layer, x in between(network, run)
         }
-
-    def _places(self, run: Pass) -> list[tuple[WeightLayer, Tensor]]:
-        """Layers, each with the tensor that the next layer reads, unless the layer itself reads it too."""
-        pairs = zip(self.network.layers, run.received, run.received[1:], strict=False)
-        return [(layer, after) for layer, before, after in pairs if after is not before]
 
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward pass cut into blocks; the error arrives at all of them at once."""
-        run = Pass(training=True, cut=True, keys=batch.keys)
+        return self.descend(batch, objective, Pass(training=True, cut=True, keys=batch.keys))
+
+    def descend(self, batch: Batch, objective: Objective, run: Pass) -> Lesson:
+        """The lesson of one pass, which `run` keeps."""
         outputs = self.network.forward(objective.views(batch), run)
         losses = objective.loss(outputs, batch.y)
         message = self.broadcast(batch, outputs, losses)
-        places = self._places(run)
+        places = between(self.network, run)
         arrivals = [torch.bmm(message, self.feedback[layer.name].mT).view(top.shape) for layer, top in places]
         ends, signals = [losses, *(top for _, top in places)], [torch.ones_like(losses), *arrivals]
         return Lesson(losses.detach(), torch.autograd.grad(ends, self.network.parameters(), signals))
@@ -75,4 +79,4 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
 
     def broadcast(self, batch: Batch, outputs: Tensor, losses: Tensor) -> Float[Tensor, "k b outputs"]:
         """−y* / b."""
-        return F.one_hot(batch.y.long(), outputs.shape[-1]).to(outputs.dtype).mul_(-1 / outputs.shape[1])
+        return one_hot(batch.y, outputs).mul_(-1 / outputs.shape[1])

@@ -31,7 +31,7 @@ TRACEBACK = "RULESCOPE_TRACEBACK"  # a variable: show what a disk or a network d
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
 
 _NAMES = {
-    "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge"),
+    "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge", "plugin"),
     "generator.spec.spec": ("Spec",),
     "generator.dataset.storage": ("Dataset",),
     "generator.errors": ("RequestError",),
@@ -105,13 +105,22 @@ def command_line() -> typer.Typer:
             typer.echo(f"rulescope {__getattr__('__version__')}")
             raise typer.Exit
 
+    adding = typer.Option(
+        [], "--plugin", metavar="FILE", help="Run this Python file first: it adds rules, observables, …"
+    )
+
     @app.callback()
     def about(
         version: bool = typer.Option(
             False, "--version", callback=show_version, is_eager=True, help="Say which version this is."
         ),
+        plugin: list[str] = adding,
     ) -> None:
         """Which learning rule produced this neural data? Simulate, measure, identify, rank."""
+        for each in plugin:
+            from generator.plugins import named  # which reads TOML, and draws: later
+
+            named(each)
 
     generator.cli.register(app)
     classifier.cli.register(app)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from generator import plugins
 from generator.dataset.storage import Dataset
 from generator.running import generate as running
 from generator.running import merge as merging
@@ -19,6 +20,22 @@ from generator.spec.spec import Spec, of
 Place = str | os.PathLike[str]
 AnySpec = Place | Mapping[str, Any] | Spec
 Say = Callable[[str], None]
+
+
+def plugin(path: Place) -> None:
+    """Run a Python file of yours, which adds rules, observables, architectures, tasks or classifiers (generator/plugins.py).
+
+    A spec names its own, so that this is for what a dataset was made with, and for classifiers.
+
+    Raises:
+        RequestError: it cannot be read, fails, or adds what cannot be added.
+
+    Example:
+        >>> rs.plugin("my_rule.py")
+        >>> "half" in list(rs.names("rules")["name"])
+        True
+    """
+    plugins.named(os.fspath(path))
 
 
 def plan(spec: AnySpec) -> planning.Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,22 @@ torch.set_num_threads(1)  # several threads in several processes on few cores ar
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell's background job, and all it starts, would ignore Ctrl-C
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """Leaves the registries of this process as they were, whatever plugins add."""
+    from classifier.models.estimators import MODELS
+    from generator import architectures, observables, plugins, rules
+    from generator.curricula.tasks import TASKS
+
+    kept: list[dict[Any, Any]] = [rules.PATHWAYS, rules.UPDATES, rules.ALIASES, observables.OBSERVABLES, TASKS, MODELS]
+    kept += [architectures.ARCHITECTURES, architectures.PARAMETRISED, plugins._RUN, plugins._ADDED]
+    before = [dict(one) for one in kept]
+    yield
+    for one, was in zip(kept, before, strict=True):
+        one.clear()
+        one.update(was)
 
 
 QUEUE = ("test_slurm.py", "test_chaos.py")  # these use the one Slurm queue, so they take turns

@@ -31,7 +31,7 @@ from generator.rules import ALIASES
 SPEC = small.SPEC | {"electrode": [{"units": [4, 16], "noise": [0.0, 0.5]}]}
 WITH_EXAMPLES = (  # in the order of work: some need what those before them made
     *("plan", "generate", "status", "verify", "rerun", "merge", "curves", "report", "load", "evaluate"),
-    *("controls", "train", "predict", "importance", "robustness", "power", "transfer"),
+    *("controls", "train", "predict", "importance", "robustness", "power", "transfer", "plugin"),
 )
 
 
@@ -235,12 +235,15 @@ def test_a_dataset_of_its_name_does_not_hide_a_spec(tmp_path: Path, monkeypatch:
     assert rs.plan("demo").networks == 656
 
 
+@pytest.mark.usefixtures("registries")
 def test_the_examples_of_the_docstrings_run(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the order of work, in a folder with the dataset that they name."""
     shutil.copytree(place, tmp_path / "datasets" / "demo")
     (tmp_path / "datasets" / "demo.toml").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
+    page = Path(__file__).parents[1] / "docs" / "your-own.md"
+    (tmp_path / "my_rule.py").write_text(page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0])
     monkeypatch.chdir(tmp_path)
     finder, shown = doctest.DocTestFinder(recurse=False), set()
     for name in (*WITH_EXAMPLES, "names"):

@@ -27,6 +27,7 @@ from sklearn.utils import get_tags
 from classifier.models.convolution import Convolution
 from classifier.models.layers import DeepSets
 from classifier.models.pooling import Pooled
+from generator import plugins
 from generator.errors import RequestError, unknown
 
 FEATURES = ("summary+summary@less_mean+summary@less_next+normchange@over_mean+cosines",)
@@ -177,6 +178,20 @@ MODELS: dict[str, _Model] = {
     ),
     "layers": _Model("a neural network that reads whole networks as sets of layers", _layers, [{"dropout": 0.3}]),
 }
+
+
+def _take(name: str, thing: Any) -> None:
+    """Add what a plugin brings: a classifier, of which copies are trained as of one that is given."""
+
+    def build(columns: Sequence[str], seed: int, quick: bool, **parameters: Any) -> Any:
+        return Recipe(thing, seed, quick).build(parameters, columns)
+
+    meaning = f"{type(thing).__name__}, of a plugin"
+    fits = isinstance(thing, BaseEstimator) and is_classifier(thing)
+    plugins.add(MODELS, name, _Model(meaning, build, [{}]), fits, "a classifier of scikit-learn's kind")
+
+
+plugins.taken_by("CLASSIFIERS", _take)
 
 
 def name_of(model: Learner) -> str:

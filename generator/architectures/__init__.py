@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from generator import plugins
 from generator.architectures.alexnet import AlexNet
 from generator.architectures.convnet import ConvNet
 from generator.architectures.knet import KNet
@@ -37,6 +38,17 @@ PARAMETRISED: dict[str, Parametrised] = {
         ConvNet, ConvNet.PARAMETERS, smallest=lambda values: values["kernel"] // 2 + 1, weight_decay=1e-5
     ),
 }
+
+
+def _take(name: str, thing: Any) -> None:
+    """Add what a plugin brings."""
+    if isinstance(thing, Parametrised):
+        plugins.add(PARAMETRISED, name, thing, name not in ARCHITECTURES, "free")
+    else:
+        plugins.add(ARCHITECTURES, name, thing, isinstance(thing, Family), "a Family or a Parametrised one")
+
+
+plugins.taken_by("ARCHITECTURES", _take)
 
 
 def chosen(entry: str | Mapping[str, Any], where: str = "") -> str:

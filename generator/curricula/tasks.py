@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from generator import plugins
 from generator.curricula import digits, families, photos, surfaces, words
 from generator.curricula.pinned import shown
 from generator.curricula.recent import recent
@@ -53,6 +54,11 @@ SMALL = 1 << 30  # bytes up to which a training part is held in memory, and on t
 GLANCE = 8  # training stimuli, evenly spaced, that a run looks at before it starts
 HELD = 256 << 20  # bytes up to which data is kept for the next cohort; the last four tasks are, whatever their size
 SAMPLE = 2048  # training stimuli from which a larger one is standardised
+
+
+plugins.taken_by(
+    "TASKS", lambda name, thing: plugins.add(TASKS, name, thing, isinstance(thing, TaskInfo), "a TaskInfo")
+)
 
 
 @dataclass(frozen=True)

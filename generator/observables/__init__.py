@@ -6,7 +6,9 @@ A new one is a file in this folder and a line below; a spec then asks for it wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from generator import plugins
 from generator.dataset.schema import Statistic
 from generator.errors import RequestError, unknown
 from generator.observables.activation import Activation
@@ -24,6 +26,15 @@ OBSERVABLES: dict[str, type[Observable]] = {
 }
 PAPER = ("weight", "activation", "change")  # of Nayebi et al. 2020
 SETS = {"paper": PAPER}
+
+
+def _take(name: str, thing: Any) -> None:
+    """Add what a plugin brings."""
+    fits = isinstance(thing, type) and issubclass(thing, Observable) and thing.name == name and name not in SETS
+    plugins.add(OBSERVABLES, name, thing, fits, "a subclass of Observable with this name")
+
+
+plugins.taken_by("OBSERVABLES", _take)
 
 
 def chosen(names: Sequence[str], where: str = "observables") -> tuple[str, ...]:

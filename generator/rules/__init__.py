@@ -7,10 +7,11 @@ A new pathway or update is one file in `pathways` or `updates` and one line belo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from generator import plugins
 from generator.errors import RequestError, unknown
 from generator.rules.contract import Pathway, Update
 from generator.rules.pathways.alignment import (
@@ -159,6 +160,24 @@ def chosen(entry: str | Mapping[str, Any], where: str) -> Rule:
             )
     kept = {n: float(v) for n, v in sorted(overrides.items()) if v != rule.parameters[n]}
     return Rule(pathway, update, kept)
+
+
+def _taking(kind: str, known: dict[str, Any], base: type, alias: Callable[[str], str]) -> None:
+    """Let plugins add to a registry."""
+
+    def take(name: str, thing: Any) -> None:
+        if name in ALIASES:
+            raise RequestError(f"{name!r} is a name that Rulescope has already: choose another one")
+        plugins.add(
+            known, name, thing, isinstance(thing, type) and issubclass(thing, base), f"a subclass of {base.__name__}"
+        )
+        ALIASES[name] = alias(name)
+
+    plugins.taken_by(kind, take)
+
+
+_taking("PATHWAYS", PATHWAYS, Pathway, lambda name: f"{name}+momentum")
+_taking("UPDATES", UPDATES, Update, lambda name: f"bp+{name}")
 
 
 def declared() -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from generator import plugins
 from generator.clusters import site as sites
 from generator.clusters.contract import DEVICES, Site
 from generator.curricula import tasks
@@ -93,8 +94,9 @@ def generate(
         cohorts = prepare(dataset, parsed, device, anew.append)
         complete = dataset.complete()
         todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
+        needed = tuple(plugins.named(entry) for entry in parsed.plugins or [])
         assignments = [
-            Assignment(place, name, tuple(members), parsed.settings(), parsed.snapshot_ids, device)
+            Assignment(place, name, tuple(members), parsed.settings(), parsed.snapshot_ids, device, plugins=needed)
             for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)

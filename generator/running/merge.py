@@ -75,6 +75,7 @@ def _joined(name: str, datasets: Sequence[Dataset]) -> Spec:
     blocks = {
         "grid": _once([block for spec in specs for block in spec.grid]),
         "sample": _once([block for spec in specs for block in spec.sample]),
+        "plugins": _once([each for spec in specs for each in spec.plugins or []]) or None,
     }
     joined = specs[0].model_copy(update={"name": name, **blocks})
     return parse(joined.to_toml())  # with nothing remembered of the first one

@@ -17,9 +17,11 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from generator import plugins
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import FAILED, INFLIGHT, Dataset
 from generator.observables import PAPER
+from generator.plugins import Plugin
 from generator.spec.network import NetworkSpec
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ _ALONE = threading.Lock()  # threads of one process take turns: how a process is
 
 @dataclass(frozen=True)
 class Assignment:
-    """A cohort to train, and where to write it. `parts`: how many stacks it is trained in, one after the other."""
+    """A cohort to train, and where to write it.
+
+    `parts`: how many stacks it is trained in, one after the other. `plugins`: what has to run first.
+    """
 
     location: str
     cohort: str
@@ -39,6 +44,7 @@ class Assignment:
     snapshot_ids: frozenset[str]
     device: str
     parts: int = 1
+    plugins: tuple[Plugin, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ def work(assignment: Assignment) -> Receipt:
     next run tries again. An error of the storage is raised.
     """
     with _ALONE:
+        plugins.installed()
+        for plugin in assignment.plugins:
+            plugins.run(plugin)
         dataset, where = Dataset(assignment.location), _here()
         dataset.publish(_sign(assignment.cohort), json.dumps(where).encode())
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
-from generator import rules
+from generator import plugins, rules
 from generator.architectures import family
 from generator.architectures.network import Family, Form, InputShape, LayerSize, measure
 from generator.curricula import tasks
@@ -126,6 +126,10 @@ class NetworkSpec:
         kept["rule"] = self.rule.label
         if self.rule.overrides:
             kept["rule_parameters"] = dict(self.rule.overrides)
+        used = {"PATHWAYS": self.rule.pathway, "UPDATES": self.rule.update, "TASKS": self.task}
+        used["ARCHITECTURES"] = self.architecture.partition("(")[0]
+        if brought := {kind: said for kind, name in used.items() if (said := plugins.origin(kind, name))}:
+            kept["plugins"] = brought
         return kept
 
     @staticmethod

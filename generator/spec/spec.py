@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError, field_validator
 
-from generator import toml
+from generator import plugins, toml
 from generator.clusters import site
 from generator.curricula import tasks
 from generator.dataset.electrodes import FULL, Electrode
@@ -41,6 +41,7 @@ class Spec(Table):
     """A dataset: what every network of it shares, and the blocks that make its networks."""
 
     name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST)]
+    plugins: Annotated[list[StrictStr], Field(min_length=1)] | None = None  # before all that names what they bring
     root_seed: StrictInt = 0
     checkpoints: Annotated[StrictInt, Field(ge=2, le=2**15 - 1)] = 21
     probe: PositiveInt = 256
@@ -50,6 +51,14 @@ class Spec(Table):
     grid: Annotated[list[Grid], Field(min_length=1)] = Field(default_factory=list)
     sample: Annotated[list[Sample], Field(min_length=1)] = Field(default_factory=list)
     cluster: dict[str, Any] | None = Field(default=None, exclude=True)  # where it is made is no part of a dataset
+
+    @field_validator("plugins")
+    @classmethod
+    def _run(cls, entries: list[str] | None, about: Any) -> list[str] | None:
+        """Run those that a person's spec names, and keep the name and the hash of each. A dataset's own spec runs none."""
+        context = about.context or {}
+        run = plugins.needed if context.get("recorded") else partial(plugins.named, base=context.get("base", Path()))
+        return entries and [run(entry).pinned for entry in entries]
 
     @field_validator("sample")
     @classmethod
@@ -69,6 +78,8 @@ class Spec(Table):
         kept = self.snapshots.networks if self.snapshots else 0
         shared = {"root_seed": self.root_seed, "checkpoints": self.checkpoints, "probe": self.probe}
         found = shared | {"electrodes": [electrode.name for electrode in self.electrodes], "snapshots": kept}
+        if brought := [said for name in self.measured if (said := plugins.origin("OBSERVABLES", name))]:
+            found["plugins"] = brought
         return found if self.measured == PAPER else found | {"observables": list(self.measured)}
 
     @cached_property
@@ -201,9 +212,9 @@ def recorded(dataset: Dataset) -> Spec:
     return _parsed(dataset.read("spec.toml"), f"{dataset}/spec.toml")
 
 
-def _parsed(content: bytes, where: str, base: Path = Path()) -> Spec:
+def _parsed(content: bytes, where: str, base: Path | None = None) -> Spec:
     try:
-        return parse(content, base)
+        return parse(content, base or Path(), recorded=base is None)
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from error
 
@@ -221,13 +232,18 @@ def of(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     return parse(text)
 
 
-def parse(text: str | bytes, base: Path = Path()) -> Spec:
+def parse(text: str | bytes, base: Path = Path(), recorded: bool = False) -> Spec:
     """A spec from TOML text, or from a file's bytes, validated.
 
-    Folders of data are relative to `base`. Raises RequestError, with all that is wrong.
+    Folders of data, and plugins, are relative to `base`. Raises RequestError, with all that is wrong.
+
+    Args:
+        recorded: it came with a dataset, so that nothing that it names may run.
     """
+    plugins.installed()
     try:
-        spec = Spec.model_validate(toml.loads(text), context={"pinned": cache(partial(tasks.pinned, base=base))})
+        context = {"base": base, "recorded": recorded, "pinned": cache(partial(tasks.pinned, base=base))}
+        spec = Spec.model_validate(toml.loads(text), context=context)
     except ValidationError as error:
         problems, found = Problems(), dict[tuple[int | str, ...], Any]()
         for problem in error.errors():  # a value that is neither one thing nor a list of such is reported twice

@@ -243,7 +243,9 @@ def test_the_examples_of_the_docstrings_run(
     shutil.copytree(place, tmp_path / "datasets" / "demo")
     (tmp_path / "datasets" / "demo.toml").write_text(tomli_w.dumps(SPEC | {"name": "demo"}))
     page = Path(__file__).parents[1] / "docs" / "your-own.md"
-    (tmp_path / "my_rule.py").write_text(page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0])
+    (tmp_path / "my_rule.py").write_text(
+        page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    )
     monkeypatch.chdir(tmp_path)
     finder, shown = doctest.DocTestFinder(recurse=False), set()
     for name in (*WITH_EXAMPLES, "names"):

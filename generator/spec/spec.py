@@ -209,12 +209,12 @@ def read(path: str | os.PathLike[str]) -> Spec:
 
 def recorded(dataset: Dataset) -> Spec:
     """The spec that a dataset was made from. Raises RequestError if it cannot be read, or is not valid."""
-    return _parsed(dataset.read("spec.toml"), f"{dataset}/spec.toml")
+    return _parsed(dataset.read("spec.toml"), f"{dataset}/spec.toml", Path(), recorded=True)
 
 
-def _parsed(content: bytes, where: str, base: Path | None = None) -> Spec:
+def _parsed(content: bytes, where: str, base: Path, recorded: bool = False) -> Spec:
     try:
-        return parse(content, base or Path(), recorded=base is None)
+        return parse(content, base, recorded)
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -350,6 +350,12 @@ def channels_last(x: Float[Tensor, "k b c h w"]) -> Float[Tensor, "k b c h w"]:
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
+def _split(x: Tensor, *others: Tensor | None) -> Iterator[Any]:
+    """Each tensor's part per network. Not by index: what goes back through one fills a whole stack with zeros around it."""
+    for tensor in (x, *others):
+        yield [None] * len(x) if tensor is None else tensor.unbind()
+
+
 class Norm(ABC):
     """Normalisation of x (k, b, c, …), with a trained gain and bias per network and channel (of a dense layer: per unit).
 
@@ -376,14 +382,11 @@ class BatchNorm(Norm):
 
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """Normalised by the batch's statistics in training (which enter the running ones), by the running ones else."""
-        k, b = x.shape[:2]
+        k = len(x)
         if x.device.type == "cpu":
-            how, shifts = (run.training, run.track, self.epsilon), [None] * k if self.bias is None else self.bias
-            each = [
-                F.batch_norm(x[i], self.mean[i], self.var[i], self.weight[i], shift, *how)
-                for i, shift in enumerate(shifts)
-            ]
-            return torch.cat(each).unflatten(0, (k, b))
+            how: dict[str, Any] = {"training": run.training, "momentum": run.track, "eps": self.epsilon}
+            parts = zip(*_split(x, self.mean, self.var, self.weight, self.bias), strict=True)
+            return torch.cat([F.batch_norm(*part, **how) for part in parts]).unflatten(0, x.shape[:2])
         running = (self.mean.view(-1), self.var.view(-1))
         affine = (self.weight.flatten(), None if self.bias is None else self.bias.flatten())
         return _ungrouped(F.batch_norm(_grouped(x), *running, *affine, run.training, run.track, self.epsilon), k)
@@ -399,9 +402,9 @@ class LayerNorm(Norm):
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """The same in training and in evaluation."""
         k = len(x)
-        shifts = [None] * k if self.bias is None else self.bias
         if x.device.type == "cpu":
-            each = [F.group_norm(x[i], 1, self.weight[i], shift, self.epsilon) for i, shift in enumerate(shifts)]
+            parts = zip(*_split(x, self.weight, self.bias), strict=True)
+            each = [F.group_norm(x, 1, weight, bias, self.epsilon) for x, weight, bias in parts]
             return torch.cat(each).unflatten(0, x.shape[:2])
         shape = (k, 1, -1, *(1,) * (x.ndim - 3))
         y = F.group_norm(x.flatten(0, 1), 1, eps=self.epsilon).unflatten(0, x.shape[:2]) * self.weight.view(shape)

@@ -28,7 +28,13 @@ def key(purpose: str, *parts: str | int) -> int:
 
 def derive(keys: Int64[Tensor, " k"], purpose: str) -> Int64[Tensor, " k"]:
     """Keys for a purpose of its own, one from each."""
-    return _mix(keys ^ key(purpose))
+    return derive_each(keys, [purpose])[0]
+
+
+def derive_each(keys: Int64[Tensor, " k"], purposes: Sequence[str]) -> Int64[Tensor, "purposes k"]:
+    """The same for many purposes at once."""
+    words = torch.tensor([key(purpose) for purpose in purposes], dtype=torch.int64, device=keys.device)
+    return _mix(keys ^ words[:, None])
 
 
 def uniform(keys: Int64[Tensor, " k"], shape: Sequence[int]) -> Float32[Tensor, "k ..."]:

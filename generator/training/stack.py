@@ -76,7 +76,7 @@ class Stack:
             else Streamed(train, self.seen, first.steps, self.device, dtype)
         )
         self.losses: list[Float[Tensor, " k"]] = []  # of the updates since the last checkpoint
-        self.epoch, self.keys = -1, self._keys([])
+        self.epoch, self.keys = -1, self._keys([])  # of the batches of an epoch
         self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
         self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
         self.orders: dict[int, Int[np.ndarray, "streams train"]] = {}
@@ -102,8 +102,9 @@ class Stack:
         epoch, place = divmod(step, self.first.steps_per_epoch)
         if epoch != self.epoch:
             self.epoch, members = epoch, self.members
-            self.keys = self._keys([counters.key("epoch", m.root_seed, m.data_seed, m.task, epoch) for m in members])
-        return Batch(*self.feed.take(step), counters.derive(self.keys, f"batch {place}"), step)
+            keys = self._keys([counters.key("epoch", m.root_seed, m.data_seed, m.task, epoch) for m in members])
+            self.keys = counters.derive_each(keys, [f"batch {each}" for each in range(self.first.steps_per_epoch)])
+        return Batch(*self.feed.take(step), self.keys[place], step)
 
     def seen(self, step: int) -> Int[np.ndarray, "k b"]:
         """Which training stimuli each network sees in one update."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from generator.counters import derive, key, normal, uniform
+from generator.counters import derive, derive_each, key, normal, uniform
 
 
 def splitmix64(seed: int, count: int) -> list[int]:
@@ -56,3 +56,10 @@ def test_normal_numbers_are_normal_and_of_their_key_alone() -> None:
     assert np.abs(np.corrcoef([a, b, np.roll(a, 1)])[~np.eye(3, dtype=bool)]).max() < 0.02
     assert torch.equal(normal(keys[1:], (3, 4))[0], normal(keys, (3, 4))[1])
     assert not torch.equal(normal(keys, (3, 4)), normal(derive(keys, "x"), (3, 4)))
+
+
+def test_many_purposes_at_once_are_each_by_itself() -> None:
+    keys = torch.tensor([3, -(2**40), 17])
+    found = derive_each(keys, ["a", "b"])
+    assert torch.equal(found, torch.stack([derive(keys, "a"), derive(keys, "b")]))
+    assert len(set(found.flatten().tolist())) == 6

@@ -108,6 +108,12 @@ class Rule:
         return UPDATES[self.update].base_rate
 
     @property
+    def company(self) -> tuple[Any, ...]:
+        """Networks of equal shape can be one stack if their rules have equal company: one rule, or several that share a pass."""
+        shares = vars(PATHWAYS[self.pathway]).get("shared_pass", False) and not UPDATES[self.update].decoupled
+        return ("shared",) if shares else (self.label, *sorted(self.parameters.items()))
+
+    @property
     def needs(self) -> type[Pathway]:
         """What says which networks it can train: `labelled`, `dense` and `nonlinearities` of its pathway."""
         return PATHWAYS[self.pathway]

@@ -73,6 +73,8 @@ class Pathway(ABC):
         labelled: whether it reads the labels themselves, so that the objective must have some.
         dense: whether it runs on chains alone: fully connected layers, each of which reads the output of the one before as it is.
         nonlinearities: those that hidden layers may have; empty where all will do.
+        shared_pass: whether its pass is backpropagation's but for the weights in `feedback`, drawn once, so that networks of
+            several such rules can be one stack. Each class says so for itself: what derives from it may do more.
     """
 
     family: ClassVar[str]
@@ -82,6 +84,7 @@ class Pathway(ABC):
     labelled: ClassVar[bool] = False
     dense: ClassVar[bool] = False
     nonlinearities: ClassVar[Collection[str]] = ()
+    shared_pass: ClassVar[bool] = False
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}  # low ≤ parameter < high; from 0 up where not given
 
@@ -99,6 +102,10 @@ class Pathway(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """The pathway's own weights by name, for snapshots."""
         return {f"{layer.name}.feedback": layer.feedback for layer in self.network.layers if layer.feedback is not None}
+
+    def tensors_of(self, network: int) -> dict[str, Tensor]:
+        """Those of one network of the stack."""
+        return {name: tensor[network] for name, tensor in self.tensors().items()}
 
 
 class Update(ABC):

@@ -62,9 +62,8 @@ class NetworkSpec:
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """Networks with equal keys can be trained as one stack."""
-        parameters = tuple(sorted(self.rule.parameters.items()))
         where = (self.architecture, self.form, self.task, self.pixels, self.objective)
-        return (*where, self.schedule, self.batch_size, self.epochs, self.rule.label, parameters)
+        return (*where, self.schedule, self.batch_size, self.epochs, self.rule.company)
 
     @property
     def family(self) -> Family:

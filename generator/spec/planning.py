@@ -64,7 +64,8 @@ def form_cohorts(
 ) -> list[tuple[Cohort, list[NetworkSpec]]]:
     """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
 
-    Those of a grid and those of a sample form cohorts of their own.
+    Those of a grid and those of a sample form cohorts of their own, the grid's of one rule each. Of a sample, where networks of a
+    shape are few, several rules share a cohort that a rule's own networks do not fill.
 
     Args:
         device: what the cohorts are sized for, "cpu" or "cuda".
@@ -72,8 +73,13 @@ def form_cohorts(
     """
     groups: dict[Any, list[NetworkSpec]] = {}
     for network in networks:
-        groups.setdefault((network.sampled, network.stack_key), []).append(network)
-    return [named(part) for group in groups.values() for part in _parts(group, stack_size(group[0], device, probe))]
+        kind = (network.rule.label, *sorted(network.rule.parameters.items()))
+        groups.setdefault((network.sampled, network.stack_key, kind), []).append(network)
+    joined: dict[Any, list[NetworkSpec]] = {}
+    for (sampled, key, kind), group in groups.items():
+        alone = not sampled or len(group) >= stack_size(group[0], device, probe)
+        joined.setdefault((sampled, key, kind if alone else None), []).extend(group)
+    return [named(part) for group in joined.values() for part in _parts(group, stack_size(group[0], device, probe))]
 
 
 def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
@@ -89,7 +95,8 @@ def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
 def named(members: Sequence[NetworkSpec]) -> tuple[Cohort, list[NetworkSpec]]:
     """The cohort of these networks."""
     first, ids = members[0], tuple(member.network_id for member in members)
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{first.rule.label}-{first.architecture}-{first.task}")
+    rules = "+".join(dict.fromkeys(member.rule.label for member in members))
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{rules}-{first.architecture}-{first.task}")
     end = f"-{digest(' '.join(sorted(ids)), 5)}"
     return Cohort(name[: LONGEST - len(end)] + end, ids, first.sampled), list(members)  # a task's name may be a path
 
@@ -129,9 +136,9 @@ def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> lis
     So the end does not wait for one long cohort, and a dataset cut short has about the same share of every rule's work.
     """
     costs = {name: cost(members, spec) for name, members in cohorts}
-    rules: dict[str, list[tuple[str, list[NetworkSpec]]]] = {}
+    rules: dict[tuple[str, ...], list[tuple[str, list[NetworkSpec]]]] = {}
     for name, members in sorted(cohorts, key=lambda each: -costs[each[0]]):
-        rules.setdefault(members[0].rule.label, []).append((name, members))
+        rules.setdefault(tuple(dict.fromkeys(m.rule.label for m in members)), []).append((name, members))
     when: dict[str, float] = {}  # the share of its rule's work that is done by its middle
     for queue in rules.values():
         total, done = sum(costs[name] for name, _ in queue), 0.0

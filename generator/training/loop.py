@@ -137,10 +137,13 @@ def observe(
     losses, accuracy = stack.objective.assess(stack.network, stimuli, run, outputs, reference or stack.reference)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
     statistics = stack.recorder.measure(passed, checkpoint, stimuli.y)
-    tensors = {"probe.label": stimuli.y} | stack.pathway.tensors() if keep else {}
+    tensors = {"probe.label": stimuli.y} if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}
-    snapshots = {i: {name: t[i].cpu().numpy().copy() for name, t in tensors.items()} for i in keep}
+    snapshots = {}
+    for i in keep:
+        each = stack.pathway.tensors_of(i) | {name: tensor[i] for name, tensor in tensors.items()}
+        snapshots[i] = {name: tensor.cpu().numpy().copy() for name, tensor in each.items()}
     return losses, accuracy, statistics, snapshots
 
 

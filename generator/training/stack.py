@@ -23,6 +23,7 @@ from generator.dataset.electrodes import FULL, Electrode
 from generator.keys import stream
 from generator.observables import PAPER
 from generator.observables.recorder import Recorder
+from generator.rules import together
 from generator.rules.contract import Pace, Pathway, Update, per_network
 from generator.spec.network import NetworkSpec
 from generator.training.feed import OnDevice, Streamed
@@ -46,14 +47,17 @@ class Stack:
     ) -> None:
         """Draw the initial weights. Raises ValueError if the members cannot share a stack."""
         if len({member.stack_key for member in members}) != 1:
-            raise ValueError("the networks of a stack must agree in everything but rates, weight decay and seeds")
+            raise ValueError(
+                "the networks of a stack must agree in all but rates, weight decay, seeds and rules that share a pass"
+            )
         first = self.first = members[0]
         self.members, self.device, self.dtype = members, torch.device(device), dtype
         self.objective = OBJECTIVES[first.objective]
         self.network = first.family(first.input, first.form, self._draw)
-        self.pathway = first.rule.build_pathway(self.network, self._draw)
+        rules = [member.rule for member in members]
+        self.pathway = together.pathway(rules, self.network, self._draw)
         self.parameters = [tensor.requires_grad_() for tensor in self.pathway.learned()]
-        self.update = first.rule.build_update(self.parameters)
+        self.update = together.update(rules, self.parameters)
         self.recorder = Recorder(electrodes, [member.network_id for member in members], self.network, observables)
         self.rate = self._per_member([member.rate for member in members])
         self.decay = {

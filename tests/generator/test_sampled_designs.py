@@ -70,7 +70,7 @@ def test_a_block_makes_every_shape_under_every_rule(plain: Spec) -> None:
     assert len(plain.networks) == 12 * 3 * 3 == len(set(ids(plain)))
     for shape in plain.samples[0]:
         assert [network.rule.label for network in shape.networks] == [r for r in BLOCK["rule"] for _ in range(3)]
-        assert len({network.stack_key for network in shape.networks}) == 3  # one for each rule
+        assert len({network.stack_key for network in shape.networks}) == 1  # these rules share a pass
 
 
 def test_the_draws_are_those_of_the_first_version() -> None:
@@ -538,7 +538,7 @@ def test_the_plan_says_what_was_drawn() -> None:
     assert found.networks == 360
     assert found.counts == {}
     assert found.table.empty
-    assert found.cohorts == 120  # a stack of three for each shape and rule
+    assert found.cohorts == 40  # a stack of nine for each shape: three of each rule
     assert found.to_dict()["samples"][0]["again"] == sample.again != {}
 
 
@@ -552,7 +552,7 @@ def test_the_command_prints_the_plan(tmp_path: Path) -> None:
     assert "what sample x-1 of x drew" in result.output
     assert "12 shapes, 108 networks, 3 of each shape and rule; " in result.output
     assert "× more than most_flops" in result.output
-    assert "109 networks in 37 cohorts" in result.output
+    assert "109 networks in 13 cohorts" in result.output
     (line,) = (line for line in result.output.splitlines() if "batch_size" in line)
     assert [part.strip() for part in line.strip("│ ").split("│")][:1] == ["batch_size"]
 
@@ -588,7 +588,7 @@ def test_a_sampled_dataset_is_made_and_grows(tmp_path: Path) -> None:
     place.write_text(tomli_w.dumps(small("s")))
     run("generate", str(place), "--workers", "0")
     before = {path: path.read_bytes() for kind in ("observables", "networks") for path in (data / kind).iterdir()}
-    assert len(before) == 2 * 4  # two shapes under two rules
+    assert len(before) == 2 * 2  # two shapes, both rules in one stack
     assert "no problem found" in run("verify", str(data))
     place.write_text(tomli_w.dumps(small("s", shapes=3, networks=3)))
     assert "10 of them done now" in run("generate", str(place), "--workers", "0")  # of 18, 8 were there
@@ -613,8 +613,8 @@ def test_a_dataset_says_which_networks_were_drawn(tmp_path: Path) -> None:
     """A network that may be had from both kinds of block counts as drawn; the files of a grid say nothing of it."""
     grid = {"task": "mixture:0", "architecture": "mlp2", "rule": "fa", "pixels": 8, "epochs": 2, "width": 0.0625}
     both = rulescope.generate(small("s", shapes=1) | {"grid": [grid]}, tmp_path / "s", workers=0)
-    assert [cohort.sampled for cohort in both.cohorts()] == [False, True, True]
-    assert both.read("cohorts.json").count(b"sampled") == 2
+    assert [cohort.sampled for cohort in both.cohorts()] == [False, True]
+    assert both.read("cohorts.json").count(b"sampled") == 1
     assert problems(both) == []
     alone = {"name": "g", "checkpoints": 3, "probe": 32, "grid": [grid]}
     made = rulescope.generate(alone, tmp_path / "g", workers=0)

@@ -113,4 +113,4 @@ def test_training_stops_when_no_network_is_alive() -> None:
 
 def test_members_that_differ_in_more_than_rates_and_seeds_cannot_share_a_stack() -> None:
     with pytest.raises(ValueError, match="must agree"):
-        stack(member("sgdm"), member("fa"))
+        stack(member("sgdm"), member("ia"))

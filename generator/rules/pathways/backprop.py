@@ -13,6 +13,7 @@ class Backpropagation(Pathway):
     """Backpropagation: δ_below = (Mᵀ δ) ⊙ φ′ with M the layer's `feedback` weights, or W where it has none, as here."""
 
     family, source, local = "backpropagation", "Rumelhart et al. 1986", False
+    shared_pass = True
 
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward and one backward pass."""

@@ -18,6 +18,7 @@ class FeedbackAlignment(Backpropagation):
     """
 
     family, source, local = "feedback", "Lillicrap et al. 2016, 1411.0247", True
+    shared_pass = True
 
     def __init__(self, network: Network, draw: Draw) -> None:
         super().__init__(network, draw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -109,6 +109,8 @@ class Pass:
         track: weight of this batch in the running statistics of normalisation.
         keys: one key per network for what is random in this pass; see counters.py.
         drives: a list to which every layer adds its W x, for rules that need it.
+        nudges: of every layer in order, what is added to its W x + b.
+        even: every layer but the first reads each stimulus over its root mean square, so that its length tells nothing.
     """
 
     training: bool = False
@@ -116,6 +118,8 @@ class Pass:
     track: float = 0.1
     keys: Int64[Tensor, " k"] | None = None
     drives: list[Tensor] | None = None
+    nudges: Sequence[Tensor] | None = None
+    even: bool = False
     received: list[Tensor] = field(default_factory=list)  # x, before any cut
     outputs: list[Tensor] = field(default_factory=list)  # y = φ(W x + b)
 
@@ -135,6 +139,7 @@ class _Propagate(torch.autograd.Function):
         feedback: Tensor | None,
         layer: WeightLayer,
         drives: list[Tensor] | None,
+        nudge: Tensor | None,
     ) -> Tensor:
         ctx.dtype, (x, weight, bias, feedback) = x.dtype, layer.rounded(x, weight, bias, feedback)
         if drives is None:
@@ -143,6 +148,8 @@ class _Propagate(torch.autograd.Function):
             drives.append(layer.forward(x, weight, None).to(ctx.dtype))
             shift = 0 if bias is None else bias.view(*bias.shape[:1], 1, -1, *(1,) * (drives[-1].ndim - 3))
             a = drives[-1] + shift
+        if nudge is not None:
+            a = a + nudge
         y = layer.phi.phi_(a)
         ctx.layer = layer
         ctx.save_for_backward(x, weight if feedback is None else feedback, a if layer.phi.of_input else y)
@@ -157,7 +164,7 @@ class _Propagate(torch.autograd.Function):
         weight = ctx.layer.correlate(x, error).to(ctx.dtype)
         # Last, so that what the layer below reads next is still in the cache.
         below = ctx.layer.backproject(error, matrix, x).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return below, weight, bias, None, None, None
+        return below, weight, bias, None, None, None, None
 
 
 class WeightLayer(ABC):
@@ -198,7 +205,11 @@ class WeightLayer(ABC):
     def __call__(self, x: Tensor, run: Pass) -> Tensor:
         """The layer's output, recorded in `run` with its input."""
         run.received.append(x)
-        y = _Propagate.apply(x.detach() if run.cut else x, self.weight, self.bias, self.feedback, self, run.drives)
+        nudge = None if run.nudges is None else run.nudges[len(run.outputs)]
+        x = x.detach() if run.cut else x
+        if run.even and run.outputs:
+            x = x / (x.square().flatten(2).mean(2).sqrt() + 1e-8).view(*x.shape[:2], *(1,) * (x.ndim - 2))
+        y = _Propagate.apply(x, self.weight, self.bias, self.feedback, self, run.drives, nudge)
         run.outputs.append(y)
         return y
 

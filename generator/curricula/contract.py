@@ -31,7 +31,7 @@ class Objective(ABC):
     """The contract of an objective.
 
     Attributes:
-        labelled: whether it is to name labels, so that a rule may read them, too.
+        labelled: whether it is to name labels, so that a rule may read them, and every stimulus has a loss of its own.
     """
 
     head: ClassVar[str]  # the head that a network needs for it
@@ -46,6 +46,10 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of each network over the views of a batch, (k,)."""
+
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of every stimulus, (k, b), where `labelled` says that each has one of its own."""
+        raise NotImplementedError
 
     @abstractmethod
     def chance(self, classes: int, batch: int) -> float:

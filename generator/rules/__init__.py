@@ -22,12 +22,20 @@ from generator.rules.pathways.alignment import (
 )
 from generator.rules.pathways.backprop import Backpropagation
 from generator.rules.pathways.burst import Burst
+from generator.rules.pathways.competitive import KrotovHopfield, SimilarityMatching, SoftHebb
 from generator.rules.pathways.contrast import ContrastiveHebbian, EquilibriumPropagation
 from generator.rules.pathways.direct import DirectFeedbackAlignment, DirectRandomTargetProjection
 from generator.rules.pathways.dual_propagation import DualPropagation
 from generator.rules.pathways.feedback import FeedbackAlignment, KolenPollack
+from generator.rules.pathways.forward_forward import ForwardForward
+from generator.rules.pathways.hebbian import BCM, Hebb, Oja
+from generator.rules.pathways.latent_predictive import LatentPredictive
+from generator.rules.pathways.local_loss import LocalLoss
 from generator.rules.pathways.nulls import NoLearning, RandomWalk, ReadOutOnly
+from generator.rules.pathways.pepita import Pepita
+from generator.rules.pathways.perturbation import ForwardGradient, NodePerturbation, WeightPerturbation
 from generator.rules.pathways.predictive_coding import IncrementalPredictiveCoding, PredictiveCoding
+from generator.rules.pathways.reward import BrainProp, Reinforce
 from generator.rules.pathways.sign_symmetry import BatchwiseSign, FixedSign, UniformSign
 from generator.rules.pathways.targets import DirectTargetPropagation, LocalTargetPropagation, TargetPropagation
 from generator.rules.updates.adam import Adam, AdamW
@@ -61,6 +69,21 @@ PATHWAYS: dict[str, type[Pathway]] = {
     "equilibrium_propagation": EquilibriumPropagation,
     "contrastive_hebbian": ContrastiveHebbian,
     "dual_propagation": DualPropagation,
+    "weight_perturbation": WeightPerturbation,
+    "forward_gradient": ForwardGradient,
+    "node_perturbation": NodePerturbation,
+    "reinforce": Reinforce,
+    "brain_prop": BrainProp,
+    "local_loss": LocalLoss,
+    "forward_forward": ForwardForward,
+    "pepita": Pepita,
+    "hebb": Hebb,
+    "oja": Oja,
+    "bcm": BCM,
+    "krotov_hopfield": KrotovHopfield,
+    "soft_hebb": SoftHebb,
+    "similarity_matching": SimilarityMatching,
+    "latent_predictive": LatentPredictive,
     "none": NoLearning,
     "read_out_only": ReadOutOnly,
     "random_walk": RandomWalk,
@@ -104,8 +127,8 @@ class Rule:
 
     @property
     def base_rate(self) -> float:
-        """The update's base learning rate, which the spec's `learning_rate` multiplies."""
-        return UPDATES[self.update].base_rate
+        """The base learning rate, which the spec's `learning_rate` multiplies."""
+        return UPDATES[self.update].base_rate * PATHWAYS[self.pathway].relative_rate
 
     @property
     def company(self) -> tuple[Any, ...]:

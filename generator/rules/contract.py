@@ -57,6 +57,11 @@ class Products(NamedTuple):
     back: float = 1
     correlate: float = 1
 
+    @property
+    def total(self) -> float:
+        """How many products in all."""
+        return self.forward + self.back + self.correlate
+
     def __str__(self) -> str:
         """Floating-point operations as a multiple of backpropagation's."""
         return f"({self.forward:g} + {self.back:g} + {self.correlate:g}) / 3"
@@ -70,7 +75,8 @@ class Pathway(ABC):
         source: who proposed it, and where.
         local: whether a synapse needs nothing but what its two cells, and signals broadcast to all, tell it.
         flops: what it costs.
-        labelled: whether it reads the labels themselves, so that the objective must have some.
+        relative_rate: factor on the update's base rate, where its gradients are of another size than backpropagation's.
+        labelled: whether it needs a label, or a loss, of every stimulus, so that the objective must have some.
         dense: whether it runs on chains alone: fully connected layers, each of which reads the output of the one before as it is.
         nonlinearities: those that hidden layers may have; empty where all will do.
         shared_pass: whether its pass is backpropagation's but for the weights in `feedback`, drawn once, so that networks of
@@ -81,6 +87,7 @@ class Pathway(ABC):
     source: ClassVar[str]
     local: ClassVar[bool]
     flops: ClassVar[Products] = Products()
+    relative_rate: ClassVar[float] = 1.0
     labelled: ClassVar[bool] = False
     dense: ClassVar[bool] = False
     nonlinearities: ClassVar[Collection[str]] = ()

@@ -171,14 +171,29 @@ def affine(net: Net, layer: int, x: Array) -> Array:
     return a if bias is None else a + bias
 
 
-def forward(net: Net, x: Array) -> tuple[list[Hidden], Array, Array]:
-    """The hidden layers' records, what the last layer reads, the logits."""
+def of_unit_length(x: Array) -> Array:
+    """x / (r + 1e-8) by row, r^2 the mean of the row's x^2."""
+    unit: Array = x / (np.sqrt(np.mean(x**2, axis=1, keepdims=True)) + 1e-8)
+    return unit
+
+
+def forward(
+    net: Net, x: Array, nudges: Sequence[Array] = (), rescaled: bool = False
+) -> tuple[list[Hidden], Array, Array]:
+    """The hidden layers' records, what the last layer reads, the logits; nudges[l] joins layer l's a = W x + b.
+
+    `rescaled`: each hidden layer but the first reads its input divided by its length.
+    """
     records = []
     for layer in range(len(net.weights) - 1):
+        if rescaled and layer > 0:
+            x = of_unit_length(x)
         a = x @ net.weights[layer].T
         bias = net.biases[layer]
         if bias is not None:
             a = a + bias
+        if layer < len(nudges):
+            a = a + nudges[layer]
         a_norm, a_hat = np.zeros(0), a
         if net.gains:  # biased variance of the batch
             a_norm = (a - np.mean(a, axis=0)) / np.sqrt(np.var(a, axis=0) + BN_EPS)
@@ -190,6 +205,8 @@ def forward(net: Net, x: Array) -> tuple[list[Hidden], Array, Array]:
     last = net.biases[-1]
     if last is not None:
         logits = logits + last
+    if len(net.weights) == len(nudges):
+        logits = logits + nudges[-1]
     return records, x, logits
 
 
@@ -240,14 +257,17 @@ def gradients(
     pathway: str,
     backward: list[Any],
     direct: list[Array],
+    at_logits: Array | None = None,
 ) -> tuple[float, Net, list[Array]]:
     """The loss, the (pathway's) gradients laid out as a net, and what each layer reads.
 
     The error below layer l is M_l^T delta_l with M = `backward`; dW = sum_b delta x^T, db = sum_b delta.
-    dfa: the error at y_l is D_l e; drtp: D_l (-y*/b).
+    dfa: the error at y_l is D_l e; drtp: D_l (-y*/b). `at_logits` takes the place of e.
     """
     records, read, logits = forward(net, x)
     loss, e, target = loss_and_error(logits, labels)
+    if at_logits is not None:
+        e = at_logits
     last = len(net.weights) - 1
     grad = Net([np.zeros_like(w) for w in net.weights], [None for _ in net.weights], [], [], net.phi)
     grad.gains = [np.zeros_like(gain) for gain in net.gains]
@@ -285,6 +305,27 @@ TARGETS: dict[str, dict[str, float]] = {  # through learned ways back
     "local_target_prop": {"step": 0.1, "noise": 0.1, "feedback_rate": 0.001},
 }
 WITH_B = ("fa", "kolen_pollack", "fixed_sign", "burst", *ALIGNMENTS, *TARGETS)
+FORWARD: dict[str, dict[str, float]] = {  # no exact way back: forward passes, rewards, losses of each layer
+    "weight_perturbation": {"sigma": 0.001},
+    "forward_gradient": {},
+    "node_perturbation": {"sigma": 0.01},
+    "reinforce": {"sigma": 0.1, "memory": 0.99},
+    "brain_prop": {"epsilon": 0.02},
+    "local_loss": {"beta": 0.99},
+    "pepita": {},
+}
+HEBBIAN: dict[str, dict[str, float]] = {  # hidden layers without labels; their weights alone and the read-out learn
+    "hebb": {},
+    "oja": {},
+    "bcm": {"memory": 0.9},
+    "krotov_hopfield": {"delta": 0.4, "rank": 2.0},
+    "soft_hebb": {"tau": 1.0},
+    "similarity_matching": {},
+}
+CONTRASTIVE: dict[str, dict[str, float]] = {  # two versions of each stimulus, a loss of each hidden layer
+    "latent_predictive": {"push": 1.0, "decorrelate": 10.0},
+    "forward_forward": {"threshold": 1.0, "strength": 1.0},
+}
 SETTLING: dict[str, dict[str, float]] = {  # the hidden layers' states settle
     "predictive_coding": {"gamma": 0.1, "steps": 20.0},
     "incremental_predictive_coding": {"gamma": 0.1, "steps": 20.0},
@@ -295,10 +336,11 @@ SETTLING: dict[str, dict[str, float]] = {  # the hidden layers' states settle
 DIRECT_TARGETS: dict[str, dict[str, float]] = {
     "direct_target_prop": {"noise": 0.1, "damping": 0.1, "feedback_rate": 0.001}
 }
-COEFFICIENTS = {**ALIGNMENTS, **TARGETS, **SETTLING, **DIRECT_TARGETS}
+COEFFICIENTS = {**ALIGNMENTS, **FORWARD, **TARGETS, **HEBBIAN, **CONTRASTIVE, **SETTLING, **DIRECT_TARGETS}
+WEIGHTS_ONLY = ("node_perturbation", "reinforce", "pepita", *CONTRASTIVE)  # gains and shifts do not learn
 WITHOUT_BN = ("burst", *TARGETS, *DIRECT_TARGETS, *SETTLING)
 PLAIN = ("bp", "dfa", "drtp", "none", "read_out_only", "random_walk", "uniform_sign", "batchwise_sign")
-PATHWAYS = (*PLAIN, *WITH_B, *SETTLING, *DIRECT_TARGETS)
+PATHWAYS = (*PLAIN, *WITH_B, *FORWARD, *HEBBIAN, *CONTRASTIVE, *SETTLING, *DIRECT_TARGETS)
 
 
 def alignment_gradient(pathway: str, w: Array, b: Array, x: Array, c: dict[str, float]) -> Array:
@@ -324,6 +366,114 @@ def alignment_gradient(pathway: str, w: Array, b: Array, x: Array, c: dict[str, 
     return c["beta"] * amp + c["alpha"] * sparse  # activation_alignment
 
 
+def node_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], nudges: list[Array], sigma: float
+) -> tuple[float, Net]:
+    """Loss of the clean pass; g_l = <change / sigma^2 xi_l x~_l^T>, change of each sample's loss by the nudges."""
+    logits = forward(net, x)[2]
+    records, read, noisy_logits = forward(net, x, nudges)
+    rows = np.arange(len(labels))
+    change = -log_softmax(noisy_logits)[rows, labels] + log_softmax(logits)[rows, labels]
+    deltas = [change[:, None] / sigma**2 * xi / len(labels) for xi in nudges]
+    return loss_and_error(logits, labels)[0], laid_out(net, deltas, [*(record.x for record in records), read])
+
+
+def guessed(p: Array, u: Array) -> npt.NDArray[np.int64]:
+    """For each row the smallest class c with p_0 + ... + p_c >= u, at most the last one."""
+    guess = np.zeros(len(p), dtype=np.int64)
+    for s in range(len(p)):
+        total = p[s, 0]
+        while total < u[s] and guess[s] < p.shape[1] - 1:
+            guess[s] += 1
+            total = total + p[s, guess[s]]
+    return guess
+
+
+def reinforce_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], nudges: list[Array], sigma: float, u: Array, baseline: float
+) -> tuple[float, Net, float]:
+    """Loss of the nudged pass, gradient, mean reward; nudges on the hidden layers only.
+
+    g_l = -<(r - baseline) eligibility_l x_l^T>, eligibility xi_l / sigma^2, of the last layer onehot(guess) - p.
+    """
+    records, read, logits = forward(net, x, nudges)
+    p = np.exp(log_softmax(logits))
+    guess = guessed(p, u)
+    reward = (guess == labels).astype(np.float64)
+    eligibilities = [xi / sigma**2 for xi in nudges]
+    eligibilities.append(np.eye(p.shape[1])[guess] - p)
+    deltas = [-(reward - baseline)[:, None] * eligibility / len(x) for eligibility in eligibilities]
+    grad = laid_out(net, deltas, [*(record.x for record in records), read])
+    return loss_and_error(logits, labels)[0], grad, float(np.mean(reward))
+
+
+def brain_prop_error(q: Array, labels: npt.NDArray[np.int64], epsilon: float, explore: Array, u: Array) -> Array:
+    """The gradient at the logits of <(q_guess - r)^2 / 2>: (q_guess - r) / b at the guess, 0 elsewhere."""
+    guess = np.where(explore < epsilon, guessed(np.exp(log_softmax(q)), u), np.argmax(q, axis=1))
+    rows = np.arange(len(q))
+    error = np.zeros_like(q)
+    error[rows, guess] = (q[rows, guess] - (guess == labels)) / len(q)
+    return error
+
+
+def unit_rows(x: Array) -> tuple[Array, Array, Array]:
+    """Xn = Xc / (1e-8 + |Xc|) by row, Xc = X less each row's mean, |Xc| as a column."""
+    centred = x - np.mean(x, axis=1, keepdims=True)
+    norm = np.sqrt(np.sum(centred**2, axis=1, keepdims=True))
+    return centred / (1e-8 + norm), centred, norm
+
+
+def local_loss(h: Array, readout: Array, labels: npt.NDArray[np.int64], beta: float) -> tuple[float, Array, Array]:
+    """One layer's own loss, its gradient at h and at the read-out.
+
+    (1 - beta) <cross-entropy of h R^T> + beta <(S(h) - S(Y))^2>, S(X) = Xn Xn^T.
+    """
+    cross_entropy, e, target = loss_and_error(h @ readout.T, labels)
+    unit, centred, norm = unit_rows(h)
+    of_labels = unit_rows(target)[0]
+    gap = unit @ unit.T - of_labels @ of_labels.T
+    d_unit = 2 * (2 * gap / gap.size) @ unit  # both factors of S, gap symmetric
+    along = np.sum(d_unit * centred, axis=1, keepdims=True) / np.where(norm > 0, norm, 1.0)  # at 0: |Xc| constant
+    d_centred = d_unit / (1e-8 + norm) - along * centred / (1e-8 + norm) ** 2
+    d_h = d_centred - np.mean(d_centred, axis=1, keepdims=True)
+    loss = (1 - beta) * cross_entropy + beta * float(np.mean(gap**2))
+    return loss, (1 - beta) * e @ readout + beta * d_h, (1 - beta) * e.T @ h
+
+
+def local_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], readouts: list[Array], beta: float
+) -> tuple[float, Net, list[Array]]:
+    """The network's loss; each hidden layer's gradient of its own loss, the last layer's of the network's; dR."""
+    records, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    deltas, vectors, d_readouts = [], [], []
+    for layer, record in enumerate(records):
+        _, error, d_readout = local_loss(record.y, readouts[layer], labels, beta)
+        delta, d_gain, d_shift = hidden_backward(net, layer, record, error)
+        deltas.append(delta)
+        vectors.append((d_gain, d_shift))
+        d_readouts.append(d_readout)
+    grad = laid_out(net, [*deltas, e], [*(record.x for record in records), read])
+    if net.gains:
+        grad.gains, grad.shifts = [gain for gain, _ in vectors], [shift for _, shift in vectors]
+    return loss, grad, d_readouts
+
+
+def pepita_gradient(net: Net, x: Array, labels: npt.NDArray[np.int64], projection: Array) -> tuple[float, Net]:
+    """Loss of the first pass; g_l = <(h_l - h'_l) x'_l^T>, ' the pass that reads x + F e, of the last layer <e x'^T>.
+
+    h = phi(.), or what batch norm is given, where there is one.
+    """
+    records, _, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    e = e * len(x)
+    again, read, _ = forward(net, x + e @ projection.T)
+    deltas = []
+    for first, second in zip(records, again, strict=True):
+        deltas.append((first.a - second.a if net.gains else first.y - second.y) / len(x))
+    return loss, laid_out(net, [*deltas, e / len(x)], [*(record.x for record in again), read])
+
+
 def softmax(logits: Array) -> Array:
     """Of each row."""
     p: Array = np.exp(log_softmax(logits))
@@ -334,6 +484,167 @@ def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
     s: Array = (1 + np.tanh(x / 2)) / 2
     return s
+
+
+def put_out(net: Net, record: Hidden) -> tuple[Array, Array]:
+    """What a layer itself puts out, and its slope in a: phi(a), or a where batch norm is given it."""
+    if net.gains:
+        return record.a, np.ones_like(record.a)
+    return record.y, slope_of(net, record.a)
+
+
+# ---- hidden layers without labels
+
+
+def hebbian_change(pathway: str, w: Array, x: Array, y: Array, c: dict[str, float], theta: Array) -> Array:
+    """Delta W of one hidden layer that reads x and puts out y; u = W x; <.> over samples, i over units.
+
+    hebb = C_i - (C_i.w_i / w_i.w_i) w_i, C = <(y - <y>) x^T>; of w_i = 0 it is C_i
+    oja = <y_i x> - <y_i^2> w_i
+    bcm = <y_i (y_i - theta_i) x> / (theta_i + 1e-6)
+    krotov_hopfield, soft_hebb = <q_i (x - u_i w_i)>, q by the order of a sample's u; of equals the first comes first
+    """
+    n, rows = len(x), np.arange(len(x))
+    if pathway == "hebb":
+        together = (y - np.mean(y, axis=0)).T @ x / n
+        square = np.sum(w**2, axis=1, keepdims=True)
+        along = np.sum(together * w, axis=1, keepdims=True) / np.where(square > 0, square, 1.0)
+        return np.asarray(together - along * w)
+    if pathway == "oja":
+        return np.asarray(y.T @ x / n - np.mean(y**2, axis=0)[:, None] * w)
+    if pathway == "bcm":
+        return np.asarray((y * (y - theta)).T @ x / n / (theta + 1e-6)[:, None])
+    u = x @ w.T
+    order = np.argsort(-u, axis=1, kind="stable")  # the largest first
+    if pathway == "krotov_hopfield":
+        rank = min(int(c["rank"]), len(w))
+        if rank < 1:
+            raise ValueError("rank counts from 1")
+        q = np.zeros_like(u)
+        q[rows, order[:, rank - 1]] = -c["delta"]
+        q[rows, order[:, 0]] = 1.0
+    else:  # soft_hebb
+        s = softmax(u / c["tau"])
+        q = -s
+        q[rows, order[:, 0]] = s[rows, order[:, 0]]
+    return np.asarray(q.T @ x / n - np.mean(q * u, axis=0)[:, None] * w)
+
+
+def matching_change(w: Array, m: Array, x: Array) -> tuple[Array, Array]:
+    """Delta W, Delta M of one layer: <z_i x> - <z_i^2> w_i, <z_i z_j> - <z_i^2> M_ij (i != j), z = (I + M)^-1 W x."""
+    z = np.linalg.solve(np.eye(len(m)) + m, w @ x.T).T
+    strength = np.mean(z**2, axis=0)[:, None]
+    d_m = z.T @ z / len(x) - strength * m
+    np.fill_diagonal(d_m, 0.0)
+    return z.T @ x / len(x) - strength * w, d_m
+
+
+def hebbian_gradient(
+    pathway: str,
+    net: Net,
+    x: Array,
+    labels: npt.NDArray[np.int64],
+    c: dict[str, float],
+    thetas: list[Array],
+    laterals: list[Array],
+) -> tuple[float, Net, list[Array], list[Array]]:
+    """The network's loss; g = -Delta W of the hidden layers, the last layer's of the loss; new theta; -Delta M."""
+    records, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    grad = laid_out(net, [*(np.zeros_like(record.a) for record in records), e], [*(r.x for r in records), read])
+    new_thetas, d_laterals = [], []
+    for layer, record in enumerate(records):
+        w, y = net.weights[layer], put_out(net, record)[0]
+        if pathway == "similarity_matching":
+            change, d_m = matching_change(w, laterals[layer], record.x)
+            d_laterals.append(-d_m)
+        else:
+            theta = thetas[layer]
+            if pathway == "bcm":
+                theta = c["memory"] * theta + (1 - c["memory"]) * np.mean(y**2, axis=0)
+            new_thetas.append(theta)
+            change = hebbian_change(pathway, w, record.x, y, c, theta)
+        grad.weights[layer] = -change
+    return loss, grad, new_thetas, d_laterals
+
+
+def latent_loss(z1: Array, z2: Array, push: float, decorrelate: float) -> tuple[float, Array, Array]:
+    """One layer's own loss of its outputs (b x M) to the plain and the moved stimuli, its gradients at both.
+
+    mean (z1 - z2)^2 + half the sum over both z of push (-mean_i log(var_i + 1e-4)) and of
+    decorrelate (sum_{i != j} cov_ij^2 / (M^2 - M)); the mean of z in var and cov counts as constant.
+    """
+    b, units = z1.shape
+    loss = float(np.mean((z1 - z2) ** 2))
+    gradients_at = []
+    for z, other in ((z1, z2), (z2, z1)):
+        centred = z - np.mean(z, axis=0)
+        var = np.sum(centred**2, axis=0) / (b - 1)
+        loss += push / 2 * float(-np.mean(np.log(var + 1e-4)))
+        d_z = 2 * (z - other) / z.size
+        d_z = d_z - push / 2 * 2 * centred / (b - 1) / (var + 1e-4) / units
+        if units > 1:
+            cov = centred.T @ centred / (b - 1)
+            np.fill_diagonal(cov, 0.0)
+            loss += decorrelate / 2 * float(np.sum(cov**2)) / (units**2 - units)
+            d_z = d_z + decorrelate / 2 * 4 * (centred @ cov) / (b - 1) / (units**2 - units)
+        gradients_at.append(d_z)
+    return loss, gradients_at[0], gradients_at[1]
+
+
+def moved(x: Array, shape: Sequence[int], u: Array) -> Array:
+    """The images (c, h, w) rolled over (h, w) by floor(5 u) - 2, u two numbers."""
+    dy, dx = (int(np.floor(5 * number)) - 2 for number in u)
+    images = x.reshape(len(x), *shape)
+    rolled: Array = np.roll(images, (dy, dx), axis=(2, 3)).reshape(x.shape)
+    return rolled
+
+
+def latent_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], aside: Array, c: dict[str, float]
+) -> tuple[float, Net]:
+    """The plain pass' loss; each hidden layer's gradient of its `latent_loss`, the last layer's of the plain pass."""
+    _, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    records, _, _ = forward(net, np.concatenate([x, aside]))
+    deltas = []
+    for record in records:
+        z, slope = put_out(net, record)
+        _, d_plain, d_moved = latent_loss(z[: len(x)], z[len(x) :], c["push"], c["decorrelate"])
+        deltas.append(np.concatenate([d_plain, d_moved]) * slope)
+    return loss, laid_out(net, [*deltas, e], [*(record.x for record in records), read])
+
+
+def goodness_loss(y: Array, threshold: float) -> tuple[float, Array]:
+    """<softplus(threshold - G+)> + <softplus(G- - threshold)>, G the mean of a row's y^2, and its gradient at y.
+
+    The first half of the rows is positive, the second negative.
+    """
+    half = len(y) // 2
+    good = np.mean(y**2, axis=1)
+    signs = np.concatenate([-np.ones(half), np.ones(half)])
+    loss = float(np.sum(np.logaddexp(0.0, signs * (good - threshold)))) / half
+    d_good = signs * logistic(signs * (good - threshold)) / half
+    return loss, d_good[:, None] * 2 * y / y.shape[1]
+
+
+def forward_forward_gradient(
+    net: Net, x: Array, labels: npt.NDArray[np.int64], pattern: Array, u: Array, threshold: float
+) -> tuple[float, Net]:
+    """The plain pass' loss; each hidden layer's gradient of its `goodness_loss`, the last layer's of the plain pass.
+
+    Positive stimuli are x + R[label], negative ones x + R[another class]; hidden layers but the first read unit length.
+    """
+    _, read, logits = forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    classes = len(pattern)
+    other = (labels + 1 + np.floor(u * (classes - 1)).astype(np.int64)) % classes
+    records, _, _ = forward(net, np.concatenate([x + pattern[labels], x + pattern[other]]), rescaled=True)
+    deltas = []
+    for record in records:
+        y, slope = put_out(net, record)
+        deltas.append(goodness_loss(y, threshold)[1] * slope)
+    return loss, laid_out(net, [*deltas, e], [*(record.x for record in records), read])
 
 
 # ---- targets
@@ -622,7 +933,7 @@ def run(
         raise ValueError(f"{pathway} knows no batch norm")
     over = dict(parameters or {})
     factory = UPDATES[update]
-    unknown = set(over) - set(DEFAULTS[update]) - set(COEFFICIENTS.get(pathway, {})) - {"scale"}
+    unknown = set(over) - set(DEFAULTS[update]) - set(COEFFICIENTS.get(pathway, {})) - {"scale", "shape", "hidden_rate"}
     if unknown:
         raise ValueError(f"no parameters {sorted(unknown)} in {pathway}, {update}")
     chosen = {name: over[name] for name in over if name in DEFAULTS[update]}
@@ -641,15 +952,26 @@ def run(
     layers = len(net.weights)
     feedback = copied(state["feedback"]) if pathway in WITH_B else []
     direct = state["direct"] if pathway in ("dfa", "drtp", "direct_target_prop") else []
+    hidden_units = [len(w) for w in net.weights[:-1]]
+    thetas = [np.ones(units) for units in hidden_units]
+    if pathway == "similarity_matching" and "lateral" not in state:
+        state["lateral"] = [np.zeros((units, units)) for units in hidden_units]
     tensors = flat(net)
     read_out = [i for i in range(len(tensors)) if tensors[i] is net.weights[-1] or tensors[i] is net.biases[-1]]
     moving = read_out if pathway == "read_out_only" else list(range(len(tensors)))
+    if pathway in WEIGHTS_ONLY:
+        moving = list(range(len(tensors) - 2 * len(net.gains)))
+    if pathway in HEBBIAN:
+        moving = [i for i in range(len(tensors)) if i in read_out or any(tensors[i] is w for w in net.weights)]
     rule = factory([tensors[i].shape for i in moving], **chosen)
     feedback_rules: list[Any] = [None]  # one for each B_l, l >= 2
     for w in net.weights[1:]:
         by_adam = pathway in ALIGNMENTS or pathway in TARGETS
         feedback_rules.append(UPDATES["adam"]([w.shape]) if by_adam else factory([w.shape], **chosen))
     direct_rules = [UPDATES["adam"]([q.shape]) for q in direct]
+    readout_rules = [factory([r.shape], **chosen) for r in state["readout"]] if pathway == "local_loss" else []
+    lateral_rules = [factory([m.shape], **chosen) for m in state.get("lateral", [])]
+    baseline = 1 / len(net.weights[-1])  # of the reward
 
     losses = []
     for step, (x_given, labels_given) in enumerate(batches):
@@ -674,7 +996,39 @@ def run(
             state["feedback"] = copied(backward)
 
         reads: list[Array] = []
-        if pathway in TARGETS:
+        if pathway == "node_perturbation":
+            sigma = coefficients["sigma"]
+            nudges = [sigma * draw(step, "nudge", layer) for layer in range(layers)]
+            loss, grad = node_gradient(net, x, labels, nudges, sigma)
+        elif pathway == "reinforce":
+            sigma, u = coefficients["sigma"], draw(step, "guess", 0)
+            nudges = [sigma * draw(step, "nudge", layer) for layer in range(layers - 1)]
+            loss, grad, reward = reinforce_gradient(net, x, labels, nudges, sigma, u, baseline)
+            baseline = baseline + (1 - coefficients["memory"]) * (reward - baseline)
+        elif pathway == "local_loss":
+            loss, grad, d_readouts = local_gradient(net, x, labels, state["readout"], coefficients["beta"])
+            for layer, readout_rule in enumerate(readout_rules):  # no decay
+                r = state["readout"][layer]
+                state["readout"][layer] = readout_rule.step([r], [d_readouts[layer]], rate)[0]
+        elif pathway == "pepita":
+            loss, grad = pepita_gradient(net, x, labels, state["projection"][0])
+        elif pathway == "brain_prop":
+            explore, u = draw(step, "explore", 0), draw(step, "guess", 0)
+            error = brain_prop_error(forward(net, x)[2], labels, coefficients["epsilon"], explore, u)
+            loss, grad, reads = gradients(net, x, labels, pathway, backward, direct, error)
+        elif pathway in HEBBIAN:
+            laterals = state.get("lateral", [])
+            loss, grad, thetas, d_laterals = hebbian_gradient(pathway, net, x, labels, coefficients, thetas, laterals)
+            for layer, d_m in enumerate(d_laterals):  # no decay
+                g_m = over["hidden_rate"] * d_m
+                state["lateral"][layer] = lateral_rules[layer].step([laterals[layer]], [g_m], rate)[0]
+        elif pathway == "latent_predictive":
+            aside_x = moved(x, over["shape"], draw(step, "shift", 0))
+            loss, grad = latent_gradient(net, x, labels, aside_x, coefficients)
+        elif pathway == "forward_forward":
+            pattern, u, threshold = state["pattern"][0], draw(step, "other", 0), coefficients["threshold"]
+            loss, grad = forward_forward_gradient(net, x, labels, pattern, u, threshold)
+        elif pathway in TARGETS:
             loss, grad, reads = target_gradient(net, x, labels, feedback, coefficients["step"])
         elif pathway == "direct_target_prop":
             noise, damping = coefficients["noise"], coefficients["damping"]
@@ -689,6 +1043,11 @@ def run(
         else:
             loss, grad, reads = gradients(net, x, labels, pathway, backward, direct)
         losses.append(loss)
+        if pathway in HEBBIAN or pathway in CONTRASTIVE:  # hidden layers learn at a rate relative to the last one's
+            for layer in range(layers - 1):
+                grad.weights[layer] = over["hidden_rate"] * grad.weights[layer]
+                if grad.biases[layer] is not None:
+                    grad.biases[layer] = over["hidden_rate"] * grad.biases[layer]
         if pathway == "none":
             continue
         tensors, grads = flat(net), flat(grad)
@@ -696,6 +1055,15 @@ def run(
             for i in range(len(grads)):
                 noise = draw(step, "walk", i)
                 grads[i] = noise * np.sqrt(np.sum(grads[i] ** 2)) / np.sqrt(np.sum(noise**2))
+        if pathway in ("weight_perturbation", "forward_gradient"):  # g = (slope along v) v
+            directions = [draw(step, "direction", i) for i in range(len(tensors))]
+            if pathway == "forward_gradient":
+                slope = float(sum(np.sum(g * v) for g, v in zip(grads, directions, strict=True)))
+            else:
+                sigma = coefficients["sigma"]
+                aside = unflat(net, [t + sigma * v for t, v in zip(tensors, directions, strict=True)])
+                slope = (loss_and_error(forward(aside, x)[2], labels)[0] - loss) / sigma
+            grads = [slope * v for v in directions]
 
         # B moves: W is still as before its own move
         for layer in range(1, layers):
@@ -762,6 +1130,21 @@ CASES = {
     "none": Case(top=False, learns=False),
     "read_out_only": Case(),
     "random_walk": Case(top=False, learns=False),
+    "weight_perturbation": Case(top=False, learns=False),
+    "forward_gradient": Case(top=False, learns=False),
+    "node_perturbation": Case(top=False, learns=False),
+    "reinforce": Case(top=False, learns=False),
+    "brain_prop": Case(top=False, learns=False),
+    "local_loss": Case(frozenset({"fc1.readout", "fc2.readout"}), moves=True),
+    "pepita": Case(frozenset({"projection"}), top=False),
+    "hebb": Case(),
+    "oja": Case(),
+    "bcm": Case(),
+    "krotov_hopfield": Case(),
+    "soft_hebb": Case(),
+    "similarity_matching": Case(frozenset({"fc1.lateral", "fc2.lateral"}), moves=True),
+    "latent_predictive": Case(),
+    "forward_forward": Case(frozenset({"pattern"})),
     "target_prop": Case(LAYERED, moves=True),
     "local_target_prop": Case(LAYERED, moves=True),
     "direct_target_prop": Case(DIRECT, moves=True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,8 @@ def test_five_steps_equal_numpy(rule: str, architecture: str, nonlinearity: str)
         shown = [(batch.x[i].flatten(1).numpy(), batch.y[i].numpy()) for batch in batches]
         scaled = pathway in ("uniform_sign", "batchwise_sign")
         scale = {"scale": [layer.scale for layer in built.network.layers]} if scaled else {}
+        scale |= {"shape": (one.input.channels, one.pixels, one.pixels)}
+        scale |= {name: value for name, value in one.rule.parameters.items() if name == "hidden_rate"}
 
         def drawn(step: int, what: str, index: int, i: int = i) -> np.ndarray:
             return _drawn(built, batches[step], what, index)[i].double().numpy()
@@ -152,20 +155,24 @@ def _net(built: Stack, index: int, phi: str) -> numpy_rules.Net:
 def _own(built: Stack, index: int) -> dict[str, list[np.ndarray | None]]:
     """What its pathway has of its own, layer by layer."""
     tensors = {name: t[index].detach().numpy().copy() for name, t in built.pathway.tensors().items()}
-    if any("direct" in name for name in tensors):
-        return {"direct": list(tensors.values())}
+    for kind in ("direct", "readout", "projection", "pattern", "lateral"):
+        if any(kind in name for name in tensors):
+            return {kind: list(tensors.values())}
     return {"feedback": [None, *tensors.values()]} if tensors else {}
 
 
 def _drawn(built: Stack, batch: Batch, what: str, index: int) -> torch.Tensor:
-    """The normal numbers that a rule draws at one update, of all networks."""
-    layers = built.network.layers
+    """The numbers that a rule draws at one update, of all networks: of guesses uniform, else normal."""
+    layers, stimuli = built.network.layers, batch.x.shape[1]
+    if what in ("guess", "explore", "other", "shift"):
+        return counters.uniform(counters.derive(batch.keys, what), (2 if what == "shift" else stimuli,))
     name, shape = {
         "mirror": lambda: (f"mirror {layers[index].name}", (16, layers[index].weight.shape[2])),
         "feedback": lambda: (f"feedback {layers[index].name}", layers[index].weight.shape[1:]),
         "walk": lambda: (f"walk {index}", built.parameters[index].shape[1:]),
-        "nudge": lambda: (f"nudge {layers[index].name}", (batch.x.shape[1], layers[index].weight.shape[1])),
-        "echo": lambda: (f"echo {layers[index].name}", (batch.x.shape[1], layers[index].weight.shape[1])),
+        "direction": lambda: (f"direction {index}", built.parameters[index].shape[1:]),
+        "nudge": lambda: (f"nudge {layers[index].name}", (stimuli, layers[index].weight.shape[1])),
+        "echo": lambda: (f"echo {layers[index].name}", (stimuli, layers[index].weight.shape[1])),
     }[what]()
     return counters.normal(counters.derive(batch.keys, name), shape)
 
@@ -750,3 +757,193 @@ def test_feedback_learns_to_invert_or_to_transpose(rule: str) -> None:
             scores.append(float(missed if rule == "target_prop" else 1 - alike))
     assert scores[1] < 0.5 * scores[0]
     assert above.feedback is not None
+
+
+# -- what a wrong rule would not do: perturbation and reward ------------------------------------------------------------
+def draws(rule: Any, count: int) -> tuple[Stack, np.ndarray]:
+    """The mean of many gradients of one batch, each with new random numbers, as one vector."""
+    built = stack(member(rule, "mlp2", nonlinearity="tanh", width=0.0625, pixels=8))
+    batch, total = built.batch(0), 0.0
+    for number in range(count):
+        lesson = built.pathway.learn(batch._replace(keys=batch.keys + 1 + number), built.objective, built.pace(0))
+        total = total + np.concatenate([g.detach().numpy().ravel() for g in lesson.gradients])
+    return built, total / count
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"name": "weight_perturbation", "sigma": 1e-5}, "forward_gradient", {"name": "node_perturbation", "sigma": 1e-5}],
+)
+def test_perturbation_tends_to_the_gradient(rule: Any) -> None:
+    """Along the gradient the mean is 1, and off it nothing is left but what so many draws leave by chance."""
+    count = 1000
+    built, found = draws(rule, count)
+    usual = stack(replace(built.first, rule=chosen("sgdm", "")))
+    g = np.concatenate([each.ravel() for each in learn(usual)])
+    along = found @ g / (g @ g)
+    assert along == pytest.approx(1, abs=0.3)
+    rest = np.linalg.norm(found - along * g) / np.linalg.norm(g)
+    assert rest < 1.5 * np.sqrt(len(g) / count)
+
+
+@pytest.mark.parametrize(
+    ("rule", "rate", "least"),
+    [
+        ("weight_perturbation", 4.0, 0.9),
+        ("forward_gradient", 4.0, 0.9),
+        ("node_perturbation", 1.0, 0.9),
+        ("reinforce", 4.0, 0.3),
+        ("brain_prop", 1.0, 0.5),
+    ],
+)
+def test_what_learns_from_noise_or_reward_comes_to_know_a_batch_late(rule: str, rate: float, least: float) -> None:
+    how: dict[str, Any] = {"batch_size": 32, "width": 0.125, "pixels": 8, "epochs": 60, "learning_rate": rate}
+    built = stack(member(rule, "mlp2", **how))
+    batch = built.batch(0)
+
+    def right() -> float:
+        return float((built.network.forward(batch.x, Pass()).argmax(-1) == batch.y).double().mean())
+
+    assert right() < 0.2
+    for step in range(2000):
+        built.step(batch._replace(keys=batch.keys + step, step=step))
+    assert right() > least
+
+
+def test_reinforce_climbs_the_expected_reward() -> None:
+    """Of the last layer: −⟨p_y (y* − p) xᵀ⟩, the slope of the probability of a right guess."""
+    built, found = draws({"name": "reinforce", "sigma": 1e-6, "memory": 0.0}, 3000)
+    run, batch = Pass(training=True), built.batch(0)
+    p = built.network.forward(batch.x, run)[0].detach().softmax(-1).numpy()
+    x, y = run.received[1][0].detach().numpy(), np.eye(10)[batch.y[0].numpy()]
+    expected = -((p * y).sum(1, keepdims=True) * (y - p)).T @ x / len(x)
+    start = len(found) - expected.size - 10
+    ours = found[start : start + expected.size].reshape(expected.shape)
+    assert np.sum(ours * expected) / np.sum(expected**2) == pytest.approx(1, abs=0.3)
+
+
+def test_brain_prop_hears_of_its_guess_alone() -> None:
+    built = stack(member({"name": "brain_prop", "epsilon": 0.0}))
+    batch = built.batch(0)
+    chosen_ones = built.network.forward(batch.x, Pass(training=True))[0].argmax(-1).unique().tolist()
+    moved = np.flatnonzero(np.abs(weight_gradients(built, learn(built))[-1][0]).sum(1)).tolist()
+    assert moved == chosen_ones
+    assert len(moved) < 10
+
+
+# -- what a wrong rule would not do: layers that learn for themselves ---------------------------------------------------
+UNSUPERVISED = [name for name, one in PATHWAYS.items() if one.family == "unsupervised"]
+
+
+@pytest.mark.parametrize("pathway", [*UNSUPERVISED, "local_loss", "forward_forward"])
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4"])
+def test_nothing_of_the_output_reaches_the_layers_below(pathway: str, architecture: str) -> None:
+    """Other weights of the last layer, and to unsupervised rules other labels, change nothing but what the last layer learns."""
+    built, other = stack(member(pathway, architecture)), stack(member(pathway, architecture))
+    with torch.no_grad():
+        other.network.layers[-1].weight.mul_(-3)
+    batch = other.batch(0)
+    if pathway in UNSUPERVISED:
+        batch = batch._replace(y=(batch.y + 1) % 10)
+    ours = weight_gradients(built, learn(built))
+    theirs = weight_gradients(
+        other, [g.numpy() for g in other.pathway.learn(batch, other.objective, other.pace(0)).gradients]
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(ours[:-1], theirs[:-1], strict=True))
+    assert all(np.abs(a).sum() > 0 for a in ours)
+    assert not np.allclose(ours[-1], theirs[-1])
+
+
+def layer_and_inputs(rule: Any, units: int) -> tuple[Any, Any, torch.Tensor]:
+    """A pathway, its first layer of few units, and all digits at 8 pixels."""
+    built = stack(member(rule, "mlp2", width=units / 128, batch_size=1000, pixels=8))
+    return built.pathway, built.network.layers[0], built.batch(0).x.flatten(2)
+
+
+def test_oja_finds_the_first_principal_component_at_unit_length() -> None:
+    pathway, layer, x = layer_and_inputs("oja", 3)
+    with torch.no_grad():
+        for _ in range(3000):
+            layer.weight.add_(pathway.change(layer, x, layer.forward(x, layer.weight, None)), alpha=0.01)
+    values, vectors = np.linalg.eigh(x[0].T.numpy() @ x[0].numpy() / len(x[0]))
+    first = vectors[:, -1]
+    assert values[-1] > 1.05 * values[-2]
+    for w in layer.weight[0].detach().numpy():
+        assert np.linalg.norm(w) == pytest.approx(1, abs=1e-6)
+        assert abs(w @ first) == pytest.approx(1, abs=1e-6)
+
+
+def test_similarity_matching_finds_the_space_of_the_first_components() -> None:
+    """Its filters (I + M)⁻¹ W come to be orthonormal, and to span what the first principal components span."""
+    pathway, layer, x = layer_and_inputs("similarity_matching", 3)
+    lateral = pathway.lateral[layer.name]
+    run = Pass(drives=[])
+    with torch.no_grad():
+        for _ in range(6000):
+            run.received, run.drives = [x], [layer.forward(x, layer.weight, None)]
+            w, m = pathway.teach(run, x, Batch(x, x))
+            layer.weight.sub_(w, alpha=0.003)
+            lateral.sub_(m, alpha=0.03)
+        filters = torch.linalg.solve(torch.eye(3) + lateral[0], layer.weight[0]).numpy()
+    _, vectors = np.linalg.eigh(x[0].T.numpy() @ x[0].numpy() / len(x[0]))
+    assert np.linalg.norm(filters @ vectors[:, -3:]) ** 2 / np.linalg.norm(filters) ** 2 > 0.99
+    np.testing.assert_allclose(filters @ filters.T, np.eye(3), atol=0.05)
+
+
+def test_hebb_keeps_the_length_of_each_units_weights() -> None:
+    built = stack(member("hebb", "knet4"))
+    for w, g in zip((layer.weight for layer in built.network.layers[:-1]), learn(built), strict=False):
+        along = (w.detach().numpy() * g).reshape(*g.shape[:2], -1).sum(-1)
+        assert np.all(np.abs(along) < 1e-12 * np.linalg.norm(g))
+
+
+def test_bcm_settles_where_activity_is_its_threshold() -> None:
+    """Of a stimulus that never changes θ comes to be y², so y = θ = 1."""
+    pathway, layer, x = layer_and_inputs("bcm", 4)
+    x = x[:, :1].expand(1, 50, -1)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.abs() * x[:, :1].sign())  # none is silent
+        for _ in range(4000):
+            y = layer.forward(x, layer.weight, None).relu()
+            layer.weight.add_(pathway.change(layer, x, y), alpha=1e-3)
+    np.testing.assert_allclose(y[0], 1, atol=1e-2)
+    np.testing.assert_allclose(pathway.thresholds[layer.name][0], 1, atol=1e-2)
+
+
+def test_the_most_driven_cells_learn() -> None:
+    """krotov_hopfield: of a single stimulus the first and the ranked one; soft_hebb without heat: the first alone."""
+    for rule, count in (({"name": "krotov_hopfield", "rank": 4}, 2), ({"name": "soft_hebb", "tau": 1e-3}, 1)):
+        pathway, layer, x = layer_and_inputs(rule, 16)
+        one = x[:, :1]
+        u = layer.forward(one, layer.weight, None)
+        with torch.no_grad():
+            change = pathway.change(layer, one, u)[0].numpy()
+        order = np.argsort(-u.detach().numpy()[0, 0])
+        assert set(np.flatnonzero(np.abs(change).sum(1) > 1e-9)) == {order[0], order[3]} if count == 2 else {order[0]}
+        w = layer.weight[0, order[0]].detach().numpy()
+        np.testing.assert_allclose(change[order[0]], one[0, 0].numpy() - (w @ one[0, 0].numpy()) * w, rtol=1e-9)
+
+
+def test_forward_forward_comes_to_tell_right_labels_from_wrong_ones() -> None:
+    built = stack(member("forward_forward", batch_size=100))
+
+    def told(step: int) -> float:
+        run = Pass(training=True, cut=True, even=True)
+        batch = built.batch(step)
+        built.network.forward(built.pathway.stimuli(batch.x, batch), run)
+        return min(
+            float((g[0, :100] > g[0, 100:]).double().mean()) for g in (y.square().mean(2) for y in run.outputs[:-1])
+        )
+
+    before = told(0)
+    for step in range(140):
+        built.step(built.batch(step % 14))
+    assert before < 0.6
+    assert told(0) > 0.8
+
+
+def test_pepita_without_projection_teaches_the_last_layer_alone() -> None:
+    built = stack(member({"name": "pepita", "strength": 0.0}))
+    found = weight_gradients(built, learn(built))
+    assert all(np.all(g == 0) for g in found[:-1])
+    assert np.abs(found[-1]).sum() > 0

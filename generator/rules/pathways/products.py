@@ -12,8 +12,13 @@ from torch import Tensor
 from generator.architectures.layers import WeightLayer
 
 
+def synapses(layers: Iterable[WeightLayer]) -> list[Tensor]:
+    """Weights and biases, layer by layer."""
+    return [tensor for layer in layers for tensor in (layer.weight, layer.bias) if tensor is not None]
+
+
 def gradients(layers: Iterable[WeightLayer], read: Iterable[Tensor], errors: Iterable[Tensor]) -> list[Tensor]:
-    """Σ δ xᵀ and, where there are biases, Σ δ of each layer, from what it read, x, and the error δ at its W x + b."""
+    """Σ δ xᵀ and Σ δ for `synapses`, from what each layer read, x, and the error δ at its W x + b."""
     found = []
     for layer, x, error in zip(layers, read, errors, strict=True):
         found.append(layer.correlate(x, error))

@@ -110,22 +110,26 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
 def cost(members: Sequence[NetworkSpec], spec: Spec) -> float:
     """Estimated seconds of one core for networks that are trained as one stack.
 
-    3 products per layer and update, what lies between, and the statistics, each network's own; and the calls, which a stack
-    makes once.
+    The rule's products per layer and update, what lies between them in every forward pass, and the statistics, each network's
+    own; and the calls, which a stack makes once.
     """
     if not members:
         return 0.0
     sizes = members[0].sizes
     update = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in sizes)
     readings = len(sizes) * len(spec.electrodes) * len(spec.measured)
-    calls = max(member.steps for member in members) * update + spec.checkpoints * readings * SECONDS_PER_READING
+    passes = members[0].rule.needs.flops.forward
+    calls = (
+        max(member.steps for member in members) * update * passes + spec.checkpoints * readings * SECONDS_PER_READING
+    )
     return calls + sum(_own(member, spec) for member in members)
 
 
 def _own(network: NetworkSpec, spec: Spec) -> float:
     macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
     shown = network.batch_size * OBJECTIVES[network.objective].shown
-    step = shown * (6 * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION)
+    made = network.rule.needs.flops
+    step = shown * (2 * made.total * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION * made.forward)
     measured = sum(_recording(electrode, network, spec) for electrode in spec.electrodes)
     return network.steps * step + spec.checkpoints * measured
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from oracles import member
 
 from generator.errors import RequestError
+from generator.rules import chosen
 from generator.spec import planning, spec
 
 BLOCK = '[[grid]]\ntask = "digits"\narchitecture = "mlp2"\nrule = "sgdm"\n'
@@ -199,6 +201,17 @@ def test_cohorts_hold_every_network_once_and_only_networks_that_stack() -> None:
         sizes = [len(stack) for stack in stacks]
         assert max(sizes) <= planning.stack_size(stacks[0][0], "cpu", 256)
         assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_plan_counts_the_products_that_a_rule_makes() -> None:
+    parsed = spec.parse('name = "x"\n[[grid]]\ntask = "digits"\narchitecture = "mlp3"\nrule = "sgdm"\n')
+    (usual,) = parsed.networks
+    macs, units = (sum(getattr(size, part) for size in usual.sizes) for part in ("macs", "units"))
+    calls = len(usual.sizes) * planning.SECONDS_PER_LAYER["linear"]
+    for name, products, forward in (("ia", 2, 0), ("none", -2, 0), ("weight_perturbation", -1, 1)):
+        more = planning.cost([replace(usual, rule=chosen(name, ""))], parsed) - planning.cost([usual], parsed)
+        arithmetic = 2 * products * macs / planning.FLOPS_PER_SECOND + forward * units * planning.SECONDS_PER_ACTIVATION
+        assert more == pytest.approx(usual.steps * (usual.batch_size * arithmetic + forward * calls))
 
 
 def test_stacks_fill_the_room_of_their_device_and_shrink_where_a_cohort_would_not_fit(monkeypatch: Any) -> None:

@@ -36,8 +36,8 @@ _NAMES = {
     "generator.dataset.storage": ("Dataset",),
     "generator.errors": ("RequestError",),
     "classifier.api": (
-        "load", "curves", "evaluate", "train", "predict", "importance", "controls", "transfer", "robustness", "power",
-        "report",
+        "load", "curves", "evaluate", "train", "predict", "importance", "controls", "transfer", "distinguish",
+        "robustness", "power", "report",
     ),
     "classifier.examples.trajectories": ("Examples",),
     "classifier.examples.splits": ("Split",),

@@ -24,11 +24,13 @@ from classifier.power import power as planning
 from classifier.power.design import Planned
 from classifier.power.simulated import Question
 from classifier.report import curves as learning
+from classifier.report import distinguish as distinguish_plots
 from classifier.report import plots, robustness_plots, transfer_plots
 from classifier.report import robustness as robust
 from classifier.report.tables import basis
 from classifier.studies import conditions
 from classifier.studies import controls as controlling
+from classifier.studies import distinguish as apart
 from classifier.studies import evaluate as evaluating
 from classifier.studies import importance as ranking
 from classifier.studies import predict as naming
@@ -138,6 +140,44 @@ class Transfer(Answer):
         if what == "scaling" and self["scaling"] is None:
             raise RequestError("there is no scaling curve: ask for it with scaling=True")
         return transfer_plots.domains(self) if what == "domains" else transfer_plots.scaling(self)
+
+
+class Distinction(Answer):
+    """What `distinguish` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per class, alike ones together: recall, its family, what it is taken for if it was left out, and that AUROC."""
+        families = self["families"]["of"] if self["families"] else {}
+        return pd.DataFrame(
+            {"class": name, "family": families.get(name), "recall": self["recall"][name]}
+            | {"taken_for": dict(alone["taken_for"]), "auroc": alone["auroc"]}
+            for name, alone in ((name, self["left_out"][name]) for name in self._ordered)
+        )
+
+    @property
+    def apart(self) -> pd.DataFrame:
+        """How well every two classes are told apart by their own two votes: ½ is chance."""
+        found = pd.DataFrame(self["apart"], self["labels"], self["labels"])
+        return found.loc[self._ordered, self._ordered]
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """Networks by true class (rows) and named class, alike ones together."""
+        found = pd.DataFrame(
+            self["confusion"], pd.Index(self["labels"], name="true"), pd.Index(self["labels"], name="named")
+        )
+        return found.loc[self._ordered, self._ordered]
+
+    @property
+    def _ordered(self) -> list[str]:
+        return [self["labels"][place] for place in self["order"]]
+
+    def plot(self, what: str = "confusion") -> Figure:
+        """The confusion of all classes ("confusion"), or a map of them ("map"): the nearer, the harder to tell apart."""
+        if what not in ("confusion", "map"):
+            raise unknown("picture", what, ("confusion", "map"))
+        return distinguish_plots.pictures(self)[what]
 
 
 class Power(Answer):
@@ -450,6 +490,54 @@ def transfer(
     with parallel.on(cluster):
         sources = [_source(one) for one in tested]
         return Transfer(carrying.transfer(_source(train), sources, _several(models), study, ask))
+
+
+def distinguish(
+    dataset: Data,
+    *,
+    model: Learner = "pooled",
+    features: Sequence[str] = FEATURES,
+    observables: Sequence[str] = ("all", "activity"),
+    target: str = "rule",
+    rules: Sequence[str] | None = None,
+    families: Mapping[str, str] | None = None,
+    split: str = "scenario",
+    n_splits: int = 3,
+    electrode: str = "full",
+    sampling: str = ALL,
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Distinction:
+    """Which of many rules can be told apart, by what, and what a rule is taken for that was never seen.
+
+    Args:
+        model: with its usual settings; none is chosen.
+        observables: what is named from, each alone; all but accuracies rests on the first.
+        families: of each pathway and update, by name, as `rulescope rules --json` prints them: families of rules are named, too.
+
+    Returns:
+        `.table`, `.apart`, `.confusion`, `.plot()`, `.plot("map")`; `["sets"]` are classes of which no pair is told apart.
+
+    Raises:
+        RequestError: an unknown name, fewer than three classes, or a class without a family.
+
+    Example:
+        >>> found = rs.distinguish("datasets/demo", model="forest", features=["levels"], observables=["all"])
+        >>> found.apart.shape
+        (4, 4)
+    """
+    study = Study(
+        target,
+        None if rules is None else _several(rules),
+        electrode,
+        sampling,
+        _several(features),
+        split,
+        n_splits,
+        seed,
+    )
+    with parallel.on(cluster):
+        return Distinction(apart.distinguish(_source(dataset), model, study, families, _several(observables)))
 
 
 def robustness(

@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
         (evaluate, "rulescope evaluate datasets/demo --models forest,xgboost --split strict"),
         (controls, "rulescope controls datasets/demo"),
         (transfer, "rulescope transfer datasets/synthetic datasets/demo --nulls"),
+        (distinguish, "rulescope distinguish datasets/zoo --families rules.json --pictures ."),
         (train, "rulescope train datasets/demo --model forest --out models/forest"),
         (predict, "rulescope predict models/forest datasets/other"),
         (importance, "rulescope importance models/forest --by observable"),
@@ -100,6 +101,16 @@ def _features(text: str | None) -> Sequence[str]:
     from classifier.models.estimators import FEATURES
 
     return FEATURES if text is None else _list(text)
+
+
+def _families(path: Path | None) -> dict[str, str] | None:
+    """The family of each pathway and update, as `rulescope rules --json` prints them."""
+    if path is None:
+        return None
+    try:
+        return {one["name"]: str(one["family"]) for one in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RequestError(f"{path} is not what `rulescope rules --json` prints: {error!r}") from error
 
 
 def _on(cluster: str | None) -> AbstractContextManager[None]:
@@ -382,6 +393,54 @@ def transfer(
             for kind in ("png", "svg"):
                 _write(pictures / f"{name}.{kind}", looks.draw(figure, kind))
     print_transfer(found)
+
+
+def distinguish(
+    dataset: DatasetPath,
+    model: Annotated[str, typer.Option(help="one of forest, pooled, layers, …, with its usual settings")] = "pooled",
+    features: Features = None,
+    observables: Annotated[
+        str, typer.Option(help="what is named from, comma-separated; all but accuracies rests on the first")
+    ] = "all,activity",
+    target: Target = "rule",
+    rules: Annotated[str | None, typer.Option(help="only networks with these, comma-separated")] = None,
+    families: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help="what `rulescope rules --json` prints: names families of rules, too"),
+    ] = None,
+    split: Split = "scenario",
+    n_splits: Annotated[int, typer.Option(help="random splits")] = 3,
+    seed: Seed = 0,
+    electrode: Electrode = "full",
+    sampling: Sampling = "all",
+    cluster: Cluster = None,
+    json_file: JsonFile = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="where to draw the confusion and a map of the rules, as PNG and SVG"),
+    ] = None,
+) -> None:
+    """Which of many rules can be told apart, by what, and what a rule is taken for that was never seen."""
+    from classifier.report.distinguish import pictures as drawn
+    from classifier.report.distinguish import print_distinguish
+    from classifier.studies.distinguish import distinguish as run
+    from classifier.studies.study import Study
+
+    if pictures is not None and not pictures.is_dir():
+        raise RequestError(f"--pictures {pictures} is not a folder: make it first")
+    only = None if rules is None else _list(rules)
+    study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
+    with _on(cluster):
+        found = run(dataset, model, study, _families(families), _list(observables))
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
+    if pictures is not None:
+        from classifier.report import looks
+
+        for name, figure in drawn(found).items():
+            for kind in ("png", "svg"):
+                _write(pictures / f"{name}.{kind}", looks.draw(figure, kind))
+    print_distinguish(found)
 
 
 def report(

@@ -199,7 +199,7 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 def test_the_classifier_does_not_import_torch_nor_the_generator_the_classifier() -> None:
     assert not imported_by("classifier.studies.importance") & {"torch", "sklearn", "scipy"}
     studies = ", ".join(
-        f"classifier.studies.{name}" for name in ("evaluate", "train", "predict", "controls", "transfer")
+        f"classifier.studies.{name}" for name in ("evaluate", "train", "predict", "controls", "transfer", "distinguish")
     )
     modules = f"{studies}, classifier.report.report, classifier.report.robustness"
     assert "torch" not in imported_by(modules)
@@ -220,6 +220,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "evaluate",
         "controls",
         "transfer",
+        "distinguish",
         "train",
         "predict",
     ]

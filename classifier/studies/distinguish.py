@@ -1,0 +1,263 @@
+"""Which classes can be told apart where there are many, and what one that was never seen is taken for.
+
+Everything rests on networks of test parts. A classifier's *vote* of a network is the mean of its layers' log scores, one number
+per class.
+
+- A pair of classes is judged by its own two votes: the share of networks of either whose own vote is the larger, the mean of
+  both.
+- A pair is *not told apart* if ½ lies inside the 95 % interval of that share over scenarios that are drawn again. In a set none
+  is (complete linkage on the lower ends of these intervals).
+- *Matched*: networks are weighted so that in every tenth of the final accuracies all classes that are there count alike.
+- A class is *left out* of training: which classes its networks are then called, and how well the largest share of a class in a
+  vote tells its networks from those of the others (area under the ROC curve; ½ is chance).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.special import log_softmax
+from sklearn.manifold import MDS
+from sklearn.metrics import roc_auc_score
+
+from classifier.examples.splits import Fold
+from classifier.examples.trajectories import Examples
+from classifier.models.estimators import Recipe, Setting, name_of, vote
+from classifier.models.parallel import parallel
+from classifier.models.problem import CURVE, Problem
+from classifier.studies import unseen
+from classifier.studies.intervals import LEVEL, redrawn, redraws
+from classifier.studies.study import Study
+from generator.errors import RequestError, unknown
+
+TENTHS = 10
+BACKPROPAGATION = "bp"
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What a classifier said of the networks of test parts; a network stands here once for each part that it is in.
+
+    Attributes:
+        labels: the classes; `true`: (rows,) the number of each network's own; `scores`: (rows, classes).
+        scenario: (rows,) the number of its scenario; `final`: (rows,) its final accuracy.
+    """
+
+    labels: tuple[str, ...]
+    true: NDArray[np.intp]
+    scores: NDArray[np.float64]
+    scenario: NDArray[np.intp]
+    final: NDArray[np.float64]
+
+    @property
+    def called(self) -> NDArray[np.intp]:
+        """(rows,) the class that each is called."""
+        return np.asarray(self.scores.argmax(axis=1))
+
+
+def votes(problem: Problem, recipe: Recipe, setting: Setting, observable: str, fold: Fold, who: pd.DataFrame) -> Votes:
+    """Train on a fold's training part, and ask of the networks of its test part. `who` is a row per network, sorted."""
+    (classifier,) = problem.fit(recipe, [setting], observable, fold.train)
+    names, scores = vote(
+        problem.log_scores(classifier, setting.features, observable, fold.test), problem.networks[fold.test]
+    )
+    rows = who.set_index("network_id").loc[names]
+    true = np.searchsorted(problem.labels, rows["true"].to_numpy(dtype=str))
+    return Votes(problem.labels, true, scores, rows["scenario"].to_numpy(), rows["final"].to_numpy(dtype=float))
+
+
+def joined(parts: Sequence[Votes]) -> Votes:
+    """Those of several folds."""
+    fields = ("true", "scores", "scenario", "final")
+    return Votes(parts[0].labels, *(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+
+def accuracy(said: Votes, groups: Sequence[str] | None = None) -> dict[str, float | None]:
+    """{mean, low, high}: balanced accuracy, its interval over scenarios.
+
+    Args:
+        groups: what each class belongs to, if that is what is to be named.
+    """
+    labels = np.asarray(said.labels if groups is None else groups)
+    true, named = labels[said.true], labels[said.called]
+    return redrawn(*unseen.tally(said.scenario, true, named, np.unique(labels)))
+
+
+def pairs(said: Votes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(classes, classes) how well every two are told apart by their own two votes, and the lower end of its interval."""
+    count = len(said.labels)
+    unit = pd.factorize(said.scenario)[0]
+    wins, there = np.zeros((unit.max() + 1, count, count)), np.zeros((unit.max() + 1, count))
+    own = said.scores[np.arange(len(said.true)), said.true][:, None]
+    np.add.at(wins, (unit, said.true), (own > said.scores) + 0.5 * (own == said.scores))
+    np.add.at(there, (unit, said.true), 1)
+
+    def share(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        won = np.tensordot(weights, wins, 1) / np.maximum(weights @ there, 1e-9)[..., None]
+        return (won + won.swapaxes(-1, -2)) / 2
+
+    drawn = redraws(len(there))
+    low = np.quantile(np.stack([share(one) for one in drawn]), (1 - LEVEL) / 2, axis=0)
+    return share(np.ones(len(there))), low
+
+
+def inseparable(labels: Sequence[str], low: NDArray[np.float64]) -> list[list[str]]:
+    """Sets of classes of which no pair is told apart; those of one class are left out."""
+    distance = np.maximum(low, low.T) - 0.5
+    np.fill_diagonal(distance, 0.0)
+    number = fcluster(linkage(squareform(np.maximum(distance, 0.0), checks=False), "complete"), 0.0, "distance")
+    sets = [[label for label, one in zip(labels, number, strict=True) if one == each] for each in np.unique(number)]
+    return sorted((each for each in sets if len(each) > 1), key=len, reverse=True)
+
+
+def order(apart: NDArray[np.float64]) -> list[int]:
+    """Classes in an order in which those that are hard to tell apart stand together."""
+    distance = np.clip(2 * apart - 1, 0, 1)
+    np.fill_diagonal(distance, 0.0)
+    return [
+        int(one) for one in leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))
+    ]
+
+
+def places(apart: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """(classes, 2) a map: distances are as near as can be to 2 × how well two are told apart − 1."""
+    distance = np.clip(2 * apart - 1, 0, 1)
+    np.fill_diagonal(distance, 0.0)
+    return np.asarray(MDS(2, metric="precomputed", n_init=8, random_state=seed, init="random").fit_transform(distance))
+
+
+def matched(said: Votes) -> dict[str, float]:
+    """Balanced accuracy where final accuracies say nothing of the class, and what chance is there."""
+    edges = np.quantile(said.final, np.linspace(0, 1, TENTHS + 1)[1:-1])
+    tenth = np.searchsorted(edges, said.final, side="right")
+    table = pd.DataFrame({"tenth": tenth, "true": said.true, "right": said.called == said.true})
+    cells = table.groupby(["tenth", "true"])["right"].mean().reset_index()
+    found = cells.groupby("tenth")["right"].agg(["mean", "count"])
+    found = found[found["count"] > 1]
+    weight = found["count"] / found["count"].sum()
+    return {"mean": float(found["mean"] @ weight), "chance": float((1 / found["count"]) @ weight)}
+
+
+def stranger(problem: Problem, recipe: Recipe, setting: Setting, fold: Fold, label: str) -> dict[str, Any]:
+    """A class left out of training: what its networks are called, and how well votes tell that they are none of the others."""
+    others = tuple(one for one in problem.labels if one != label)
+    unknown_ = problem.classes == label
+    codes = np.minimum(np.searchsorted(others, problem.classes), len(others) - 1).astype(np.intp)
+    train = fold.train[~unknown_[fold.train]]
+    (classifier,) = replace(problem, labels=others, codes=codes).fit(recipe, [setting], "all", train)
+    scores = problem.log_scores(classifier, setting.features, "all", fold.test)
+    names, found = vote(scores, problem.networks[fold.test])
+    strange = np.isin(names, np.unique(problem.networks[fold.test][unknown_[fold.test]]))
+    surest = log_softmax(found, axis=1).max(axis=1)
+    counts = Counter(others[one] for one in found[strange].argmax(axis=1))
+    return {"taken_for": dict(counts.most_common()), "auroc": float(roc_auc_score(strange, -surest))}
+
+
+def distinguish(
+    dataset: str | os.PathLike[str] | Examples,
+    model: Any = "pooled",
+    study: Study = Study(n_splits=3),
+    families: Mapping[str, str] | None = None,
+    observables: Sequence[str] = ("all", "activity"),
+) -> dict[str, Any]:
+    """Which classes of a dataset can be told apart, by what, and what a class is taken for that was never seen.
+
+    The model has its usual settings: none is chosen.
+
+    Args:
+        families: of each pathway and update, as `rulescope rules --json` declares them: families of rules are named, too. That
+            of a rule is its pathway's or, under backpropagation, its update's.
+        observables: what is named from; the first is what all but accuracies rest on. The curves alone are added.
+
+    Returns:
+        As it is written to JSON: {model, features, split, target, electrode, sampling, chance, networks, labels,
+        observables: {name: {mean, low, high}}, recall: {class: share}, families: {of, chance, observables} or None,
+        matched: {name: {mean, chance}}, order (of labels, by clustering), confusion (counts), apart (how well pairs are told
+        apart), sets (that are not), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}}}.
+
+    Raises:
+        RequestError: an unknown name, fewer than three classes, or a class without a family.
+    """
+    study.check([model])
+    examples = study.examples(dataset)
+    problem = Problem.of(examples, study.target, study.suited(examples)[:1])
+    if len(problem.labels) < 3:
+        raise RequestError(f"to tell apart {' and '.join(problem.labels)} alone is what `rulescope evaluate` is for")
+    groups = None if families is None else _families(examples, study.target, problem.labels, families)
+    for name in observables:
+        if name not in examples.sets():
+            raise unknown("observable", name, examples.sets())
+    problem.check(observables)
+    who, folds, recipe = _networks(examples, study.target), study.folds(examples.identity), study.recipe(model)
+    setting = study.setting(model, examples)
+    settings = dict.fromkeys(observables, setting) | {CURVE: replace(setting, features=problem.candidates(CURVE)[-1])}
+    calls = [(recipe, settings[name], name, fold, who) for name in settings for fold in folds]
+    parts = parallel(votes, problem, calls, "classes")
+    said = {name: joined(parts[i * len(folds) : (i + 1) * len(folds)]) for i, name in enumerate(settings)}
+    main = said[observables[0]]
+    apart, low = pairs(main)
+    confusion = np.zeros((len(problem.labels),) * 2, dtype=int)
+    np.add.at(confusion, (main.true, main.called), 1)
+    strangers = parallel(stranger, problem, [(recipe, setting, folds[0], one) for one in problem.labels], "left out")
+    return {
+        "model": name_of(model),
+        "features": setting.features,
+        "split": study.split,
+        "target": study.target,
+        "electrode": examples.electrode,
+        "sampling": study.sampling,
+        "chance": 1 / len(problem.labels),
+        "networks": len(who),
+        "labels": list(problem.labels),
+        "observables": {name: accuracy(each) for name, each in said.items()},
+        "recall": dict(zip(problem.labels, (confusion.diagonal() / confusion.sum(axis=1)).tolist(), strict=True)),
+        "families": None
+        if groups is None
+        else {
+            "of": dict(zip(problem.labels, groups, strict=True)),
+            "chance": 1 / len(set(groups)),
+            "observables": {name: accuracy(each, groups) for name, each in said.items()},
+        },
+        "matched": {name: matched(each) for name, each in said.items()},
+        "order": order(apart),
+        "confusion": confusion.tolist(),
+        "apart": apart.tolist(),
+        "sets": inseparable(problem.labels, low),
+        "map": dict(zip(problem.labels, places(apart, study.seed).tolist(), strict=True)),
+        "left_out": dict(zip(problem.labels, strangers, strict=True)),
+    }
+
+
+def _families(examples: Examples, target: str, labels: Sequence[str], families: Mapping[str, str]) -> list[str]:
+    """The family of each class. Raises RequestError for one that has none."""
+    identity = examples.identity[["rule", "pathway", "update"]].astype(str)
+    parts = (
+        identity.assign(of=examples.identity[target].astype(str))
+        .drop_duplicates("of")
+        .set_index("of")[["pathway", "update"]]
+    )
+    found = []
+    for label in labels:
+        pathway, update = parts.loc[label]
+        name = label if target in ("pathway", "update") else update if pathway == BACKPROPAGATION else pathway
+        if name not in families:
+            raise RequestError(f"no family is declared for {name!r}")
+        found.append(families[name])
+    return found
+
+
+def _networks(examples: Examples, target: str) -> pd.DataFrame:
+    """As `unseen.networks`, with the final accuracy of each network."""
+    final = pd.DataFrame(
+        {"network_id": examples.identity["network_id"].astype(str), "final": examples.curves[:, -1, 2]}
+    )
+    return unseen.networks(examples, target).merge(final.drop_duplicates("network_id"), on="network_id")

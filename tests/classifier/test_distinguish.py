@@ -1,0 +1,145 @@
+"""Which classes can be told apart: votes whose answers are known, and datasets whose rules leave known traces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import CHECKPOINTS, NAMES, RULES, TRACE, grid, noise_with_trace, write
+from typer.testing import CliRunner
+
+import rulescope
+from classifier.report import distinguish as shown
+from classifier.studies.distinguish import Votes, accuracy, distinguish, inseparable, matched, order, pairs
+from classifier.studies.study import Study
+from generator.errors import RequestError
+
+FAMILIES = {"bp": "a", "fa": "b", "ia": "b", "momentum": "a", "adam": "c"}
+SMALL = Study(features=["levels"], n_splits=2)
+
+
+def votes(true: Any, scores: Any, scenario: Any = None, final: Any = None) -> Votes:
+    count = len(true)
+    return Votes(
+        tuple("abcd"[: np.shape(scores)[1]]),
+        np.array(true),
+        np.array(scores, dtype=float),
+        np.arange(count) if scenario is None else np.array(scenario),
+        np.zeros(count) if final is None else np.array(final, dtype=float),
+    )
+
+
+def test_a_pair_is_judged_by_its_own_two_votes() -> None:
+    said = votes([0, 0, 1, 1, 2], [[2, 1, 9], [1, 2, 0], [0, 1, 5], [1, 1, 0], [0, 1, 2]])
+    apart, low = pairs(said)
+    assert apart[0, 1] == apart[1, 0] == pytest.approx((1 / 2 + (1 + 0.5) / 2) / 2)  # a tie is half a right one
+    assert apart[0, 2] == pytest.approx((1 / 2 + 1) / 2)
+    assert apart[1, 2] == pytest.approx((1 / 2 + 1) / 2)
+    assert np.all(low <= apart)
+
+
+def test_classes_that_are_called_at_random_are_a_set() -> None:
+    """a and b get the same numbers by chance, c its own; so do their places in the order."""
+    rng = np.random.default_rng(0)
+    true = np.repeat([0, 1, 2], 200)
+    scores = rng.normal(size=(600, 3))
+    scores[400:, 2] += 5
+    scores[:400, 2] -= 5
+    said = votes(true, scores)
+    apart, low = pairs(said)
+    assert inseparable(said.labels, low) == [["a", "b"]]
+    assert apart[0, 1] == pytest.approx(0.5, abs=0.1)
+    assert apart[0, 2] > 0.99
+    assert abs(order(apart).index(0) - order(apart).index(1)) == 1
+    perfect = votes(true, np.eye(3)[true])
+    assert inseparable(perfect.labels, pairs(perfect)[1]) == []
+
+
+def test_what_final_accuracy_alone_tells_is_chance_where_it_is_matched() -> None:
+    """Classes are called by their final accuracies, which overlap: matched, nothing is left."""
+    rng = np.random.default_rng(0)
+    true = np.repeat([0, 1], 2000)
+    final = rng.random(4000) + 0.5 * true
+    scores = np.stack([-final, final - 1.5], axis=1)
+    said = votes(true, scores, final=final)
+    assert accuracy(said)["mean"] > 0.7
+    found = matched(said)
+    assert found["chance"] == pytest.approx(0.5)
+    assert found["mean"] == pytest.approx(0.5, abs=0.06)
+    knows = votes(true, np.eye(2)[true], final=final)
+    assert matched(knows)["mean"] == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four rules, of which `fa` and `ia` leave the same trace."""
+
+    def alike(network: Mapping[str, Any], layer: int) -> np.ndarray:
+        values = noise_with_trace(network, layer)
+        if network["rule"] == "ia":
+            trace = values[:, NAMES.index(TRACE)]
+            peak = np.arange(CHECKPOINTS) == 1 + list(RULES).index("fa")
+            values[:, NAMES.index(TRACE)] = trace.min() * (1 + 9 * peak)
+        return values
+
+    return write(tmp_path_factory.mktemp("alike") / "data", grid(seeds=4), alike)
+
+
+def test_rules_of_one_trace_are_not_told_apart_and_stand_in_for_each_other(place: Path) -> None:
+    found = distinguish(place, "forest", SMALL, FAMILIES, ["all", "weight", "activation"])
+    assert found["sets"] == [["fa", "ia"]]
+    assert found["families"]["of"] == {"adam": "c", "fa": "b", "ia": "b", "sgdm": "a"}
+    assert found["observables"]["weight"]["mean"] == pytest.approx(0.75, abs=0.12)
+    assert found["families"]["observables"]["weight"]["mean"] > 0.95
+    assert found["observables"]["activation"]["mean"] < 0.5
+    assert next(iter(found["left_out"]["fa"]["taken_for"])) == "ia"
+    assert found["left_out"]["fa"]["auroc"] < 0.75
+    confusion = np.array(found["confusion"])
+    assert confusion.sum() == confusion.sum(axis=1).sum() > 0
+    x = {name: np.array(at) for name, at in found["map"].items()}
+    assert np.linalg.norm(x["fa"] - x["ia"]) < 0.5 * np.linalg.norm(x["fa"] - x["sgdm"])
+    assert set(shown.pictures(found)) == {"confusion", "map"}
+    assert len(shown.class_rows(found)) == 5
+
+
+def test_the_command_prints_writes_and_draws(place: Path, tmp_path: Path) -> None:
+    runner, app = CliRunner(), rulescope.command_line()
+    (tmp_path / "rules.json").write_text(json.dumps([{"name": n, "family": f} for n, f in FAMILIES.items()]))
+    asked = [
+        "distinguish",
+        str(place),
+        "--model",
+        "forest",
+        "--features",
+        "levels",
+        "--n-splits",
+        "2",
+        "--observables",
+        "weight",
+    ]
+    asked += [
+        "--families",
+        str(tmp_path / "rules.json"),
+        "--json",
+        str(tmp_path / "out.json"),
+        "--pictures",
+        str(tmp_path),
+    ]
+    done = runner.invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "Not told apart, pair by pair" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["sets"] == [["fa", "ia"]]
+    assert {path.name for path in tmp_path.glob("*.png")} == {"confusion.png", "map.png"}
+
+
+def test_what_cannot_be_asked_is_said(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="to tell apart fa and ia alone is what `rulescope evaluate` is for"):
+        distinguish(place, "forest", Study(rules=["fa", "ia"], features=["levels"], n_splits=2))
+    with pytest.raises(RequestError, match="no family is declared for 'adam'"):
+        distinguish(place, "forest", SMALL, {"bp": "a"})
+    with pytest.raises(RequestError, match="unknown observable 'nothing'"):
+        distinguish(place, "forest", SMALL, None, ["nothing"])

@@ -46,35 +46,41 @@ class SharedPass(Backpropagation):
 
     def __init__(self, network: Network, draw: Draw, parts: Sequence[tuple[Rule, slice]]) -> None:
         super().__init__(network, draw)
-        self.following: list[slice] = []
+        self.following: dict[str, list[slice]] = {}  # by layer
         own: list[list[Tensor | None]] = []
         for rule, part in parts:
             rule.build_pathway(network, draw)
-            if all(layer.feedback is None for layer in network.layers):
-                self.following.append(part)
-            own.append([layer.feedback for layer in network.layers])
+            own.append([None if layer.feedback is None else layer.feedback[part].clone() for layer in network.layers])
             for layer in network.layers:
                 layer.feedback = None
         for layer, each in zip(network.layers, zip(*own, strict=True), strict=True):
-            if any(feedback is not None for feedback in each):
-                layer.feedback = joined = layer.weight.detach().clone()
-                for feedback, (_, part) in zip(each, parts, strict=True):
-                    if feedback is not None:
-                        joined[part] = feedback[part]
+            if all(feedback is None for feedback in each):
+                continue
+            layer.feedback = joined = layer.weight.detach().clone()
+            self.following[layer.name] = []
+            for feedback, (_, part) in zip(each, parts, strict=True):
+                if feedback is None:
+                    self.following[layer.name].append(part)
+                else:
+                    joined[part] = feedback
 
     def learn(self, batch: Batch, objective: Objective, pace: Pace) -> Lesson:
         """One forward and one backward pass."""
         with torch.no_grad():
             for layer in self.network.layers:
                 if (feedback := layer.feedback) is not None:
-                    for part in self.following:
+                    for part in self.following[layer.name]:
                         feedback[part].copy_(layer.weight[part])
         return super().learn(batch, objective, pace)
 
     def tensors_of(self, network: int) -> dict[str, Tensor]:
-        """None of those whose M is W."""
-        follows = any(part.start <= network < part.stop for part in self.following)
-        return {} if follows else super().tensors_of(network)
+        """But for those that follow W."""
+        followed = {
+            f"{layer}.feedback"
+            for layer, parts in self.following.items()
+            if any(part.start <= network < part.stop for part in parts)
+        }
+        return {name: tensor for name, tensor in super().tensors_of(network).items() if name not in followed}
 
 
 class Apart(Update):

@@ -10,6 +10,8 @@ import pytest
 import torch
 from oracles import member
 
+from generator.architectures.layers import Draw
+from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
 from generator.rules import PATHWAYS, UPDATES, chosen
 from generator.rules.contract import Lesson, Pace
@@ -19,7 +21,7 @@ from generator.spec.network import NetworkSpec
 from generator.training import loop
 from generator.training.stack import Stack
 
-RULES = ("sgdm", "adam", "fa", "fa+rmsprop", "nesterov")
+RULES = ("sgdm", "adam", "fa", "fa+rmsprop", "nesterov", "p_norm", "exponentiated_gradient", "sign_sgd", "sgd")
 JOINED = {"bp", "fa"}  # pathways
 
 
@@ -94,6 +96,23 @@ def test_what_derives_from_a_rule_that_shares_its_pass_does_not(registries: Any)
 
     PATHWAYS["doubled"] = Doubled
     assert chosen("doubled+momentum", "").company != chosen("fa", "").company
+
+
+def test_a_layer_without_feedback_of_its_own_follows_its_weights(registries: Any) -> None:
+    class Half(FeedbackAlignment):
+        """Feedback of its own for the last layer alone."""
+
+        shared_pass = True
+
+        def __init__(self, network: Network, draw: Draw) -> None:
+            super().__init__(network, draw)
+            network.layers[1].feedback = None
+
+    PATHWAYS["half"] = Half
+    alone, joined = lived(two_each(("half+momentum",))), lived(two_each(("fa", "half+momentum")))
+    np.testing.assert_array_equal(joined[0][2:], alone[0])
+    assert [set(one) for one in joined[1][2:]] == [set(one) for one in alone[1]]
+    assert "fc2.feedback" in joined[1][0].keys() - joined[1][2].keys()
 
 
 def cohorts(networks: list[NetworkSpec], sampled: bool = True) -> list[tuple[str, list[str]]]:

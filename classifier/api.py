@@ -151,8 +151,8 @@ class Distinction(Answer):
         families = self["families"]["of"] if self["families"] else {}
         return pd.DataFrame(
             {"class": name, "family": families.get(name), "recall": self["recall"][name]}
-            | {"taken_for": dict(alone["taken_for"]), "auroc": alone["auroc"]}
-            for name, alone in ((name, self["left_out"][name]) for name in self._ordered)
+            | self["left_out"].get(name, {"taken_for": {}, "auroc": None})
+            for name in self._ordered
         )
 
     @property
@@ -519,12 +519,12 @@ def distinguish(
         `.table`, `.apart`, `.confusion`, `.plot()`, `.plot("map")`; `["sets"]` are classes of which no pair is told apart.
 
     Raises:
-        RequestError: an unknown name, fewer than three classes, or a class without a family.
+        RequestError: an unknown name, or a class without a family.
 
     Example:
         >>> found = rs.distinguish("datasets/demo", model="forest", features=["levels"], observables=["all"])
-        >>> found.apart.shape
-        (4, 4)
+        >>> found.table.columns.tolist()
+        ['class', 'family', 'recall', 'taken_for', 'auroc']
     """
     study = Study(
         target,

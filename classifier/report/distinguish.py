@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,16 @@ def class_rows(found: dict[str, Any]) -> Rows:
     labels, counts, families = found["labels"], np.array(found["confusion"]), found["families"]
     rows = [[found["target"], "family", "named", "most often called, else", "left out: taken for", "left out: AUROC"]]
     for place in found["order"]:
-        name, row, alone = labels[place], counts[place].copy(), found["left_out"][labels[place]]
+        name, row = labels[place], counts[place].copy()
+        alone = found["left_out"].get(name, {"taken_for": {}, "auroc": None})
         total, row[place] = row.sum(), 0
         other = int(row.argmax())
         share = [f"{labels[other]} {row[other] / total:.2f}"] if row[other] else [""]
         taken, many = list(alone["taken_for"].items()), sum(alone["taken_for"].values())
         says = ", ".join(f"{one} {count / many:.2f}" for one, count in taken[:MOST])
         family = families["of"][name] if families else ""
-        rows.append([name, family, f"{found['recall'][name]:.2f}", *share, says, f"{alone['auroc']:.2f}"])
+        auroc = "" if alone["auroc"] is None else f"{alone['auroc']:.2f}"
+        rows.append([name, family, f"{found['recall'][name]:.2f}", *share, says, auroc])
     return rows
 
 
@@ -54,8 +57,13 @@ def sentences(found: dict[str, Any]) -> list[str]:
         f"{len(found['labels'])} classes, electrode {found['electrode']}, sampling {found['sampling']}."
     ]
     sets = [", ".join(one) for one in found["sets"]]
+    inside = {frozenset(pair) for one in found["sets"] for pair in itertools.combinations(one, 2)}
+    others = [" and ".join(pair) for pair in found["pairs"] if frozenset(pair) not in inside]
     said.append(f"Not told apart, pair by pair, at 95 % over scenarios: {'; '.join(sets) or 'none'}.")
-    return said
+    said += [f"Nor are, beside these sets: {', '.join(others)}."] if others else []
+    unjudged = sum(one is None for row in found["apart"] for one in row) // 2
+    said += [f"{unjudged} pairs share too few scenarios to be judged."] if unjudged else []
+    return [*said, *filter(None, [found["design"]])]
 
 
 def print_distinguish(found: dict[str, Any]) -> None:
@@ -86,7 +94,7 @@ def confusion(found: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("named", fontsize=9)
     axes.set_ylabel("true", fontsize=9)
-    axes.set_title(f"{found['networks']:,} networks, {found['split']} split; alike ones stand together", fontsize=9)
+    axes.set_title(f"{found['split']} split, summed over the splits; alike ones stand together", fontsize=9)
     axes.set_xticks(np.arange(len(labels)) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels)) - 0.5, minor=True)
     axes.grid(which="minor", color="0.9", linewidth=0.4)
@@ -112,8 +120,10 @@ def placed(found: dict[str, Any]) -> Figure:
             else looks.OTHERS[number % 8]
         )
         axes.plot(x, y, looks.MARKERS[number % len(looks.MARKERS)], color=color, markersize=6, label=family or None)
-        for one, *place in zip(members, x, y, strict=True):
-            axes.annotate(looks.plain(one), place, xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.25")
+        for one, right, up in zip(members, x, y, strict=True):
+            axes.annotate(
+                looks.plain(one), (right, up), xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.25"
+            )
     axes.set_aspect("equal", "datalim")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -3,13 +3,15 @@
 Everything rests on networks of test parts. A classifier's *vote* of a network is the mean of its layers' log scores, one number
 per class.
 
-- A pair of classes is judged by its own two votes: the share of networks of either whose own vote is the larger, the mean of
-  both.
-- A pair is *not told apart* if ½ lies inside the 95 % interval of that share over scenarios that are drawn again. In a set none
-  is (complete linkage on the lower ends of these intervals).
-- *Matched*: networks are weighted so that in every tenth of the final accuracies all classes that are there count alike.
-- A class is *left out* of training: which classes its networks are then called, and how well the largest share of a class in a
-  vote tells its networks from those of the others (area under the ROC curve; ½ is chance).
+- A pair of classes is judged by its own two votes on scenarios that have both: the share of networks of either whose own vote is
+  the larger, the mean of both.
+- A pair is *not told apart* if the lower end of the 95 % interval of that share is not above ½. The interval is over scenarios
+  that are drawn again, each pair's for itself. Pairs that share fewer than `FEWEST` scenarios are not judged.
+- In a *set* no pair is told apart (complete linkage). Pairs are listed beside, since a class may be like two that are not alike.
+- *Matched*: networks are weighted so that in every tenth of the final accuracies within a scenario all classes that are there
+  count alike. Final is the last checkpoint that is read.
+- A class is *left out* of training, on the first split: which classes its networks are then called, and how well the largest
+  share of a class in a vote tells its networks from those of the others (area under the ROC curve; ½ is chance).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from scipy.special import log_softmax
 from sklearn.manifold import MDS
 from sklearn.metrics import roc_auc_score
 
+from classifier.examples.scenarios import Sharing
 from classifier.examples.splits import Fold
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import Recipe, Setting, name_of, vote
@@ -40,7 +43,9 @@ from classifier.studies.study import Study
 from generator.errors import RequestError, unknown
 
 TENTHS = 10
+FEWEST = 5  # scenarios that a pair must share, to be judged
 BACKPROPAGATION = "bp"
+HALVES = ("rule", "pathway", "update")  # what has a family
 
 
 @dataclass(frozen=True)
@@ -89,77 +94,101 @@ def accuracy(said: Votes, groups: Sequence[str] | None = None) -> dict[str, floa
     """
     labels = np.asarray(said.labels if groups is None else groups)
     true, named = labels[said.true], labels[said.called]
-    return redrawn(*unseen.tally(said.scenario, true, named, np.unique(labels)))
+    return redrawn(*unseen.tally(said.scenario, true, named, np.unique(labels).tolist()))
 
 
 def pairs(said: Votes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(classes, classes) how well every two are told apart by their own two votes, and the lower end of its interval."""
+    """(classes, classes) how well every two are told apart by their own two votes, and the lower end of its interval.
+
+    Both are NaN of pairs that share fewer than `FEWEST` scenarios.
+    """
     count = len(said.labels)
     unit = pd.factorize(said.scenario)[0]
     wins, there = np.zeros((unit.max() + 1, count, count)), np.zeros((unit.max() + 1, count))
     own = said.scores[np.arange(len(said.true)), said.true][:, None]
     np.add.at(wins, (unit, said.true), (own > said.scores) + 0.5 * (own == said.scores))
     np.add.at(there, (unit, said.true), 1)
+    both = (there[:, :, None] > 0) & (there[:, None, :] > 0)
+    wins, there = np.where(both, wins, 0.0), np.where(both, there[:, :, None], 0.0)
+    shared = both.sum(axis=0)
 
     def share(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        won = np.tensordot(weights, wins, 1) / np.maximum(weights @ there, 1e-9)[..., None]
-        return (won + won.swapaxes(-1, -2)) / 2
+        of = np.tensordot(weights, there, 1)
+        won = np.divide(np.tensordot(weights, wins, 1), of, out=np.full_like(of, np.nan), where=of > 0)
+        return np.where(shared < FEWEST, np.nan, (won + won.T) / 2)
 
-    drawn = redraws(len(there))
-    low = np.quantile(np.stack([share(one) for one in drawn]), (1 - LEVEL) / 2, axis=0)
+    drawn = np.stack([share(one) for one in redraws(len(there))])
+    low = np.full((count, count), np.nan)
+    judged = shared >= FEWEST
+    low[judged] = np.nanquantile(drawn[:, judged], (1 - LEVEL) / 2, axis=0)
     return share(np.ones(len(there))), low
+
+
+def alike(labels: Sequence[str], low: NDArray[np.float64]) -> list[list[str]]:
+    """All pairs that are not told apart."""
+    return [[labels[i], labels[j]] for i, j in np.argwhere(np.triu(low <= 0.5, 1))]
 
 
 def inseparable(labels: Sequence[str], low: NDArray[np.float64]) -> list[list[str]]:
     """Sets of classes of which no pair is told apart; those of one class are left out."""
-    distance = np.maximum(low, low.T) - 0.5
+    distance = np.where(low <= 0.5, 0.0, 1.0)  # of pairs that were not judged, too
     np.fill_diagonal(distance, 0.0)
-    number = fcluster(linkage(squareform(np.maximum(distance, 0.0), checks=False), "complete"), 0.0, "distance")
+    number = fcluster(linkage(squareform(distance, checks=False), "complete"), 0.5, "distance")
     sets = [[label for label, one in zip(labels, number, strict=True) if one == each] for each in np.unique(number)]
     return sorted((each for each in sets if len(each) > 1), key=len, reverse=True)
 
 
 def order(apart: NDArray[np.float64]) -> list[int]:
     """Classes in an order in which those that are hard to tell apart stand together."""
-    distance = np.clip(2 * apart - 1, 0, 1)
+    found = linkage(squareform(_distance(apart), checks=False), "average", optimal_ordering=True)
+    return [int(one) for one in leaves_list(found)]
+
+
+def _distance(apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2 × how well two are told apart − 1; of pairs that were not judged, 1."""
+    distance = np.clip(2 * np.nan_to_num(apart, nan=1.0) - 1, 0, 1)
     np.fill_diagonal(distance, 0.0)
-    return [
-        int(one) for one in leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))
-    ]
+    return np.asarray(distance)
 
 
 def places(apart: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """(classes, 2) a map: distances are as near as can be to 2 × how well two are told apart − 1."""
-    distance = np.clip(2 * apart - 1, 0, 1)
-    np.fill_diagonal(distance, 0.0)
-    return np.asarray(MDS(2, metric="precomputed", n_init=8, random_state=seed, init="random").fit_transform(distance))
+    found = MDS(2, metric="precomputed", n_init=8, random_state=seed, init="random").fit_transform(_distance(apart))
+    return np.asarray(found)
 
 
 def matched(said: Votes) -> dict[str, float]:
     """Balanced accuracy where final accuracies say nothing of the class, and what chance is there."""
-    edges = np.quantile(said.final, np.linspace(0, 1, TENTHS + 1)[1:-1])
-    tenth = np.searchsorted(edges, said.final, side="right")
+    rank = pd.Series(said.final).groupby(said.scenario).rank(pct=True).to_numpy()
+    tenth = np.ceil(TENTHS * rank)
     table = pd.DataFrame({"tenth": tenth, "true": said.true, "right": said.called == said.true})
     cells = table.groupby(["tenth", "true"])["right"].mean().reset_index()
     found = cells.groupby("tenth")["right"].agg(["mean", "count"])
     found = found[found["count"] > 1]
     weight = found["count"] / found["count"].sum()
-    return {"mean": float(found["mean"] @ weight), "chance": float((1 / found["count"]) @ weight)}
+    mean, chance = (float(values.to_numpy() @ weight.to_numpy()) for values in (found["mean"], 1 / found["count"]))
+    return {"mean": mean, "chance": chance}
 
 
-def stranger(problem: Problem, recipe: Recipe, setting: Setting, fold: Fold, label: str) -> dict[str, Any]:
-    """A class left out of training: what its networks are called, and how well votes tell that they are none of the others."""
+def stranger(
+    problem: Problem, recipe: Recipe, setting: Setting, observable: str, fold: Fold, label: str
+) -> dict[str, Any]:
+    """A class left out of training: what its networks are called, and how well votes tell that they are none of the others.
+
+    The latter is None where the test part has none of them, or nothing else.
+    """
     others = tuple(one for one in problem.labels if one != label)
     unknown_ = problem.classes == label
     codes = np.minimum(np.searchsorted(others, problem.classes), len(others) - 1).astype(np.intp)
     train = fold.train[~unknown_[fold.train]]
-    (classifier,) = replace(problem, labels=others, codes=codes).fit(recipe, [setting], "all", train)
-    scores = problem.log_scores(classifier, setting.features, "all", fold.test)
+    (classifier,) = replace(problem, labels=others, codes=codes).fit(recipe, [setting], observable, train)
+    scores = problem.log_scores(classifier, setting.features, observable, fold.test)
     names, found = vote(scores, problem.networks[fold.test])
     strange = np.isin(names, np.unique(problem.networks[fold.test][unknown_[fold.test]]))
     surest = log_softmax(found, axis=1).max(axis=1)
     counts = Counter(others[one] for one in found[strange].argmax(axis=1))
-    return {"taken_for": dict(counts.most_common()), "auroc": float(roc_auc_score(strange, -surest))}
+    auroc = float(roc_auc_score(strange, -surest)) if 0 < strange.sum() < len(strange) else None
+    return {"taken_for": dict(counts.most_common()), "auroc": auroc}
 
 
 def distinguish(
@@ -181,17 +210,22 @@ def distinguish(
     Returns:
         As it is written to JSON: {model, features, split, target, electrode, sampling, chance, networks, labels,
         observables: {name: {mean, low, high}}, recall: {class: share}, families: {of, chance, observables} or None,
-        matched: {name: {mean, chance}}, order (of labels, by clustering), confusion (counts), apart (how well pairs are told
-        apart), sets (that are not), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}}}.
+        matched: {name: {mean, chance}}, order (of labels, by clustering), confusion (networks of test parts, summed over the
+        splits), apart (how well pairs are told apart; None of those that were not judged), low (the lower ends of its
+        intervals), pairs and sets (that are not told apart), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}} (empty
+        of two classes),
+        design (what to keep in mind of the dataset)}.
 
     Raises:
-        RequestError: an unknown name, fewer than three classes, or a class without a family.
+        RequestError: an unknown name, or a class without a family.
     """
     study.check([model])
+    if not observables:
+        raise RequestError("name at least one observable to name rules from")
+    if families is not None and study.target not in HALVES:
+        raise RequestError(f"families are of rules, pathways and updates, not of {study.target!r}")
     examples = study.examples(dataset)
     problem = Problem.of(examples, study.target, study.suited(examples)[:1])
-    if len(problem.labels) < 3:
-        raise RequestError(f"to tell apart {' and '.join(problem.labels)} alone is what `rulescope evaluate` is for")
     groups = None if families is None else _families(examples, study.target, problem.labels, families)
     for name in observables:
         if name not in examples.sets():
@@ -207,7 +241,9 @@ def distinguish(
     apart, low = pairs(main)
     confusion = np.zeros((len(problem.labels),) * 2, dtype=int)
     np.add.at(confusion, (main.true, main.called), 1)
-    strangers = parallel(stranger, problem, [(recipe, setting, folds[0], one) for one in problem.labels], "left out")
+    several = problem.labels if len(problem.labels) > 2 else ()  # without one of two there is nothing to learn
+    lacking = [(recipe, setting, observables[0], folds[0], one) for one in several]
+    strangers = parallel(stranger, problem, lacking, "left out")
     return {
         "model": name_of(model),
         "features": setting.features,
@@ -230,11 +266,19 @@ def distinguish(
         "matched": {name: matched(each) for name, each in said.items()},
         "order": order(apart),
         "confusion": confusion.tolist(),
-        "apart": apart.tolist(),
+        "apart": _judged(apart),
+        "low": _judged(low),
+        "pairs": alike(problem.labels, low),
         "sets": inseparable(problem.labels, low),
         "map": dict(zip(problem.labels, places(apart, study.seed).tolist(), strict=True)),
-        "left_out": dict(zip(problem.labels, strangers, strict=True)),
+        "left_out": dict(zip(several, strangers, strict=True)),
+        "design": Sharing.of(examples.identity, study.target).sentence,
     }
+
+
+def _judged(values: NDArray[np.float64]) -> list[list[float | None]]:
+    """As they are written: JSON has no NaN."""
+    return [[None if np.isnan(one) else float(one) for one in row] for row in values]
 
 
 def _families(examples: Examples, target: str, labels: Sequence[str], families: Mapping[str, str]) -> list[str]:
@@ -247,7 +291,7 @@ def _families(examples: Examples, target: str, labels: Sequence[str], families: 
     )
     found = []
     for label in labels:
-        pathway, update = parts.loc[label]
+        pathway, update = map(str, parts.loc[label])
         name = label if target in ("pathway", "update") else update if pathway == BACKPROPAGATION else pathway
         if name not in families:
             raise RequestError(f"no family is declared for {name!r}")

@@ -14,7 +14,17 @@ from typer.testing import CliRunner
 
 import rulescope
 from classifier.report import distinguish as shown
-from classifier.studies.distinguish import Votes, accuracy, distinguish, inseparable, matched, order, pairs
+from classifier.studies.distinguish import (
+    FEWEST,
+    Votes,
+    accuracy,
+    alike,
+    distinguish,
+    inseparable,
+    matched,
+    order,
+    pairs,
+)
 from classifier.studies.study import Study
 from generator.errors import RequestError
 
@@ -34,28 +44,51 @@ def votes(true: Any, scores: Any, scenario: Any = None, final: Any = None) -> Vo
 
 
 def test_a_pair_is_judged_by_its_own_two_votes() -> None:
-    said = votes([0, 0, 1, 1, 2], [[2, 1, 9], [1, 2, 0], [0, 1, 5], [1, 1, 0], [0, 1, 2]])
+    one = [[2, 1, 9], [1, 2, 0], [0, 1, 5], [1, 1, 0], [0, 1, 2]]
+    said = votes([0, 0, 1, 1, 2] * FEWEST, one * FEWEST, np.repeat(np.arange(FEWEST), 5))
     apart, low = pairs(said)
     assert apart[0, 1] == apart[1, 0] == pytest.approx((1 / 2 + (1 + 0.5) / 2) / 2)  # a tie is half a right one
     assert apart[0, 2] == pytest.approx((1 / 2 + 1) / 2)
     assert apart[1, 2] == pytest.approx((1 / 2 + 1) / 2)
-    assert np.all(low <= apart)
+    assert np.allclose(low, apart)  # all scenarios are the same
+
+
+def test_a_pair_is_judged_where_both_are() -> None:
+    """b is only where c is not: that it is always told from c there says nothing of the two."""
+    rng = np.random.default_rng(0)
+    scenario = np.repeat(np.arange(40), 2)
+    true = np.where(np.arange(80) % 2, np.where(scenario < 20, 1, 2), 0)
+    scores = rng.normal(size=(80, 3))
+    scores[np.arange(80), true] += 9 * (true > 0)
+    apart, low = pairs(votes(true, scores, scenario))
+    assert np.isnan([apart[1, 2], low[1, 2]]).all()
+    of_a = [np.mean(scores[(scenario < 20) & (true == 0), 0] > scores[(scenario < 20) & (true == 0), 1]), 1.0]
+    assert apart[0, 1] == pytest.approx(np.mean(of_a))
+    assert inseparable("abc", low) == []
+    assert order(apart)
+
+
+def test_pairs_that_a_set_cannot_hold_are_listed_beside_it() -> None:
+    """a is like b and b like c, but a is told from c."""
+    low = np.array([[0.5, 0.4, 0.8], [0.4, 0.5, 0.45], [0.8, 0.45, 0.5]])
+    assert alike("abc", low) == [["a", "b"], ["b", "c"]]
+    assert len(inseparable("abc", low)) == 1
 
 
 def test_classes_that_are_called_at_random_are_a_set() -> None:
     """a and b get the same numbers by chance, c its own; so do their places in the order."""
     rng = np.random.default_rng(0)
-    true = np.repeat([0, 1, 2], 200)
+    true, scenario = np.repeat([0, 1, 2], 200), np.tile(np.arange(200), 3)
     scores = rng.normal(size=(600, 3))
     scores[400:, 2] += 5
     scores[:400, 2] -= 5
-    said = votes(true, scores)
+    said = votes(true, scores, scenario)
     apart, low = pairs(said)
     assert inseparable(said.labels, low) == [["a", "b"]]
     assert apart[0, 1] == pytest.approx(0.5, abs=0.1)
     assert apart[0, 2] > 0.99
     assert abs(order(apart).index(0) - order(apart).index(1)) == 1
-    perfect = votes(true, np.eye(3)[true])
+    perfect = votes(true, np.eye(3)[true], scenario)
     assert inseparable(perfect.labels, pairs(perfect)[1]) == []
 
 
@@ -65,12 +98,12 @@ def test_what_final_accuracy_alone_tells_is_chance_where_it_is_matched() -> None
     true = np.repeat([0, 1], 2000)
     final = rng.random(4000) + 0.5 * true
     scores = np.stack([-final, final - 1.5], axis=1)
-    said = votes(true, scores, final=final)
+    said = votes(true, scores, np.zeros(4000), final)
     assert accuracy(said)["mean"] > 0.7
     found = matched(said)
     assert found["chance"] == pytest.approx(0.5)
     assert found["mean"] == pytest.approx(0.5, abs=0.06)
-    knows = votes(true, np.eye(2)[true], final=final)
+    knows = votes(true, np.eye(2)[true], np.zeros(4000), final)
     assert matched(knows)["mean"] == pytest.approx(1)
 
 
@@ -137,9 +170,14 @@ def test_the_command_prints_writes_and_draws(place: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_asked_is_said(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="to tell apart fa and ia alone is what `rulescope evaluate` is for"):
-        distinguish(place, "forest", Study(rules=["fa", "ia"], features=["levels"], n_splits=2))
+    two = distinguish(place, "forest", Study(rules=["sgdm", "ia"], features=["levels"], n_splits=2), None, ["weight"])
+    assert (two["left_out"], two["pairs"]) == ({}, [])
+    assert len(shown.class_rows(two)) == 3
     with pytest.raises(RequestError, match="no family is declared for 'adam'"):
         distinguish(place, "forest", SMALL, {"bp": "a"})
     with pytest.raises(RequestError, match="unknown observable 'nothing'"):
         distinguish(place, "forest", SMALL, None, ["nothing"])
+    with pytest.raises(RequestError, match="name at least one observable"):
+        distinguish(place, "forest", SMALL, None, [])
+    with pytest.raises(RequestError, match="families are of rules, pathways and updates, not of 'task'"):
+        distinguish(place, "forest", Study("task", features=["levels"], n_splits=2), FAMILIES)

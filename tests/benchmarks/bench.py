@@ -21,6 +21,7 @@ from measure_floors import floors
 from measure_pipeline import pipeline
 from measure_reading import classifier, cli
 from measure_recording import electrodes
+from measure_rules import rules
 from measure_sampled import sampled
 from measure_scheduling import scheduling
 from measure_statistics import observables
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Callable[[str], Iterator[Row]]] = {
     "scheduling": scheduling,
     "pipeline": pipeline,
     "sampled": sampled,
+    "rules": rules,
 }
 ON_GPU = ("floors", "statistics", "electrodes", "pipeline")
 

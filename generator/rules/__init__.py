@@ -128,13 +128,18 @@ class Rule:
     @property
     def base_rate(self) -> float:
         """The base learning rate, which the spec's `learning_rate` multiplies."""
-        return UPDATES[self.update].base_rate * PATHWAYS[self.pathway].relative_rate
+        update = UPDATES[self.update]
+        return update.base_rate * (PATHWAYS[self.pathway].relative_rate if update.proportional else 1.0)
 
     @property
     def company(self) -> tuple[Any, ...]:
         """Networks of equal shape can be one stack if their rules have equal company: one rule, or several that share a pass."""
         shares = vars(PATHWAYS[self.pathway]).get("shared_pass", False) and not UPDATES[self.update].decoupled
-        return ("shared",) if shares else (self.label, *sorted(self.parameters.items()))
+        if shares and not plugins.origin(
+            "UPDATES", self.update
+        ):  # somebody else's may keep more than the contract says
+            return ("shared",)
+        return (self.label, *sorted(self.parameters.items()))
 
     @property
     def needs(self) -> type[Pathway]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from generator.architectures.layers import Draw
+from generator.architectures.layers import Draw, WeightLayer
 from generator.architectures.network import Network
 from generator.curricula.contract import Batch, Objective
 
@@ -60,7 +60,7 @@ class Products(NamedTuple):
     @property
     def total(self) -> float:
         """How many products in all."""
-        return self.forward + self.back + self.correlate
+        return float(self.forward + self.back + self.correlate)
 
     def __str__(self) -> str:
         """Floating-point operations as a multiple of backpropagation's."""
@@ -75,7 +75,8 @@ class Pathway(ABC):
         source: who proposed it, and where.
         local: whether a synapse needs nothing but what its two cells, and signals broadcast to all, tell it.
         flops: what it costs.
-        relative_rate: factor on the update's base rate, where its gradients are of another size than backpropagation's.
+        relative_rate: factor on the base rate of a proportional update, where gradients are of another size than
+            backpropagation's.
         labelled: whether it needs a label, or a loss, of every stimulus, so that the objective must have some.
         dense: whether it runs on chains alone: fully connected layers, each of which reads the output of the one before as it is.
         nonlinearities: those that hidden layers may have; empty where all will do.
@@ -110,6 +111,10 @@ class Pathway(ABC):
         """The pathway's own weights by name, for snapshots."""
         return {f"{layer.name}.feedback": layer.feedback for layer in self.network.layers if layer.feedback is not None}
 
+    def decaying(self) -> Sequence[WeightLayer]:
+        """The layers whose weights decay: all of them. Rules that have limits of their own for weights leave some out."""
+        return self.network.layers
+
     def tensors_of(self, network: int) -> dict[str, Tensor]:
         """Those of one network of the stack."""
         return {name: tensor[network] for name, tensor in self.tensors().items()}
@@ -124,6 +129,7 @@ class Update(ABC):
         family, source, local: as of a pathway.
         flops: floating-point operations in products as a multiple of those of bp with `sgd`: a formula of a weight matrix's sides
             s ≤ l, the stimuli b of a batch and the positions p at which it acts.
+        proportional: whether steps are as large as gradients, so that a factor on these is one on the rate.
         decoupled: whether decay shrinks the weights beside the step, w ← (1 − η λ) w, in place of joining the gradient.
     """
 
@@ -131,6 +137,7 @@ class Update(ABC):
     source: ClassVar[str]
     local: ClassVar[bool] = True
     flops: ClassVar[str] = "1"
+    proportional: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}

@@ -1,4 +1,4 @@
-"""A cohort as one stack, networks of equal shape and rule, which learns batch by batch.
+"""A cohort as one stack, networks of equal shape whose rules share a pass, which learns batch by batch.
 
 Owns the randomness: every draw is keyed by what it depends on.
 """
@@ -67,7 +67,7 @@ class Stack:
         }
         self.decaying = {
             id(tensor): layer.name
-            for layer in self.network.layers
+            for layer in self.pathway.decaying()
             if layer.name in self.decay
             for tensor in (layer.weight, layer.feedback)
             if tensor is not None

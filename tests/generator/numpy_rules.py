@@ -456,6 +456,9 @@ def local_gradient(
     grad = laid_out(net, [*deltas, e], [*(record.x for record in records), read])
     if net.gains:
         grad.gains, grad.shifts = [gain for gain, _ in vectors], [shift for _, shift in vectors]
+    grad.weights[-1] = (1 - beta) * grad.weights[-1]
+    if grad.biases[-1] is not None:
+        grad.biases[-1] = (1 - beta) * grad.biases[-1]
     return loss, grad, d_readouts
 
 
@@ -500,7 +503,7 @@ def hebbian_change(pathway: str, w: Array, x: Array, y: Array, c: dict[str, floa
     """Delta W of one hidden layer that reads x and puts out y; u = W x; <.> over samples, i over units.
 
     hebb = C_i - (C_i.w_i / w_i.w_i) w_i, C = <(y - <y>) x^T>; of w_i = 0 it is C_i
-    oja = <y_i x> - <y_i^2> w_i
+    oja = <u_i x> - <u_i^2> w_i
     bcm = <y_i (y_i - theta_i) x> / (theta_i + 1e-6)
     krotov_hopfield, soft_hebb = <q_i (x - u_i w_i)>, q by the order of a sample's u; of equals the first comes first
     """
@@ -511,7 +514,8 @@ def hebbian_change(pathway: str, w: Array, x: Array, y: Array, c: dict[str, floa
         along = np.sum(together * w, axis=1, keepdims=True) / np.where(square > 0, square, 1.0)
         return np.asarray(together - along * w)
     if pathway == "oja":
-        return np.asarray(y.T @ x / n - np.mean(y**2, axis=0)[:, None] * w)
+        u = x @ w.T
+        return np.asarray(u.T @ x / n - np.mean(u**2, axis=0)[:, None] * w)
     if pathway == "bcm":
         return np.asarray((y * (y - theta)).T @ x / n / (theta + 1e-6)[:, None])
     u = x @ w.T
@@ -905,9 +909,9 @@ def unflat(net: Net, tensors: list[Array]) -> Net:
     return new
 
 
-def stepped(rule: Update, arrays: list[Array], grads: list[Array], rate: float, decay: float) -> list[Array]:
-    """Matrices: g += lambda W, or W *= (1 - rate lambda) when decoupled; then the update."""
-    for i in range(len(arrays)):
+def stepped(rule: Update, arrays: list[Array], grads: list[Array], rate: float, decays: list[float]) -> list[Array]:
+    """Matrices: g += lambda W, or W *= (1 - rate lambda) when decoupled; then the update. lambda of each array."""
+    for i, decay in enumerate(decays):
         if arrays[i].ndim >= 2 and rule.decoupled:
             arrays[i] = arrays[i] * (1 - rate * decay)
         elif arrays[i].ndim >= 2:
@@ -1068,7 +1072,7 @@ def run(
         # B moves: W is still as before its own move
         for layer in range(1, layers):
             if pathway == "kolen_pollack":  # the same gradient, rule and decay as W's
-                changed = stepped(feedback_rules[layer], [feedback[layer]], [grad.weights[layer]], rate, decay)
+                changed = stepped(feedback_rules[layer], [feedback[layer]], [grad.weights[layer]], rate, [decay])
                 feedback[layer] = changed[0]
             elif pathway in TARGETS:
                 noise, below = coefficients["noise"], reads[layer]
@@ -1083,7 +1087,11 @@ def run(
         if pathway == "kolen_pollack" or pathway in ALIGNMENTS or pathway in TARGETS:
             state["feedback"] = copied(feedback)
 
-        new = stepped(rule, [tensors[i] for i in moving], [grads[i] for i in moving], rate, decay)
+        # weights of hidden layers that know nothing of the output do not decay, and under local losses none do
+        spared = pathway == "local_loss"
+        kept = pathway in HEBBIAN or pathway in CONTRASTIVE
+        decays = [0.0 if spared or (kept and i not in read_out) else decay for i in moving]
+        new = stepped(rule, [tensors[i] for i in moving], [grads[i] for i in moving], rate, decays)
         for place, i in enumerate(moving):
             tensors[i] = new[place]
         net = unflat(net, tensors)

@@ -947,3 +947,17 @@ def test_pepita_without_projection_teaches_the_last_layer_alone() -> None:
     found = weight_gradients(built, learn(built))
     assert all(np.all(g == 0) for g in found[:-1])
     assert np.abs(found[-1]).sum() > 0
+
+
+def test_a_factor_on_the_rate_counts_where_steps_are_as_large_as_gradients() -> None:
+    for update, kind in UPDATES.items():
+        usual, ours = (chosen(f"{pathway}+{update}", "").base_rate for pathway in ("bp", "local_loss"))
+        assert ours == pytest.approx(usual * (PATHWAYS["local_loss"].relative_rate if kind.proportional else 1))
+        built = stack(member(f"bp+{update}"), member(f"bp+{update}"))
+        before = [tensor.detach().clone() for tensor in built.parameters]
+        drawn = [torch.from_numpy(np.random.default_rng(0).normal(size=t.shape[1:])) for t in built.parameters]
+        with torch.no_grad():
+            built.update.step(built.parameters, [torch.stack([g, 3 * g]) for g in drawn], built.rate)
+        moves = [(t.detach() - was).abs().flatten(1).amax(1) for t, was in zip(built.parameters, before, strict=True)]
+        once, thrice = torch.stack(moves).amax(0).tolist()
+        assert (thrice > 1.5 * once) == kind.proportional, update

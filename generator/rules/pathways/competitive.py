@@ -62,7 +62,8 @@ class SoftHebb(Hebbian):
 class SimilarityMatching(Hebbian):
     """Similarity matching: Hebbian from below and anti-Hebbian between cells, which so come to span the first components.
 
-    The lateral weights M act on learning alone: what a layer puts out is φ(W x + b). [ours]
+    The lateral weights M act on learning alone: what a layer puts out is φ(W x + b). All cells learn at one rate, where the
+    authors' slow down as they have been active. [ours]
     """
 
     source, drives = "Pehlevan, Hu & Chklovskii 2015, 1503.00680", True
@@ -94,7 +95,8 @@ class SimilarityMatching(Hebbian):
         """(I + M)⁻¹ u: where the activity of cells settles that inhibit one another."""
         lateral, rows = self.lateral[layer.name], u.transpose(1, 2)
         matrix = lateral + torch.eye(lateral.shape[1], dtype=lateral.dtype, device=lateral.device)
-        return torch.linalg.solve(matrix, rows.flatten(2)).view(rows.shape).transpose(1, 2)
+        # One network that has diverged does not stop the others.
+        return torch.linalg.solve_ex(matrix, rows.flatten(2)).result.view(rows.shape).transpose(1, 2)
 
     def signals(self, layer: WeightLayer, y: Tensor) -> tuple[Tensor, Tensor | None]:
         """As above."""

@@ -3,7 +3,7 @@
     ΔW = ⟨q xᵀ⟩ − ⟨q ⊙ u′⟩ W
 
     hebb  q = y − ⟨y⟩, and instead of the second term what keeps each unit's ‖w‖ (Sejnowski 1977; Miller & MacKay 1994)
-    oja   q = u′ = y (Oja 1982)
+    oja   q = u′ = u (Oja 1982)
     bcm   q = y (y − θ) / θ, θ a running mean of y², without a second term (Bienenstock et al. 1982; Law & Cooper 1994)
 
 ⟨·⟩ is the mean over the batch and over positions. Biases do not learn [ours]. Rules by which cells compete are in competitive.py.
@@ -63,7 +63,10 @@ def wide(values: Tensor, like: Tensor) -> Tensor:
 
 
 class Hebb(Hebbian):
-    """Hebb's rule of covariances: cells that vary together wire together, at a length of each cell's weights that is kept."""
+    """Hebb's rule of covariances: cells that vary together wire together.
+
+    A small step keeps the length of a cell's weights.
+    """
 
     source = "Sejnowski 1977; Miller & MacKay 1994"
     defaults: ClassVar[dict[str, float]] = tuned()["hebb"]
@@ -80,8 +83,12 @@ class Hebb(Hebbian):
 
 
 class Oja(Hebbian):
-    """Oja's rule: each cell turns to the first principal component of what it reads, at length 1."""
+    """Oja's rule: each cell turns to the first principal component of what it reads, at length 1.
 
+    So all cells of a layer come to say the same, or its opposite.
+    """
+
+    drives = True
     defaults: ClassVar[dict[str, float]] = tuned()["oja"]
 
     def signals(self, layer: WeightLayer, y: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -90,7 +97,10 @@ class Oja(Hebbian):
 
 
 class BCM(Hebbian):
-    """The rule of Bienenstock, Cooper and Munro: activity above a sliding threshold potentiates, activity below it depresses."""
+    """The rule of Bienenstock, Cooper and Munro: activity above a sliding threshold potentiates, activity below it depresses.
+
+    The authors' activity is not negative. Where it is, it potentiates.
+    """
 
     source = "Bienenstock, Cooper & Munro 1982; Law & Cooper 1994"
     defaults: ClassVar[dict[str, float]] = {"memory": 0.9} | tuned()["bcm"]

@@ -22,7 +22,7 @@ class Pepita(Pathway):
     norms do not learn. [ours]
     """
 
-    family, source, local = "second pass", "Dellaferrera & Kreiman 2022, 2201.11665", True
+    family, source, local, labelled = "second pass", "Dellaferrera & Kreiman 2022, 2201.11665", True, True
     relative_rate = tuned()["pepita"]["rate"]
     flops = Products(forward=2, back=0)
     defaults: ClassVar[dict[str, float]] = {"strength": 0.05}

@@ -5,7 +5,8 @@
     node_perturbation     g = ⟨(L̃ − L) / σ² · ξ xᵀ⟩, with a = W x + b + ξ  (Fiete & Seung 2006; Dalm et al. 2023, 2310.00965)
 
 v and ξ / σ are standard normal. As σ goes to 0 each is the gradient on average over v or ξ. The first two draw v anew for every
-batch and network; node perturbation compares the loss L̃ of every stimulus with that without noise.
+batch and network; node perturbation compares the loss L̃ of every stimulus with that without noise, and so leaves out what a
+stimulus does to others through batch norm. A σ small beside the precision of products finds nothing but rounding.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from generator.rules.pathways.products import synapses
 class UnderReadOut(Pathway):
     """Hidden layers learn by a rule of their own, at a rate relative to the read-out's: `hidden_rate`.
 
-    Gains and biases of norms do not learn. [ours]
+    It is a factor on their gradients: under updates whose steps are not as large as gradients it does nothing. Hidden weights do
+    not decay, and gains and biases of norms do not learn. [ours]
     """
 
     local = True
@@ -35,6 +36,10 @@ class UnderReadOut(Pathway):
     def hidden(self) -> list[WeightLayer]:
         """All layers but the last."""
         return self.network.layers[:-1]
+
+    def decaying(self) -> Sequence[WeightLayer]:
+        """The read-out."""
+        return self.network.layers[-1:]
 
     def taught(self) -> list[Tensor]:
         """The tensors that learn below the read-out."""
@@ -61,7 +66,7 @@ class UnderReadOut(Pathway):
 class LayerLoss(UnderReadOut):
     """Every hidden layer descends a loss of its own, on stimuli that are made for it."""
 
-    even: ClassVar[bool] = False  # whether layers read inputs of equal length
+    even: ClassVar[bool] = False  # whether layers read inputs of equal length as they learn
 
     def teach(self, run: Pass, views: Tensor, batch: Batch) -> Sequence[Tensor]:
         """The gradients of all layers' losses, none of which passes a layer."""

@@ -80,9 +80,10 @@ class BrainProp(Backpropagation):
     """BrainProp: the reward prediction error of the guessed class, which attends to what led to it, M = W from this class alone.
 
     Outputs q are the rewards that are expected. The guess is the largest, or with probability ε one drawn from their softmax.
+    The authors' feedback weights learn as the forward ones do, and come to equal them; here they are W. [ours]
     """
 
-    family, source, local = "reward", "Pozzi, Bohté & Roelfsema 2020", True
+    family, source, local = "reward", "Pozzi, Bohté & Roelfsema 2020", False
     relative_rate = tuned()["brain_prop"]["rate"]
     labelled = True
     defaults: ClassVar[dict[str, float]] = {"epsilon": 0.02}

@@ -17,7 +17,7 @@ class Adam(Update):
     m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g², with hats dividing by 1 − βᵗ (algorithm 1).
     """
 
-    family, source = "adaptive", "Kingma & Ba 2015, 1412.6980"
+    family, source, proportional = "adaptive", "Kingma & Ba 2015, 1412.6980", False
     defaults: ClassVar[dict[str, float]] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"beta1": (0, 1), "beta2": (0, 1)}
     base_rate = tuned()["adam"]["base_rate"]

@@ -36,6 +36,7 @@ class Muon(AdamW):
     """
 
     family, source, local = "spectral", "Jordan et al. 2024; Liu et al. 2025, 2502.16982", False
+    proportional = False
     base_rate = tuned()["muon"]["base_rate"]
     flops = "1 + 5 (4 s² l + 2 s³) / (6 s l b p)"  # X Xᵀ, A A and the product with X, in each Newton–Schulz step
     defaults: ClassVar[dict[str, float]] = {"momentum": 0.95, "newton_schulz": 5.0, **AdamW.defaults}

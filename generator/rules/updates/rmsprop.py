@@ -14,7 +14,7 @@ from generator.rules.contract import Update, per_network, tuned
 class RMSprop(Update):
     """RMSprop: v ← ρ v + (1−ρ) g²,  w ← w − η g / (√v + ε)."""
 
-    family, source = "adaptive", "Tieleman & Hinton 2012"
+    family, source, proportional = "adaptive", "Tieleman & Hinton 2012", False
     defaults: ClassVar[dict[str, float]] = {"rho": 0.9, "epsilon": 1e-8}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"rho": (0, 1)}
     base_rate = tuned()["rmsprop"]["base_rate"]

@@ -14,7 +14,7 @@ from generator.rules.contract import Update, per_network, tuned
 class SignSGD(Update):
     """Sign descent: w ← w − η sign(g) (1802.04434, algorithm 1)."""
 
-    family, source = "sign", "Bernstein et al. 2018, 1802.04434"
+    family, source, proportional = "sign", "Bernstein et al. 2018, 1802.04434", False
     base_rate = tuned()["sign_sgd"]["base_rate"]
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -32,7 +32,7 @@ class Lion(Update):
     Decay is decoupled.
     """
 
-    family, source = "sign", "Chen et al. 2023, 2302.06675"
+    family, source, proportional = "sign", "Chen et al. 2023, 2302.06675", False
     decoupled = True
     defaults: ClassVar[dict[str, float]] = {"beta1": 0.9, "beta2": 0.99}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"beta1": (0, 1), "beta2": (0, 1)}

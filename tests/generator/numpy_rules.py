@@ -1143,7 +1143,7 @@ CASES = {
     "node_perturbation": Case(top=False, learns=False),
     "reinforce": Case(top=False, learns=False),
     "brain_prop": Case(top=False, learns=False),
-    "local_loss": Case(frozenset({"fc1.readout", "fc2.readout"}), moves=True),
+    "local_loss": Case(frozenset({"fc1.readout", "fc2.readout"}), moves=True, top=False),
     "pepita": Case(frozenset({"projection"}), top=False),
     "hebb": Case(),
     "oja": Case(),

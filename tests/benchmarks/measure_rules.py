@@ -32,6 +32,11 @@ seeds = 4
 def rules(device: str) -> Iterator[Row]:
     """Milliseconds of a step of a stack of four chains of 256 units, without the reading of batches."""
     usual = spec.parse(SHAPE).networks[:STACK]
+    with process.for_training():
+        yield from _rules(usual, device)
+
+
+def _rules(usual: Sequence[NetworkSpec], device: str) -> Iterator[Row]:
     names = [
         *(f"bp+{update}" for update in UPDATES),
         *(f"{pathway}+momentum" for pathway in PATHWAYS if pathway != "bp"),
@@ -63,11 +68,7 @@ def _step(usual: Sequence[NetworkSpec], name: str, device: str) -> Callable[[], 
     for batch in batches:
         stack.step(batch)
 
-    def call() -> float:
-        with process.for_training():
-            return machine.timed(lambda: [stack.step(batch) for batch in batches], device) / STEPS
-
-    return call
+    return lambda: machine.timed(lambda: [stack.step(batch) for batch in batches], device) / STEPS
 
 
 def _of_update(network: NetworkSpec, formula: str) -> float:

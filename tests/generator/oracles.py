@@ -34,8 +34,8 @@ FREE = [
     "convnet(channels=4,depth=5,gain=2.0,norm=batch,pool=none,residual=true)",
 ]
 
-# Every pathway with one update, every update with one pathway, and some more. A pathway meets every architecture; an update
-# moves a tensor whatever it is of.
+# Every pathway with one update, every update with one pathway, and some more. A pathway meets every kind of architecture. Some
+# meet those, too, that are but larger or lack what others have. An update moves a tensor whatever it is of.
 WITH_MOMENTUM = [f"{pathway}+momentum" for pathway in rules.PATHWAYS]
 CROSSED = [f"bp+{update}" for update in rules.UPDATES if update != "momentum"]
 CROSSED += ["fa+adam", "ia+adam", "dfa+adam", "kolen_pollack+muon"]
@@ -50,7 +50,10 @@ def suits(rule: str, architecture: str, nonlinearity: str = "relu") -> bool:
     return (architecture in CHAINS or not needs.dense) and nonlinearity in (needs.nonlinearities or ACTIVATIONS)
 
 
-PAIRS = [*itertools.product(WITH_MOMENTUM, [*ARCHITECTURES, *FREE]), *itertools.product(CROSSED, FEW)]
+LIKE_OTHERS = ["resnet34", "resnet34v2", "knet5", "knet5lrn", "alexnet"]
+KINDS = [*(name for name in ARCHITECTURES if name not in LIKE_OTHERS), *FREE]
+PAIRS = [*itertools.product(WITH_MOMENTUM, KINDS), *itertools.product(CROSSED, FEW)]
+PAIRS += itertools.product([f"{pathway}+momentum" for pathway in ("bp", "fa", "ia", "dfa")], LIKE_OTHERS)
 PAIRS = [pair for pair in PAIRS if suits(*pair)]
 
 TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e-4) | {"skew": 1e-3, "kurtosis": 1e-3}

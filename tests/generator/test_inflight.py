@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from oracles import RULES, WITH_MOMENTUM, member, suits
+from oracles import FREE, RULES, WITH_MOMENTUM, member, suits
 
 from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.storage import Dataset
@@ -26,9 +26,9 @@ from generator.training.stack import Stack
 
 pytestmark = pytest.mark.unchecked
 
-PAIRS = [
-    pair for pair in (*itertools.product(RULES, ["mlp3"]), *itertools.product(WITH_MOMENTUM, ["knet4"])) if suits(*pair)
-]
+PAIRS = [*itertools.product(RULES, ["mlp3"]), *itertools.product(WITH_MOMENTUM, [FREE[3]])]
+PAIRS = [pair for pair in PAIRS if suits(*pair)]
+PAIRS += itertools.product(["bp+momentum", "ia+momentum", "dfa+momentum"], ["knet4"])
 PAIRS += [("ia+adam", "resnet18v2"), ("dfa", "resnet18v2"), ("bp+muon", "resnet18v2")]
 CHECKPOINTS, PROBE = 5, 16
 

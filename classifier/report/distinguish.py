@@ -119,7 +119,8 @@ def placed(found: dict[str, Any]) -> Figure:
             if number < len(looks.RULES)
             else looks.OTHERS[number % 8]
         )
-        axes.plot(x, y, looks.MARKERS[number % len(looks.MARKERS)], color=color, markersize=6, label=family or None)
+        marker = looks.MARKERS[(number + number // len(looks.OTHERS)) % len(looks.MARKERS)]  # no two look the same
+        axes.plot(x, y, marker, color=color, markersize=6, label=family or None)
         for one, right, up in zip(members, x, y, strict=True):
             axes.annotate(
                 looks.plain(one), (right, up), xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.25"
@@ -129,7 +130,7 @@ def placed(found: dict[str, Any]) -> Figure:
     axes.set_yticks([])
     axes.set_title("the nearer two are, the harder they are to tell apart", fontsize=9)
     if found["families"]:
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.legend(frameon=False, fontsize=8, loc="outside right center")
     looks.style(figure)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure

@@ -49,7 +49,7 @@ class Objective(ABC):
 
     def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The loss of every stimulus, (k, b), where `labelled` says that each has one of its own."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} compares stimuli: none has a loss of its own")
 
     @abstractmethod
     def chance(self, classes: int, batch: int) -> float:

@@ -501,6 +501,7 @@ def distinguish(
     target: str = "rule",
     rules: Sequence[str] | None = None,
     families: Mapping[str, str] | None = None,
+    test: Data | None = None,
     split: str = "scenario",
     n_splits: int = 3,
     electrode: str = "full",
@@ -514,6 +515,7 @@ def distinguish(
         model: with its usual settings; none is chosen.
         observables: what is named from, each alone; all but accuracies rests on the first.
         families: of each pathway and update, by name, as `rulescope rules --json` prints them: families of rules are named, too.
+        test: another dataset, which shares no domain with the first: it is tested on in place of splits.
 
     Returns:
         `.table`, `.apart`, `.confusion`, `.plot()`, `.plot("map")`; `["sets"]` are classes of which no pair is told apart.
@@ -537,7 +539,8 @@ def distinguish(
         seed,
     )
     with parallel.on(cluster):
-        return Distinction(apart.distinguish(_source(dataset), model, study, families, _several(observables)))
+        tested = None if test is None else _source(test)
+        return Distinction(apart.distinguish(_source(dataset), model, study, families, _several(observables), tested))
 
 
 def robustness(

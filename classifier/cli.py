@@ -408,6 +408,12 @@ def distinguish(
         Path | None,
         typer.Option(metavar="JSON", help="what `rulescope rules --json` prints: names families of rules, too"),
     ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET", help="test on this one, which shares no domain with the first, in place of splits"
+        ),
+    ] = None,
     split: Split = "scenario",
     n_splits: Annotated[int, typer.Option(help="random splits")] = 3,
     seed: Seed = 0,
@@ -431,7 +437,7 @@ def distinguish(
     only = None if rules is None else _list(rules)
     study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
     with _on(cluster):
-        found = run(dataset, model, study, _families(families), _list(observables))
+        found = run(dataset, model, study, _families(families), _list(observables), test)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     if pictures is not None:

@@ -78,6 +78,15 @@ class Examples:
             self, values=self.values[index], curves=self.curves[index], identity=identity.reset_index(drop=True)
         )
 
+    def followed_by(self, others: Examples) -> Examples:
+        """These examples and others behind them, of the same statistics and checkpoints; of identity what both know."""
+        return replace(
+            self,
+            values=np.concatenate([self.values, others.values]),
+            curves=np.concatenate([self.curves, others.curves]),
+            identity=pd.concat([self.identity, others.identity], join="inner", ignore_index=True),
+        )
+
     def select(self, names: Sequence[str]) -> Examples:
         """The same examples with only the statistics `names`, in that order. Raises RequestError if one is missing."""
         missing = [name for name in names if name not in self.statistics]

@@ -32,6 +32,16 @@ def accuracy_rows(found: dict[str, Any]) -> Rows:
     return [*rows, ["chance", *chance]]
 
 
+def domain_rows(found: dict[str, Any]) -> Rows:
+    """Header and a row per architecture and task of another dataset."""
+    names = list(found["observables"])
+    rows = [["architecture", "task", "networks", *(looks.called(name).replace("\n", " ") for name in names)]]
+    for one in found["domains"]:
+        cells = [ends(one["observables"][name]) for name in names]
+        rows.append([one["architecture"], one["task"], f"{one['networks']:,}", *cells])
+    return rows
+
+
 def class_rows(found: dict[str, Any]) -> Rows:
     """Header and a row per class: how often it is named, what else it is called, what it is taken for if it was never seen."""
     labels, counts, families = found["labels"], np.array(found["confusion"]), found["families"]
@@ -46,14 +56,15 @@ def class_rows(found: dict[str, Any]) -> Rows:
         says = ", ".join(f"{one} {count / many:.2f}" for one, count in taken[:MOST])
         family = families["of"][name] if families else ""
         auroc = "" if alone["auroc"] is None else f"{alone['auroc']:.2f}"
-        rows.append([name, family, f"{found['recall'][name]:.2f}", *share, says, auroc])
+        recall = "" if found["recall"][name] is None else f"{found['recall'][name]:.2f}"
+        rows.append([name, family, recall, *share, says, auroc])
     return rows
 
 
 def sentences(found: dict[str, Any]) -> list[str]:
     """What a reader must know of the numbers."""
     said = [
-        f"{found['model']} on {found['features']}, {found['split']} split, {found['networks']:,} networks, "
+        f"{found['model']} on {found['features']}, {where(found)}, {found['networks']:,} networks, "
         f"{len(found['labels'])} classes, electrode {found['electrode']}, sampling {found['sampling']}."
     ]
     sets = [", ".join(one) for one in found["sets"]]
@@ -66,10 +77,17 @@ def sentences(found: dict[str, Any]) -> list[str]:
     return [*said, *filter(None, [found["design"]])]
 
 
+def where(found: dict[str, Any]) -> str:
+    """What was tested on."""
+    return f"{found['split']} split" if found["test"] is None else f"tested on {found['test']}"
+
+
 def print_distinguish(found: dict[str, Any]) -> None:
     """Print all tables, and what a reader must know of them."""
     console = Shown()
     console.table(f"Accuracy per network, {len(found['labels'])} classes", accuracy_rows(found))
+    if found["domains"]:
+        console.table("By architecture and task", domain_rows(found))
     console.table(f"By {found['target']}, alike ones together", class_rows(found))
     for line in sentences(found):
         console.print(line)
@@ -94,7 +112,7 @@ def confusion(found: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("named", fontsize=9)
     axes.set_ylabel("true", fontsize=9)
-    axes.set_title(f"{found['split']} split, summed over the splits; alike ones stand together", fontsize=9)
+    axes.set_title(f"{where(found)}; alike ones stand together", fontsize=9)
     axes.set_xticks(np.arange(len(labels)) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels)) - 0.5, minor=True)
     axes.grid(which="minor", color="0.9", linewidth=0.4)

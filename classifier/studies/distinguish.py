@@ -1,7 +1,7 @@
 """Which classes can be told apart where there are many, and what one that was never seen is taken for.
 
-Everything rests on networks of test parts. A classifier's *vote* of a network is the mean of its layers' log scores, one number
-per class.
+Everything rests on networks of test parts, or of another dataset. A classifier's *vote* of a network is the mean of its layers'
+log scores, one number per class.
 
 - A pair of classes is judged by its own two votes on scenarios that have both: the share of networks of either whose own vote is
   the larger, the mean of both.
@@ -31,8 +31,9 @@ from scipy.special import log_softmax
 from sklearn.manifold import MDS
 from sklearn.metrics import roc_auc_score
 
+from classifier.examples import splits as splitting
 from classifier.examples.scenarios import Sharing
-from classifier.examples.splits import Fold
+from classifier.examples.splits import DOMAIN_OF, Fold
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import Recipe, Setting, name_of, vote
 from classifier.models.parallel import parallel
@@ -40,12 +41,14 @@ from classifier.models.problem import CURVE, Problem
 from classifier.studies import unseen
 from classifier.studies.intervals import LEVEL, redrawn, redraws
 from classifier.studies.study import Study
+from classifier.studies.transfer import Ask, Data, admit, source
 from generator.errors import RequestError, unknown
 
 TENTHS = 10
 FEWEST = 5  # scenarios that a pair must share, to be judged
 BACKPROPAGATION = "bp"
 HALVES = ("rule", "pathway", "update")  # what has a family
+ROWS = ("true", "scores", "scenario", "final", *DOMAIN_OF)  # of `Votes`
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Votes:
     Attributes:
         labels: the classes; `true`: (rows,) the number of each network's own; `scores`: (rows, classes).
         scenario: (rows,) the number of its scenario; `final`: (rows,) its final accuracy.
+        architecture, task: (rows,) its own.
     """
 
     labels: tuple[str, ...]
@@ -62,6 +66,12 @@ class Votes:
     scores: NDArray[np.float64]
     scenario: NDArray[np.intp]
     final: NDArray[np.float64]
+    architecture: NDArray[np.object_]
+    task: NDArray[np.object_]
+
+    def rows(self, inside: NDArray[np.bool_]) -> Votes:
+        """Some of them."""
+        return replace(self, **{name: getattr(self, name)[inside] for name in ROWS})
 
     @property
     def called(self) -> NDArray[np.intp]:
@@ -77,13 +87,13 @@ def votes(problem: Problem, recipe: Recipe, setting: Setting, observable: str, f
     )
     rows = who.set_index("network_id").loc[names]
     true = np.searchsorted(problem.labels, rows["true"].to_numpy(dtype=str))
-    return Votes(problem.labels, true, scores, rows["scenario"].to_numpy(), rows["final"].to_numpy(dtype=float))
+    of = [rows[name].to_numpy() for name in DOMAIN_OF]
+    return Votes(problem.labels, true, scores, rows["scenario"].to_numpy(), rows["final"].to_numpy(dtype=float), *of)
 
 
 def joined(parts: Sequence[Votes]) -> Votes:
     """Those of several folds."""
-    fields = ("true", "scores", "scenario", "final")
-    return Votes(parts[0].labels, *(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return Votes(parts[0].labels, *(np.concatenate([getattr(part, name) for part in parts]) for name in ROWS))
 
 
 def accuracy(said: Votes, groups: Sequence[str] | None = None) -> dict[str, float | None]:
@@ -197,6 +207,7 @@ def distinguish(
     study: Study = Study(n_splits=3),
     families: Mapping[str, str] | None = None,
     observables: Sequence[str] = ("all", "activity"),
+    test: str | os.PathLike[str] | Examples | None = None,
 ) -> dict[str, Any]:
     """Which classes of a dataset can be told apart, by what, and what a class is taken for that was never seen.
 
@@ -206,10 +217,14 @@ def distinguish(
         families: of each pathway and update, as `rulescope rules --json` declares them: families of rules are named, too. That
             of a rule is its pathway's or, under backpropagation, its update's.
         observables: what is named from; the first is what all but accuracies rest on. The curves alone are added.
+        test: another dataset, on whose networks everything rests then. It shares no domain with the first, which is trained on
+            as a whole.
 
     Returns:
-        As it is written to JSON: {model, features, split, target, electrode, sampling, chance, networks, labels,
-        observables: {name: {mean, low, high}}, recall: {class: share}, families: {of, chance, observables} or None,
+        As it is written to JSON: {model, features, split (None with `test`), test (what it is called, or None),
+        target, electrode, sampling, chance, networks (that are tested), labels,
+        observables: {name: {mean, low, high}}, domains: [{architecture, task, networks, observables}] (with `test`),
+        recall: {class: share, None of one that is not tested}, families: {of, chance, observables} or None,
         matched: {name: {mean, chance}}, order (of labels, by clustering), confusion (networks of test parts, summed over the
         splits), apart (how well pairs are told apart; None of those that were not judged), low (the lower ends of its
         intervals), pairs and sets (that are not told apart), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}} (empty
@@ -217,21 +232,21 @@ def distinguish(
         design (what to keep in mind of the dataset)}.
 
     Raises:
-        RequestError: an unknown name, or a class without a family.
+        RequestError: an unknown name, a class without a family, or a test dataset that `transfer` would refuse.
     """
     study.check([model])
     if not observables:
         raise RequestError("name at least one observable to name rules from")
     if families is not None and study.target not in HALVES:
         raise RequestError(f"families are of rules, pathways and updates, not of {study.target!r}")
-    examples = study.examples(dataset)
+    design, examples, who, folds = _parts(dataset, test, study, observables)
     problem = Problem.of(examples, study.target, study.suited(examples)[:1])
     groups = None if families is None else _families(examples, study.target, problem.labels, families)
     for name in observables:
         if name not in examples.sets():
             raise unknown("observable", name, examples.sets())
     problem.check(observables)
-    who, folds, recipe = _networks(examples, study.target), study.folds(examples.identity), study.recipe(model)
+    recipe = study.recipe(model)
     setting = study.setting(model, examples)
     settings = dict.fromkeys(observables, setting) | {CURVE: replace(setting, features=problem.candidates(CURVE)[-1])}
     calls = [(recipe, settings[name], name, fold, who) for name in settings for fold in folds]
@@ -247,7 +262,8 @@ def distinguish(
     return {
         "model": name_of(model),
         "features": setting.features,
-        "split": study.split,
+        "split": None if test is not None else study.split,
+        "test": None if test is None else source(test, 1),
         "target": study.target,
         "electrode": examples.electrode,
         "sampling": study.sampling,
@@ -255,7 +271,11 @@ def distinguish(
         "networks": len(who),
         "labels": list(problem.labels),
         "observables": {name: accuracy(each) for name, each in said.items()},
-        "recall": dict(zip(problem.labels, (confusion.diagonal() / confusion.sum(axis=1)).tolist(), strict=True)),
+        "domains": [] if test is None else _domains(said),
+        "recall": {
+            name: int(row[at]) / int(row.sum()) if row.any() else None
+            for at, (name, row) in enumerate(zip(problem.labels, confusion, strict=True))
+        },
         "families": None
         if groups is None
         else {
@@ -272,8 +292,34 @@ def distinguish(
         "sets": inseparable(problem.labels, low),
         "map": dict(zip(problem.labels, places(apart, study.seed).tolist(), strict=True)),
         "left_out": dict(zip(several, strangers, strict=True)),
-        "design": Sharing.of(examples.identity, study.target).sentence,
+        "design": design,
     }
+
+
+def _parts(
+    dataset: Data, test: Data | None, study: Study, observables: Sequence[str]
+) -> tuple[str, Examples, pd.DataFrame, list[Fold]]:
+    """What to keep in mind of the dataset, the examples, the networks that are tested, and what is trained on and tested."""
+    if test is None:
+        examples = study.examples(dataset)
+        design = Sharing.of(examples.identity, study.target).sentence
+        return design, examples, _networks(examples, study.target), study.folds(examples.identity)
+    train, (one,) = admit(dataset, {source(test, 1): test}, study, Ask(observables))
+    design, count = Sharing.of(train.identity, study.target).sentence, len(train)
+    known = splitting.whole(train.identity, splitting.labels(train.identity, study.target), study.seed)
+    fold = Fold("all", known, np.arange(count, count + len(one.examples)))
+    return design, train.followed_by(one.examples), _networks(one.examples, study.target), [fold]
+
+
+def _domains(said: Mapping[str, Votes]) -> list[dict[str, Any]]:
+    """Accuracy by architecture and task."""
+    first = next(iter(said.values()))
+    found = []
+    for domain in sorted(set(zip(first.architecture, first.task, strict=True))):
+        inside = (first.architecture == domain[0]) & (first.task == domain[1])
+        cells = {name: accuracy(each.rows(inside)) for name, each in said.items()}
+        found.append({**dict(zip(DOMAIN_OF, domain, strict=True)), "networks": int(inside.sum()), "observables": cells})
+    return found
 
 
 def _judged(values: NDArray[np.float64]) -> list[list[float | None]]:

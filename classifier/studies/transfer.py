@@ -156,7 +156,8 @@ def admitted(name: str, test: Examples, train: Examples, study: Study, allow_sha
     return Test(name, kept, left_out, sorted(known - set(classes)), shared)
 
 
-def _called(data: Data, number: int) -> str:
+def source(data: Data, number: int) -> str:
+    """What a dataset is called in a report."""
     return f"examples {number}" if isinstance(data, Examples) else os.fspath(data).rstrip("/")
 
 
@@ -171,7 +172,7 @@ def _loaded(data: Data, study: Study, name: str) -> Examples:
     return found.rows(inside)
 
 
-def _admitted(train: Data, tests: Mapping[str, Data], study: Study, ask: Ask) -> tuple[Examples, list[Test]]:
+def admit(train: Data, tests: Mapping[str, Data], study: Study, ask: Ask) -> tuple[Examples, list[Test]]:
     """The training examples and the test datasets. Raises RequestError for all that cannot be tested on, at once."""
     examples = study.examples(train)
     _who("the training dataset", examples, study.target)
@@ -329,12 +330,12 @@ def transfer(
     ask.check()
     if not tests:
         raise RequestError("transfer needs at least one dataset to test on")
-    names = [_called(data, number) for number, data in enumerate(tests, start=1)]
+    names = [source(data, number) for number, data in enumerate(tests, start=1)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RequestError(f"{twice[0]} is given twice to test on")
     if len({name_of(model) for model in models}) < len(models):
         raise RequestError("two classifiers are of one name: transfer them one after the other")
-    examples, admissions = _admitted(train, dict(zip(names, tests, strict=True)), study, ask)
+    examples, admissions = admit(train, dict(zip(names, tests, strict=True)), study, ask)
     if ask.scaling:
         scales.check(examples)
 
@@ -358,7 +359,7 @@ def transfer(
             _permuted, problem, [(recipe, setting, main, there, n) for n in range(PERMUTATIONS)], "permuted labels"
         )
         first = replace(study, sampling=BEFORE)
-        before = _before(*_admitted(train, dict(zip(names, tests, strict=True)), first, ask), learner, first)
+        before = _before(*admit(train, dict(zip(names, tests, strict=True)), first, ask), learner, first)
         nulls = {
             name: {"before": before[name], "permuted": independent([each[name] for each in permuted])} for name in names
         }
@@ -373,7 +374,7 @@ def transfer(
         "main": main,
         "design": Sharing.of(examples.identity, study.target).sentence,
         "gaps": [
-            f"{_called(data, 0)}: {text}" for data in (train, *tests) for text in gaps.asked_of(data, study.target)
+            f"{source(data, 0)}: {text}" for data in (train, *tests) for text in gaps.asked_of(data, study.target)
         ],
         "inner": splitting.described(study.within(examples.identity), [inner]),
         "train_on": {name: list(values) for name, values in ask.train_on.items()},

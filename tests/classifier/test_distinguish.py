@@ -40,6 +40,8 @@ def votes(true: Any, scores: Any, scenario: Any = None, final: Any = None) -> Vo
         np.array(scores, dtype=float),
         np.arange(count) if scenario is None else np.array(scenario),
         np.zeros(count) if final is None else np.array(final, dtype=float),
+        np.full(count, "mlp2", dtype=object),
+        np.full(count, "digits", dtype=object),
     )
 
 
@@ -181,3 +183,27 @@ def test_what_cannot_be_asked_is_said(place: Path, tmp_path: Path) -> None:
         distinguish(place, "forest", SMALL, None, [])
     with pytest.raises(RequestError, match="families are of rules, pathways and updates, not of 'task'"):
         distinguish(place, "forest", Study("task", features=["levels"], n_splits=2), FAMILIES)
+
+
+def test_another_dataset_is_tested_on_in_place_of_splits(place: Path, tmp_path: Path) -> None:
+    """Three rules of the four, on an architecture that training has not; `fa` still stands in for `ia`."""
+    rules = ["adam", "fa", "sgdm"]
+    other = write(tmp_path / "other", grid(rules, ["knet4"], seeds=2), noise_with_trace)
+    found = distinguish(place, "forest", SMALL, FAMILIES, ["weight"], other)
+    assert (found["test"], found["split"], found["networks"]) == (str(other), None, 36)
+    counts = dict(zip(found["labels"], found["confusion"], strict=True))
+    assert {name: sum(row) for name, row in counts.items()} == {"adam": 12, "fa": 12, "ia": 0, "sgdm": 12}
+    assert found["recall"]["ia"] is None
+    assert (found["recall"]["adam"], found["recall"]["sgdm"]) == (1, 1)
+    assert found["families"]["observables"]["weight"]["mean"] == 1
+    assert found["observables"]["weight"]["mean"] == pytest.approx(np.mean([found["recall"][one] for one in rules]))
+    assert [(one["architecture"], one["task"], one["networks"]) for one in found["domains"]] == [
+        ("knet4", "digits", 18),
+        ("knet4", "photos", 18),
+    ]
+    assert found["left_out"]["ia"] == {"taken_for": {}, "auroc": None}
+    assert shown.domain_rows(found)[1][:3] == ["knet4", "digits", "18"]
+    assert f"tested on {other}, 36 networks" in shown.sentences(found)[0]
+    assert set(shown.pictures(found)) == {"confusion", "map"}
+    with pytest.raises(RequestError, match="networks with the training dataset"):
+        distinguish(place, "forest", SMALL, None, ["weight"], place)

@@ -138,12 +138,13 @@ def curves(
         ),
     ] = None,
 ) -> None:
-    """Draw the networks' loss and accuracy over updates by rule, also while a dataset is being made."""
+    """Draw loss and accuracy over updates by rule, and print what networks end at, also while a dataset is being made."""
     kind = "" if out is None else out.suffix.removeprefix(".").lower()
     if out is not None and kind not in ("png", "svg", "pdf"):
         raise RequestError(f"--out must end in .png, .svg or .pdf, not {str(out)!r}")
     from classifier.report import curves as learning
     from classifier.report import looks
+    from generator.console import Shown
     from generator.dataset.storage import Dataset
 
     source = Dataset(dataset)
@@ -155,6 +156,8 @@ def curves(
         looks.publish(source, "report/curves", figure)
     else:
         _write(out, looks.draw(figure, kind))
+    if (finals := learning.finals(source)) and finals.rows:
+        Shown().table(finals.title, finals.rows)
     typer.echo(f"{learning.basis(table)}: {out or f'{source}/report/curves.png and .svg'}")
 
 

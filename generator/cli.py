@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from generator.running.generate import Done
     from generator.running.work import Receipt
 
+MOST_RULES = 12  # that have a column each
 LINE_SECONDS = 60.0  # between two lines of progress where there is no terminal
 
 SpecFile = Annotated[
@@ -45,14 +47,12 @@ def plan(spec: SpecFile) -> None:
     from generator.spec import spec as specs
 
     found = planning.plan(specs.read(spec))
-    rules = list(dict.fromkeys(rule for rule, *_ in found.counts))
-    table = [["architecture", "layers", "task", "objective", *rules]]
-    for architecture, task, objective in dict.fromkeys(key[1:] for key in found.counts):
-        counts = [str(found.counts.get((rule, architecture, task, objective), 0)) for rule in rules]
-        table.append([architecture, str(found.layers[architecture, objective]), task, objective, *counts])
     console = Shown()
     if found.counts:
+        table, sentences = _planned(found.counts, found.layers)
         console.table(f"networks of {found.name}", table)
+        for sentence in sentences:
+            console.print(sentence, soft_wrap=True)
     for sample in found.samples:
         table = [["axis", "low", "median", "high", "counts"]]
         for axis in sample.axes:
@@ -78,6 +78,28 @@ def plan(spec: SpecFile) -> None:
         console.print(sentence, soft_wrap=True)
     for sentence in found.missing:
         console.print(f"before it can start: {sentence}", soft_wrap=True)
+
+
+def _planned(
+    counts: Mapping[tuple[str, str, str, str], int], layers: Mapping[tuple[str, str], int]
+) -> tuple[list[list[str]], list[str]]:
+    """Networks by architecture, task and objective, a column per rule; of many rules one per group that is everywhere alike."""
+    where = list(dict.fromkeys(key[1:] for key in counts))
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for rule in dict.fromkeys(rule for rule, *_ in counts):
+        alike.setdefault(tuple(counts.get((rule, *each), 0) for each in where), []).append(rule)
+    if sum(map(len, alike.values())) > MOST_RULES:
+        columns = {f"each of {len(group)} rules, such as {group[0]}": of for of, group in alike.items()}
+        sentences = [f"{len(group)} rules: {', '.join(group)}" for group in alike.values()]
+    else:
+        columns = {rule: of for of, group in alike.items() for rule in group}
+        sentences = []
+    table = [["architecture", "layers", "task", "objective", *columns]]
+    for at, (architecture, *rest) in enumerate(where):
+        table.append(
+            [architecture, str(layers[architecture, rest[1]]), *rest, *(str(of[at]) for of in columns.values())]
+        )
+    return table, sentences
 
 
 def rules(

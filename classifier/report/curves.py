@@ -15,11 +15,13 @@ from matplotlib.ticker import LogLocator
 from classifier.examples.gaps import progress
 from classifier.examples.trajectories import CURVES
 from classifier.report import looks
+from classifier.report.tables import Section, final_accuracy_rows, usual_rate
 from generator.dataset.storage import Dataset
 
 NAMES = {"train_loss": "training loss", "probe_loss": "probe loss", "probe_accuracy": "probe accuracy"}
 PANEL = ["architecture", "curriculum"]
 WHO = ["network_id", "rule", "family", *PANEL]
+OF_FINALS = (*PANEL, "rule", "task", "objective", "learning_rate", "status", "final_probe_accuracy")
 MOST_PANELS = 144  # architectures × curricula, above which families are drawn: a sampled design has one for each shape
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
@@ -73,6 +75,14 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
         "unfinished": unfinished,
     }
     return table
+
+
+def finals(dataset: Dataset) -> Section | None:
+    """The final accuracy of each rule by architecture and curriculum, from the complete cohorts; None of very many of these."""
+    networks = dataset.read_kind("networks", [*OF_FINALS]).to_pandas()
+    if len(networks[PANEL].drop_duplicates()) > MOST_PANELS:
+        return None
+    return Section(f"Median final probe accuracy at {usual_rate(networks)}", final_accuracy_rows(networks))
 
 
 def basis(table: pd.DataFrame) -> str:

@@ -36,12 +36,12 @@ from classifier.report.tables import (
     importance_rows,
     inner_sentences,
     markdown,
-    nearest_rate,
     of,
     seed_rows,
     sentence,
     split_rows,
     status_rows,
+    usual_rate,
 )
 from classifier.studies.evaluate import evaluate
 from classifier.studies.importance import importance
@@ -85,18 +85,10 @@ def _sections(
         ),
         Section(f"Other splits ({card.model}, all observables)", split_rows([headline, *others])),
         Section(relied, importance_rows(ranked, without), "importance"),
-        Section(f"Median final probe accuracy at {_rate(networks)}", final_accuracy_rows(networks)),
+        Section(f"Median final probe accuracy at {usual_rate(networks)}", final_accuracy_rows(networks)),
         Section("Networks by status", status_rows(networks)),
         Section("Trajectories by rule", picture="trajectories"),
     ]
-
-
-def _rate(networks: pd.DataFrame) -> str:
-    """The learning rates of the table of final accuracies, in words."""
-    found = sorted(nearest_rate(networks)["learning_rate"].unique())
-    if len(found) == 1:
-        return f"learning-rate multiplier {found[0]:g}"
-    return f"the learning-rate multiplier nearest 1 ({', '.join(f'{one:g}' for one in found)})"
 
 
 def _summary(headline: dict[str, Any], lacks: Sequence[str]) -> str:

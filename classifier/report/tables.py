@@ -120,7 +120,10 @@ def nearest_rate(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
-    """Header and a row per architecture and curriculum: each rule's median final probe accuracy, complete networks."""
+    """Header and a row per architecture and curriculum: each rule's median final probe accuracy, complete networks.
+
+    Of more rules than these a row per rule.
+    """
     keys = ["architecture", "task" if networks["objective"].nunique() == 1 else "curriculum"]
     usual = nearest_rate(networks)
     table = usual.pivot_table("final_probe_accuracy", keys, "rule", aggfunc="median", observed=True)
@@ -133,7 +136,18 @@ def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
         none = ["–" if np.isnan(tried) else "diverged" for tried in table.loc[index]]
         cells = [word if np.isnan(median) else f"{median:.3f}" for word, median in zip(none, medians, strict=True)]
         rows.append([*map(str, index), *cells])
-    return rows
+    if len(table.columns) <= len(table):
+        return rows
+    header = ["rule", *(", ".join(row[: len(keys)]) for row in rows[1:])]
+    return [header, *(list(each) for each in zip(*(row[len(keys) :] for row in rows), strict=True))]
+
+
+def usual_rate(networks: pd.DataFrame) -> str:
+    """The learning rates of the table of final accuracies, in words."""
+    found = sorted(nearest_rate(networks)["learning_rate"].unique())
+    if len(found) == 1:
+        return f"learning-rate multiplier {found[0]:g}"
+    return f"the learning-rate multiplier nearest 1 ({', '.join(f'{one:g}' for one in found)})"
 
 
 def status_rows(networks: pd.DataFrame) -> Rows:

@@ -19,6 +19,7 @@ from generator.clusters.process import for_training
 from generator.rules import PATHWAYS
 from generator.rules.pathways.feedback import FeedbackAlignment
 from generator.spec import spec
+from generator.spec.network import NetworkSpec
 from generator.training.stack import Stack
 
 SPEC = Path(__file__).parents[2] / "datasets" / "zoo-unseen.toml"
@@ -33,29 +34,37 @@ def angle(network: Network) -> float:
     return math.degrees(math.acos(float(torch.nn.functional.cosine_similarity(m, w, dim=0))))
 
 
+def turned(one: NetworkSpec) -> tuple[list[float], float]:
+    """The angle after the first of its updates and at `AT`, and its final accuracy on the test part."""
+    with for_training():
+        stack = Stack([one])
+        stack.settle()
+        marks, angles = {1, *(round(share * one.steps) for share in AT)}, list[float]()
+        for step in range(one.steps):
+            stack.step(stack.batch(step))
+            if step + 1 in marks:
+                angles.append(angle(stack.network))
+        test = stack.probe(len(stack.task.order))
+        with torch.no_grad():
+            outputs = stack.network.forward(test.x, run := Pass())
+            accuracy = stack.objective.assess(stack.network, test, run, outputs, stack.reference)[1]
+        stack.close()
+    return angles, float(accuracy[0])
+
+
+def candidates() -> dict[str, NetworkSpec]:
+    """The networks by rule."""
+    where = (ARCHITECTURE, TASK, RATE)
+    there = [one for one in spec.read(SPEC).networks if (one.architecture, one.task, one.learning_rate) == where]
+    return {one.rule.pathway: one for one in there if issubclass(PATHWAYS[one.rule.pathway], FeedbackAlignment)}
+
+
 def main() -> None:
     """Print the table."""
-    networks = spec.read(SPEC).networks
     print("rule", "first", *(f"{share:.0%}" for share in AT), "accuracy", sep="\t")
-    for one in networks:
-        pathway = PATHWAYS[one.rule.pathway]
-        there = (str(one.architecture), str(one.task), one.learning_rate) == (ARCHITECTURE, TASK, RATE)
-        if not there or not issubclass(pathway, FeedbackAlignment):
-            continue
-        with for_training():
-            stack = Stack([one])
-            stack.settle()
-            marks, angles = {1, *(round(share * one.steps) for share in AT)}, list[float]()
-            for step in range(one.steps):
-                stack.step(stack.batch(step))
-                if step + 1 in marks:
-                    angles.append(angle(stack.network))
-            probe = stack.probe(len(stack.task.order))
-            with torch.no_grad():
-                outputs = stack.network.forward(probe.x, run := Pass())
-                accuracy = float(stack.objective.assess(stack.network, probe, run, outputs, stack.reference)[1][0])
-            stack.close()
-        print(one.rule.pathway, *(f"{a:.0f}" for a in angles), f"{accuracy:.2f}", sep="\t", flush=True)
+    for rule, one in candidates().items():
+        angles, accuracy = turned(one)
+        print(rule, *(f"{a:.0f}" for a in angles), f"{accuracy:.2f}", sep="\t", flush=True)
 
 
 if __name__ == "__main__":

@@ -133,12 +133,22 @@ def test_the_command_writes_into_the_dataset_or_where_it_is_told(place: Path, tm
     from rulescope import command_line
 
     found = CliRunner().invoke(command_line(), ["curves", str(place)], catch_exceptions=False)
-    assert (
-        found.output == f"24 networks, 1 of them diverged and end where they end: {place}/report/curves.png and .svg\n"
-    )
+    last = found.output.splitlines()[-1]
+    assert last == f"24 networks, 1 of them diverged and end where they end: {place}/report/curves.png and .svg"
     assert {path.name for path in (place / "report").iterdir()} == {"curves.png", "curves.svg"}
     CliRunner().invoke(command_line(), ["curves", str(place), "--out", str(tmp_path / "c.pdf")], catch_exceptions=False)
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
     for out, sentence in (("c.gif", "must end in .png, .svg or .pdf"), ("no/where.png", "cannot write")):
         with pytest.raises(rs.RequestError, match=sentence):
             CliRunner().invoke(command_line(), ["curves", str(place), "--out", out], catch_exceptions=False)
+
+
+def test_the_command_prints_what_each_rule_ends_at(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["curves", str(place), "--out", str(tmp_path / "c.png")]
+    said = CliRunner().invoke(rs.command_line(), asked).stdout
+    assert "Median final probe accuracy at learning-rate multiplier 1" in said
+    assert said.count("0.900") == 2 * 2 * 2
+    monkeypatch.setattr(learning, "MOST_PANELS", 3)
+    assert "Median" not in CliRunner().invoke(rs.command_line(), asked).stdout

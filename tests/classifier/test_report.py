@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from classifier.examples.gaps import gaps, progress
 from classifier.examples.trajectories import load
 from classifier.report import looks, plots
-from classifier.report.report import BEGIN, END, PICTURES, _rate, _summary, copy_into_readme, report
-from classifier.report.tables import basis, confusion_title, final_accuracy_rows, importance_rows
+from classifier.report.report import BEGIN, END, PICTURES, _summary, copy_into_readme, report
+from classifier.report.tables import basis, confusion_title, final_accuracy_rows, importance_rows, usual_rate
 from classifier.studies import evaluate as evaluation
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
@@ -115,8 +115,25 @@ def test_final_accuracies_are_of_the_rate_nearest_1_of_each_architecture() -> No
         ["knet4", "digits", "0.700"],
         ["mlp2", "digits", "0.500"],
     ]
-    assert _rate(networks) == "the learning-rate multiplier nearest 1 (1, 12)"
-    assert _rate(networks[:2]) == "learning-rate multiplier 1"
+    assert usual_rate(networks) == "the learning-rate multiplier nearest 1 (1, 12)"
+    assert usual_rate(networks[:2]) == "learning-rate multiplier 1"
+
+
+def test_of_more_rules_than_architectures_and_tasks_there_is_a_row_per_rule() -> None:
+    networks = table(
+        architecture="mlp2",
+        task=["digits", "digits", "photos", "photos"],
+        curriculum=["digits", "digits", "photos", "photos"],
+        rule=["fa", "sgdm", "ia", "sgdm"],
+        learning_rate=1.0,
+        final_probe_accuracy=[0.5, 0.6, 0.7, 0.8],
+    )
+    assert final_accuracy_rows(networks) == [
+        ["rule", "mlp2, digits", "mlp2, photos"],
+        ["fa", "0.500", "–"],
+        ["ia", "–", "0.700"],
+        ["sgdm", "0.600", "0.800"],
+    ]
 
 
 def test_an_unfinished_dataset_says_how_far_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from generator.architectures.layers import Pass, WeightLayer
 from generator.rules.pathways.alignment import InformationAlignment
+from generator.training import angles
 from generator.training.stack import Stack
 
 METAPARAMETERS = {"alpha": 2.0, "beta": 0.7, "gamma": 1.0}
@@ -116,3 +118,13 @@ def test_learning_from_one_batch_with_still_weights_ends_near_the_closed_form() 
     for _ in range(800):
         pathway.learn(built.batch(0), built.objective, built.pace(0))
     assert float((layer.feedback[0] - answer).norm()) < 1e-3 * float(answer.norm())
+
+
+def test_angles_of_sign_symmetry_have_closed_forms() -> None:
+    """Of normal weights: acos √(2/π) where only signs are seen, acos 2/π where sizes are others'."""
+    stack = Stack([angles.candidates()["uniform_sign"]])
+    stack.step(stack.batch(0))
+    assert angles.angle(stack.network) == pytest.approx(math.degrees(math.acos(math.sqrt(2 / math.pi))), abs=0.5)
+    stack = Stack([angles.candidates()["fixed_sign"]])
+    stack.step(stack.batch(0))
+    assert angles.angle(stack.network) == pytest.approx(math.degrees(math.acos(2 / math.pi)), abs=0.7)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from oracles import member
 
+from generator import cli
 from generator.errors import RequestError
 from generator.rules import chosen
 from generator.spec import planning, spec
@@ -290,6 +291,20 @@ def test_the_papers_grid_has_its_networks_examples_and_layers() -> None:
 def test_what_no_network_could_do_is_refused(change: str, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         parse(change)
+
+
+def test_of_many_rules_those_that_are_alike_share_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {(rule, "mlp2", "digits", "supervised"): 3 for rule in ("sgdm", "fa", "burst")}
+    counts |= {(rule, "knet4", "digits", "supervised"): 2 for rule in ("sgdm", "fa")}
+    layers = {("mlp2", "supervised"): 2, ("knet4", "supervised"): 4}
+    table, sentences = cli._planned(counts, layers)
+    assert table[0][4:] == ["sgdm", "fa", "burst"]
+    assert (table[2], sentences) == (["knet4", "4", "digits", "supervised", "2", "2", "0"], [])
+    monkeypatch.setattr(cli, "MOST_RULES", 2)
+    table, sentences = cli._planned(counts, layers)
+    assert table[0][4:] == ["each of 2 rules, such as sgdm", "each of 1 rules, such as burst"]
+    assert [row[4:] for row in table[1:]] == [["3", "3"], ["2", "0"]]
+    assert sentences == ["2 rules: sgdm, fa", "1 rules: burst"]
 
 
 def test_a_plan_says_what_data_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+from adjustText import adjust_text
 from matplotlib.figure import Figure
 
 from classifier.report import looks
@@ -127,7 +128,7 @@ def confusion(found: dict[str, Any]) -> Figure:
 def placed(found: dict[str, Any]) -> Figure:
     """Classes on a map: the nearer, the harder to tell apart. Families have a colour and a marker each."""
     families = found["families"]["of"] if found["families"] else dict.fromkeys(found["labels"], "")
-    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
+    figure = Figure(figsize=(9.4, 7.0), layout="constrained")
     axes = figure.subplots()
     for number, family in enumerate(dict.fromkeys(families[one] for one in found["labels"])):
         members = [one for one in found["labels"] if families[one] == family]
@@ -138,17 +139,26 @@ def placed(found: dict[str, Any]) -> Figure:
             else looks.OTHERS[number % 8]
         )
         marker = looks.MARKERS[(number + number // len(looks.OTHERS)) % len(looks.MARKERS)]  # no two look the same
-        axes.plot(x, y, marker, color=color, markersize=6, label=family or None)
-        for one, right, up in zip(members, x, y, strict=True):
-            axes.annotate(
-                looks.plain(one), (right, up), xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.25"
-            )
+        axes.plot(x, y, marker, color=color, markersize=5, label=family or None)
     axes.set_aspect("equal", "datalim")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title("the nearer two are, the harder they are to tell apart", fontsize=9)
+    x, y = np.array([found["map"][one] for one in found["labels"]]).T
+    places = found["map"].items()
+    texts = [axes.text(right, up, looks.plain(one), fontsize=7, color="0.25") for one, (right, up) in places]
     if found["families"]:
         figure.legend(frameon=False, fontsize=8, loc="outside right center")
     looks.style(figure)
     axes.spines[["left", "bottom"]].set_visible(False)
+    figure.draw_without_rendering()  # so that all is where it will be
+    adjust_text(
+        texts,
+        x,
+        y,
+        ax=axes,
+        iter_lim=300,
+        expand=(1.15, 1.5),
+        arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5},
+    )
     return figure

@@ -502,6 +502,7 @@ def distinguish(
     rules: Sequence[str] | None = None,
     families: Mapping[str, str] | None = None,
     test: Data | None = None,
+    left_out: bool = True,
     split: str = "scenario",
     n_splits: int = 3,
     electrode: str = "full",
@@ -516,6 +517,7 @@ def distinguish(
         observables: what is named from, each alone; all but accuracies rests on the first.
         families: of each pathway and update, by name, as `rulescope rules --json` prints them: families of rules are named, too.
         test: another dataset, which shares no domain with the first: it is tested on in place of splits.
+        left_out: whether each class is left out of training once; a training for each.
 
     Returns:
         `.table`, `.apart`, `.confusion`, `.plot()`, `.plot("map")`; `["sets"]` are classes of which no pair is told apart.
@@ -540,7 +542,9 @@ def distinguish(
     )
     with parallel.on(cluster):
         tested = None if test is None else _source(test)
-        return Distinction(apart.distinguish(_source(dataset), model, study, families, _several(observables), tested))
+        return Distinction(
+            apart.distinguish(_source(dataset), model, study, families, _several(observables), tested, left_out)
+        )
 
 
 def robustness(

@@ -417,6 +417,9 @@ def distinguish(
             metavar="DATASET", help="test on this one, which shares no domain with the first, in place of splits"
         ),
     ] = None,
+    left_out: Annotated[
+        bool, typer.Option("--left-out/--no-left-out", help="leave each rule out of training once: a training for each")
+    ] = True,
     split: Split = "scenario",
     n_splits: Annotated[int, typer.Option(help="random splits")] = 3,
     seed: Seed = 0,
@@ -440,7 +443,7 @@ def distinguish(
     only = None if rules is None else _list(rules)
     study = Study(target, only, electrode, sampling, _features(features), split, n_splits, seed)
     with _on(cluster):
-        found = run(dataset, model, study, _families(families), _list(observables), test)
+        found = run(dataset, model, study, _families(families), _list(observables), test, left_out)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     if pictures is not None:

@@ -46,7 +46,8 @@ def domain_rows(found: dict[str, Any]) -> Rows:
 def class_rows(found: dict[str, Any]) -> Rows:
     """Header and a row per class: how often it is named, what else it is called, what it is taken for if it was never seen."""
     labels, counts, families = found["labels"], np.array(found["confusion"]), found["families"]
-    rows = [[found["target"], "family", "named", "most often called, else", "left out: taken for", "left out: AUROC"]]
+    header = [found["target"], "family", "named", "most often called, else"]
+    rows = [[*header, *(["left out: taken for", "left out: AUROC"] if found["left_out"] else [])]]
     for place in found["order"]:
         name, row = labels[place], counts[place].copy()
         alone = found["left_out"].get(name, {"taken_for": {}, "auroc": None})
@@ -58,7 +59,7 @@ def class_rows(found: dict[str, Any]) -> Rows:
         family = families["of"][name] if families else ""
         auroc = "" if alone["auroc"] is None else f"{alone['auroc']:.2f}"
         recall = "" if found["recall"][name] is None else f"{found['recall'][name]:.2f}"
-        rows.append([name, family, recall, *share, says, auroc])
+        rows.append([name, family, recall, *share, *([says, auroc] if found["left_out"] else [])])
     return rows
 
 

@@ -208,6 +208,7 @@ def distinguish(
     families: Mapping[str, str] | None = None,
     observables: Sequence[str] = ("all", "activity"),
     test: str | os.PathLike[str] | Examples | None = None,
+    left_out: bool = True,
 ) -> dict[str, Any]:
     """Which classes of a dataset can be told apart, by what, and what a class is taken for that was never seen.
 
@@ -219,6 +220,7 @@ def distinguish(
         observables: what is named from; the first is what all but accuracies rest on. The curves alone are added.
         test: another dataset, on whose networks everything rests then. It shares no domain with the first, which is trained on
             as a whole.
+        left_out: whether each class is left out of training once. That takes as many trainings as there are classes.
 
     Returns:
         As it is written to JSON: {model, features, split (None with `test`), test (what it is called, or None),
@@ -228,7 +230,7 @@ def distinguish(
         matched: {name: {mean, chance}}, order (of labels, by clustering), confusion (networks of test parts, summed over the
         splits), apart (how well pairs are told apart; None of those that were not judged), low (the lower ends of its
         intervals), pairs and sets (that are not told apart), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}} (empty
-        of two classes),
+        of two classes, or if it is not asked for),
         design (what to keep in mind of the dataset)}.
 
     Raises:
@@ -256,7 +258,7 @@ def distinguish(
     apart, low = pairs(main)
     confusion = np.zeros((len(problem.labels),) * 2, dtype=int)
     np.add.at(confusion, (main.true, main.called), 1)
-    several = problem.labels if len(problem.labels) > 2 else ()  # without one of two there is nothing to learn
+    several = problem.labels if left_out and len(problem.labels) > 2 else ()  # without one of two nothing is to learn
     lacking = [(recipe, setting, observables[0], folds[0], one) for one in several]
     strangers = parallel(stranger, problem, lacking, "left out")
     return {

@@ -174,7 +174,8 @@ def test_the_command_prints_writes_and_draws(place: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_asked_is_said(place: Path, tmp_path: Path) -> None:
     two = distinguish(place, "forest", Study(rules=["sgdm", "ia"], features=["levels"], n_splits=2), None, ["weight"])
     assert (two["left_out"], two["pairs"]) == ({}, [])
-    assert len(shown.class_rows(two)) == 3
+    assert [len(row) for row in shown.class_rows(two)] == [4, 4, 4]
+    assert distinguish(place, "forest", SMALL, None, ["weight"], left_out=False)["left_out"] == {}
     with pytest.raises(RequestError, match="no family is declared for 'adam'"):
         distinguish(place, "forest", SMALL, {"bp": "a"})
     with pytest.raises(RequestError, match="unknown observable 'nothing'"):

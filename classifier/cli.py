@@ -156,8 +156,8 @@ def curves(
         looks.publish(source, "report/curves", figure)
     else:
         _write(out, looks.draw(figure, kind))
-    if (finals := learning.finals(source)) and finals.rows:
-        Shown().table(finals.title, finals.rows)
+    for section in learning.finals(source):
+        Shown().table(section.title, section.rows or [])
     typer.echo(f"{learning.basis(table)}: {out or f'{source}/report/curves.png and .svg'}")
 
 

@@ -77,12 +77,20 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
     return table
 
 
-def finals(dataset: Dataset) -> Section | None:
-    """The final accuracy of each rule by architecture and curriculum, from the complete cohorts; None of very many of these."""
+def finals(dataset: Dataset) -> list[Section]:
+    """The final accuracy of each rule by architecture and curriculum, from the complete cohorts; nothing of very many of these.
+
+    At the usual learning rate and, where there are several, at each rule's best.
+    """
     networks = dataset.read_kind("networks", [*OF_FINALS]).to_pandas()
     if len(networks[PANEL].drop_duplicates()) > MOST_PANELS:
-        return None
-    return Section(f"Median final probe accuracy at {usual_rate(networks)}", final_accuracy_rows(networks))
+        return []
+    found = [Section(f"Median final probe accuracy at {usual_rate(networks)}", final_accuracy_rows(networks))]
+    if networks["learning_rate"].nunique() > 1:
+        found.append(
+            Section("Median final probe accuracy at the best learning rate", final_accuracy_rows(networks, best=True))
+        )
+    return found
 
 
 def basis(table: pd.DataFrame) -> str:

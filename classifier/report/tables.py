@@ -119,17 +119,19 @@ def nearest_rate(networks: pd.DataFrame) -> pd.DataFrame:
     return networks[np.isclose(distance, distance.groupby(keys, observed=True).transform("min"))]
 
 
-def final_accuracy_rows(networks: pd.DataFrame) -> Rows:
+def final_accuracy_rows(networks: pd.DataFrame, best: bool = False) -> Rows:
     """Header and a row per architecture and curriculum: each rule's median final probe accuracy, complete networks.
 
     Of more rules than these a row per rule.
+
+    Args:
+        best: at the learning rate at which that is highest, in place of the one nearest 1.
     """
     keys = ["architecture", "task" if networks["objective"].nunique() == 1 else "curriculum"]
-    usual = nearest_rate(networks)
+    usual = networks if best else nearest_rate(networks)
     table = usual.pivot_table("final_probe_accuracy", keys, "rule", aggfunc="median", observed=True)
-    ended = (
-        usual[usual["status"] == "complete"].groupby([*keys, "rule"], observed=True)["final_probe_accuracy"].median()
-    )
+    complete = usual[usual["status"] == "complete"].groupby([*keys, "rule", "learning_rate"], observed=True)
+    ended = complete["final_probe_accuracy"].median().groupby([*keys, "rule"], observed=True).max()
     rows = [[*keys, *map(str, table.columns)]]
     for index in table.index:
         medians = [ended.get((*index, rule), np.nan) for rule in table.columns]

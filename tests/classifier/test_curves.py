@@ -149,6 +149,7 @@ def test_the_command_prints_what_each_rule_ends_at(
     asked = ["curves", str(place), "--out", str(tmp_path / "c.png")]
     said = CliRunner().invoke(rs.command_line(), asked).stdout
     assert "Median final probe accuracy at learning-rate multiplier 1" in said
-    assert said.count("0.900") == 2 * 2 * 2
+    assert "Median final probe accuracy at the best learning rate" in said
+    assert said.count("0.900") == 2 * (2 * 2 * 2)
     monkeypatch.setattr(learning, "MOST_PANELS", 3)
     assert "Median" not in CliRunner().invoke(rs.command_line(), asked).stdout

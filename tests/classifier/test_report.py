@@ -115,6 +115,8 @@ def test_final_accuracies_are_of_the_rate_nearest_1_of_each_architecture() -> No
         ["knet4", "digits", "0.700"],
         ["mlp2", "digits", "0.500"],
     ]
+    best = [["knet4", "digits", "0.800"], ["mlp2", "digits", "0.600"]]
+    assert final_accuracy_rows(networks, best=True) == [["architecture", "task", "sgdm"], *best]
     assert usual_rate(networks) == "the learning-rate multiplier nearest 1 (1, 12)"
     assert usual_rate(networks[:2]) == "learning-rate multiplier 1"
 

@@ -69,9 +69,9 @@ def test_toml_is_accepted(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", ALL, ids=name)
 def test_commands_parse(page: Path) -> None:
-    for line in "".join(blocks(page, "sh", "")).splitlines():
+    for line in "".join(blocks(page, "sh", "")).replace("\\\n", " ").splitlines():
         if line.startswith("rulescope "):
-            command, *arguments = shlex.split(line, comments=True)[1:]
+            command, *arguments = shlex.split(line.partition(" > ")[0], comments=True)[1:]
             COMMANDS[command].make_context(command, arguments)  # raises for what it does not know
 
 
@@ -80,7 +80,8 @@ def test_commands_in_sentences_exist(page: Path) -> None:
     for code in INLINE.findall(page.read_text(encoding="utf-8")):
         words = code.split()
         if words[0] == "rulescope" and len(words) > 1 and words[1].isalpha() and words[1].islower():
-            known = {option for parameter in COMMANDS[words[1]].params for option in parameter.opts}
+            parameters = COMMANDS[words[1]].params
+            known = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
             assert {word for word in words[2:] if word.startswith("--")} <= known | {"--help"}, code
 
 

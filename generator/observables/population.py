@@ -89,7 +89,7 @@ def _together(
     y = outputs.double()
     varying = (outputs != outputs[:, :1]).any(1)
     centred = torch.where(varying[:, None], y - y.mean(1, keepdim=True), 0.0)
-    few = y.shape[2] < y.shape[1]
+    few = (y if first is None else first).shape[2] < y.shape[1]  # as at the first checkpoint, with as many units or not
     own = _products(centred, centred, few)
     kept = centred if few else own
     start = kept if first is None else first
@@ -107,7 +107,7 @@ def _together(
     return torch.stack(parts, dim=1), kept
 
 
-def _products(a: Float[Tensor, "k b n"], b: Float[Tensor, "k b n"], few: bool) -> Float[Tensor, "k _ _"]:
+def _products(a: Float[Tensor, "k b n"], b: Float[Tensor, "k b m"], few: bool) -> Float[Tensor, "k _ _"]:
     """aᵀ b if there are few units, else a bᵀ: network by network and at equal places in memory, since BLAS rounds by both."""
     pairs = zip(aligned(a), aligned(b), strict=True)
     return torch.stack([x.mT @ y if few else x @ y.mT for x, y in pairs])

@@ -1,0 +1,311 @@
+"""A recording: what was measured over sessions, in one area or several, of something that learned by a rule that nobody knows.
+
+Sessions are a dataset's checkpoints, areas its layers, and stimuli (or conditions, or bins of time) its probe stimuli. Only what
+was measured is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from generator.errors import RequestError
+
+AXES = ("sessions", "stimuli", "units")
+TRIALS = "trials"
+FEWEST = {"sessions": 2, "stimuli": 2, "units": 2}  # less says nothing of learning, or of a population
+Sessions = tuple[NDArray[np.float32], ...]  # (stimuli, units) of each session
+
+
+@dataclass(frozen=True)
+class Area:
+    """What was measured in one area.
+
+    Attributes:
+        name: its name; areas stand in the order in which signals run through them, if that is known.
+        activity: of each session (stimuli, units), the mean over trials; finite.
+        weights: of each session (synapses,) the strengths of the same synapses, finite; None where none were measured.
+        noise: by split halves of the trials, the standard deviation of the means' errors over that of the signal; None without
+            trials.
+    """
+
+    name: str
+    activity: Sessions
+    weights: tuple[NDArray[np.float32], ...] | None = None
+    noise: float | None = None
+
+
+@dataclass(frozen=True, init=False)
+class Recording:
+    """Activity of areas over sessions, as arrays.
+
+    Args:
+        activations: (sessions, stimuli, units), or one such array per area: a list, or a mapping by name. Where other units are
+            met in every session, an area may be a list of (stimuli, units), a session each. NaN is what is missing.
+        weights: (sessions, …) strengths of the same synapses, one array per area as above.
+        axes: the order of the axes of every array, such as "stimuli, units, sessions"; "trials" may be a further one, which is
+            averaged over. By default sessions, stimuli, units; if there are four, trials come before units.
+        classes: (stimuli,) what each stimulus is one of; without them no statistic of classes is defined.
+        followed: whether a unit keeps its place from session to session. Without it, no statistic of the same units is defined.
+        times: (sessions,) when each session was, in any unit, increasing; by default evenly spaced.
+        name: what it is called.
+
+    Attributes:
+        areas: the areas, with what is missing left out.
+        notes: a sentence for everything that was left out, and for what a reader should know.
+
+    Raises:
+        RequestError: arrays that do not fit each other, or of which too little is left.
+    """
+
+    areas: tuple[Area, ...]
+    classes: NDArray[np.int64] | None
+    followed: bool
+    times: NDArray[np.float64]
+    name: str
+    notes: tuple[str, ...] = field(default=())
+
+    def __init__(
+        self,
+        activations: Any,
+        *,
+        weights: Any = None,
+        axes: str | None = None,
+        classes: ArrayLike | None = None,
+        followed: bool = True,
+        times: ArrayLike | None = None,
+        name: str = "recording",
+    ) -> None:
+        notes: list[str] = []
+        raw = {key: _array(value, key, axes) for key, value in _by_area(activations, "activations").items()}
+        if axes is None:
+            _check_order(raw)
+        stimuli = _kept_stimuli(raw, notes)
+        areas = []
+        for key, sessions in raw.items():
+            trials = [each[stimuli] for each in sessions]
+            means = [_mean(each) for each in trials]
+            units = _kept_units(key, means, followed, notes)
+            activity = tuple(
+                np.ascontiguousarray(y[:, at], dtype=np.float32) for y, at in zip(means, units, strict=True)
+            )
+            noise = _noise([t[:, :, at] for t, at in zip(trials, units, strict=True)])
+            areas.append(Area(key, activity, None, noise))
+        object.__setattr__(self, "areas", tuple(areas))
+        self._check_sizes()
+        strengths = {} if weights is None else _by_area(weights, "weights")
+        if unknown := [key for key in strengths if key not in raw]:
+            raise RequestError(
+                f"weights are of {unknown[0]!r}, of which there are no activations: there are {_list(raw)}"
+            )
+        object.__setattr__(
+            self, "areas", tuple(_with_weights(area, strengths.get(area.name), notes) for area in self.areas)
+        )
+        object.__setattr__(self, "classes", _classes(classes, stimuli))
+        object.__setattr__(self, "followed", followed)
+        object.__setattr__(self, "times", _times(times, self.sessions))
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "notes", tuple(notes))
+
+    @property
+    def sessions(self) -> int:
+        """How many."""
+        return len(self.areas[0].activity)
+
+    @property
+    def stimuli(self) -> int:
+        """How many are left in every session."""
+        return len(self.areas[0].activity[0])
+
+    def _check_sizes(self) -> None:
+        """Raises RequestError for areas of unequal sessions, and for too little of anything."""
+        numbers = {area.name: len(area.activity) for area in self.areas}
+        if len(set(numbers.values())) > 1:
+            counts = ", ".join(f"{name} {count}" for name, count in numbers.items())
+            raise RequestError(f"areas have unequal numbers of sessions: {counts}")
+        _enough("sessions", self.sessions)
+        _enough("units", min(y.shape[1] for area in self.areas for y in area.activity))
+
+
+def _enough(what: str, count: int) -> None:
+    """Raises RequestError if a recording has too few of something."""
+    if count < FEWEST[what]:
+        raise RequestError(f"of this recording {count} {what} are left, and at least {FEWEST[what]} are needed")
+
+
+# -- what was given ----------------------------------------------------------------------------------------------------
+def _by_area(given: Any, what: str) -> dict[str, Any]:
+    """One entry per area. A single array, or a list of (stimuli, units), is one area."""
+    if isinstance(given, Mapping):
+        found = {str(key): value for key, value in given.items()}
+        if len(found) < len(given):
+            raise RequestError(f"two areas of {what} have one name")
+    elif isinstance(given, np.ndarray) or not isinstance(given, Sequence) or all(np.ndim(one) == 2 for one in given):
+        found = {"area1": given}
+    else:
+        found = {f"area{number}": value for number, value in enumerate(given, start=1)}
+    if not found:
+        raise RequestError(f"{what} hold no area")
+    return found
+
+
+def _array(given: Any, area: str, axes: str | None) -> list[NDArray[np.float64]]:
+    """Of each session (stimuli, trials, units), in float64. Raises RequestError for what is no such array."""
+    if isinstance(given, Sequence) and len(given) and all(np.ndim(one) == 2 for one in given):
+        return [_numbers(one, area)[:, None] for one in given]
+    array = _numbers(given, area)
+    order = _order(axes, array.ndim, area)
+    if order is not None:
+        wanted = [AXES[0], AXES[1], *([TRIALS] if TRIALS in order else []), AXES[2]]
+        array = array.transpose([order.index(one) for one in wanted])
+    return list(array if array.ndim == 4 else array[:, :, None])
+
+
+def _numbers(given: Any, area: str) -> NDArray[np.float64]:
+    try:
+        found = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{area} holds what is no number, or rows of unequal length") from error
+    if np.isinf(found).any():
+        raise RequestError(f"{area} holds infinite values: what is missing is NaN")
+    return found
+
+
+def _order(axes: str | None, dimensions: int, area: str) -> list[str] | None:
+    if axes is None:
+        if dimensions not in (3, 4):
+            raise RequestError(
+                f"{area} has {dimensions} axes: there should be 3 (sessions, stimuli, units), or 4, with trials before units"
+            )
+        return None
+    order = [one.strip() for one in axes.split(",")]
+    if sorted(order) not in (sorted(AXES), sorted([*AXES, TRIALS])):
+        raise RequestError(
+            f"axes must name sessions, stimuli, units, and trials if there are any, each once, not {axes!r}"
+        )
+    if len(order) != dimensions:
+        raise RequestError(f"{area} has {dimensions} axes, and axes = {axes!r} names {len(order)}")
+    return order
+
+
+def _check_order(raw: Mapping[str, Sequence[NDArray[Any]]]) -> None:
+    """Raises RequestError if axes look exchanged: few experiments have more sessions than stimuli and units."""
+    for area, sessions in raw.items():
+        stimuli, _, units = sessions[0].shape
+        if len(sessions) > max(stimuli, units):
+            raise RequestError(
+                f"{area} seems to have {len(sessions)} sessions of {stimuli} stimuli and {units} units: say the order of its "
+                'axes, such as axes = "stimuli, units, sessions" (or "sessions, stimuli, units" if it is this one)'
+            )
+
+
+# -- what is missing ---------------------------------------------------------------------------------------------------
+def _kept_stimuli(raw: Mapping[str, Sequence[NDArray[Any]]], notes: list[str]) -> NDArray[np.intp]:
+    """The stimuli to which at least half of the units of every area have an answer in every session."""
+    counts = {len(one) for sessions in raw.values() for one in sessions}
+    if len(counts) > 1:
+        raise RequestError(
+            f"sessions have unequal numbers of stimuli, {min(counts)} to {max(counts)}: fill what is missing with NaN"
+        )
+    for area, sessions in raw.items():
+        if empty := [number for number, one in enumerate(sessions, start=1) if not np.isfinite(one).any()]:
+            raise RequestError(f"session {empty[0]} of {area} holds nothing but NaN: leave it out")
+    each = [np.isfinite(one).any(axis=1).mean(axis=1) for sessions in raw.values() for one in sessions]
+    shown = np.min(each, axis=0) >= 0.5
+    _enough("stimuli", int(shown.sum()))
+    if not shown.all():
+        notes.append(f"{(~shown).sum()} of {len(shown)} stimuli are missing in a session and are left out")
+    return np.flatnonzero(shown)
+
+
+def _mean(trials: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(stimuli, units): the mean over the trials that there are; NaN of none."""
+    there = np.isfinite(trials)
+    total = np.where(there, trials, 0).sum(axis=1)
+    return np.divide(total, there.sum(axis=1), out=np.full(total.shape, np.nan), where=there.any(axis=1))
+
+
+def _kept_units(
+    area: str, means: Sequence[NDArray[np.float64]], followed: bool, notes: list[str]
+) -> list[NDArray[np.intp]]:
+    """Of each session the units that answer every stimulus; followed ones do so in every session.
+
+    Units that never vary are kept, since networks' silent units are recorded, too.
+    """
+    if followed and len(counts := {one.shape[1] for one in means}) > 1:
+        raise RequestError(
+            f"sessions of {area} have {min(counts)} to {max(counts)} units: say followed = False if these are not the same "
+            "units, or fill what is missing with NaN"
+        )
+    whole = [np.isfinite(one).all(axis=0) for one in means]
+    constant = [(one == one[:1]).all(axis=0) for one in means]
+    if followed:
+        whole, constant = [np.all(whole, axis=0)] * len(means), [np.all(constant, axis=0)] * len(means)
+    if all(one.all() for one in constant):
+        raise RequestError(f"no unit of {area} answers one stimulus otherwise than another")
+    where = "" if followed else ", counted session by session"
+    for said, which in (("miss a value and are left out", [~one for one in whole]), ("never vary", constant)):
+        if count := sum(int(one.sum()) for one in (which[:1] if followed else which)):
+            notes.append(f"{count} units of {area} {said}{where}")
+    return [np.flatnonzero(one) for one in whole]
+
+
+def _noise(sessions: Sequence[NDArray[np.float64]]) -> float | None:
+    """The error of a mean over trials, as electrodes count noise: its standard deviation over that of the responses.
+
+    From halves of the trials: a half's mean errs by √2 times as much as the whole's, and the difference of two halves by twice.
+    """
+    errors, signals = [], []
+    for trials in sessions:
+        if trials.shape[1] < 2:
+            return None
+        halves = [_mean(trials[:, start::2]) for start in (0, 1)]
+        errors.append(np.nanmean((halves[0] - halves[1]) ** 2) / 4)
+        signals.append(np.nanvar(_mean(trials)))
+    signal = float(np.mean(signals) - np.mean(errors))
+    return float(np.sqrt(np.mean(errors) / signal)) if signal > 0 else float("inf")
+
+
+def _with_weights(area: Area, given: Any, notes: list[str]) -> Area:
+    """An area with its synapses, those left out that a session lacks."""
+    if given is None:
+        return area
+    found = _numbers(given, f"weights of {area.name}")
+    if found.ndim < 2 or len(found) != len(area.activity):
+        raise RequestError(
+            f"weights of {area.name} must be ({len(area.activity)} sessions, …), not of shape {tuple(found.shape)}"
+        )
+    flat = found.reshape(len(found), -1)
+    there = np.isfinite(flat).all(axis=0)
+    if not there.any():
+        raise RequestError(f"no synapse of {area.name} has a weight in every session")
+    if not there.all():
+        notes.append(f"{(~there).sum()} of {there.size} synapses of {area.name} miss a weight and are left out")
+    weights = tuple(np.ascontiguousarray(one[there], dtype=np.float32) for one in flat)
+    return Area(area.name, area.activity, weights, area.noise)
+
+
+def _classes(given: ArrayLike | None, stimuli: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    if given is None:
+        return None
+    found = np.asarray(given)
+    if found.ndim != 1 or len(found) <= stimuli.max():
+        raise RequestError(f"classes must have an entry per stimulus, not shape {tuple(found.shape)}")
+    return np.unique(found[stimuli], return_inverse=True)[1].astype(np.int64)
+
+
+def _times(given: ArrayLike | None, sessions: int) -> NDArray[np.float64]:
+    if given is None:
+        return np.arange(sessions, dtype=float)
+    found = np.asarray(given, dtype=float)
+    if found.shape != (sessions,) or not (np.diff(found) > 0).all():
+        raise RequestError(f"times must be {sessions} increasing numbers, one per session")
+    return found
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, names))

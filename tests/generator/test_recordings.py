@@ -1,0 +1,158 @@
+"""Recordings: the statistics that a simulated network has, from arrays of what its units did; and what cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracles import member
+
+from generator.architectures.layers import Pass
+from generator.dataset.electrodes import FULL
+from generator.errors import RequestError
+from generator.observables import statistics
+from generator.observables.recorder import Recorder
+from generator.recordings.measured import measured
+from generator.recordings.recording import Recording
+from generator.training.stack import Stack
+
+SEEN = ["activation", "step", "population", "coupling"]
+
+
+@pytest.fixture(scope="module")
+def simulated() -> dict[str, Any]:
+    """What the units of two hidden layers and the read-out of a network do at six checkpoints, and its statistics."""
+    stack = Stack([member("adam", "mlp3", width=0.25, batch_size=32, epochs=2)])
+    recorder = Recorder([FULL], ["a"], stack.network, SEEN)
+    probe, outputs, tables = stack.probe(24), [], []
+    for checkpoint in range(6):
+        with torch.no_grad():
+            stack.network.forward(probe.x, run := Pass())
+            passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
+            tables.append(recorder.measure(passed, checkpoint, probe.y)[0, 0])
+        outputs.append([y[0].clone() for y in run.outputs])
+        for step in range(8 * checkpoint, 8 * checkpoint + 8):
+            stack.step(stack.batch(step))
+    areas = [np.stack([one[at].numpy() for one in outputs]) for at in range(3)]
+    return {"areas": areas, "classes": probe.y[0].numpy(), "table": torch.stack(tables).numpy()}
+
+
+def test_statistics_of_arrays_are_those_of_the_network(simulated: dict[str, Any]) -> None:
+    """Of all that is of activity; of weights nothing was recorded."""
+    names, values = measured(Recording(simulated["areas"], classes=simulated["classes"]))
+    known = [one.name for one in statistics(SEEN)]
+    assert {one.name for one in names} == {name for name in known if not name.startswith("step_weight")}
+    expected = simulated["table"][..., [known.index(one.name) for one in names]]
+    np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-6)
+    assert np.isnan(values).any()  # nothing moved yet at the first checkpoint
+
+
+def test_one_area_has_no_coupling_and_units_that_are_not_followed_no_steps(simulated: dict[str, Any]) -> None:
+    one = simulated["areas"][1]
+    names = {each.observable for each in measured(Recording(one))[0]}
+    assert names == {"activation", "step", "population"}
+    found, values = measured(Recording(one, followed=False))
+    assert {each.observable for each in found} == {"activation", "population"}
+    shuffled = [y[:, np.random.default_rng(i).permutation(y.shape[1])[: 20 + i]] for i, y in enumerate(one)]
+    others, _ = measured(Recording(shuffled, followed=False))
+    assert [each.name for each in others] == [each.name for each in found if each.name != "population_separability"]
+    assert "population_separability" not in {each.name for each in found}  # no stimulus has a class
+    assert values.shape == (6, 1, len(found))
+
+
+def test_similarity_does_not_need_the_same_units() -> None:
+    """Linear CKA of as many units as stimuli, fewer and more."""
+    rng = np.random.default_rng(0)
+    y = [rng.normal(size=(12, units)) for units in (9, 12, 30, 5)]
+    found, values = measured(Recording(y, followed=False))
+    grams = [(c := each - each.mean(0)) @ c.T for each in y]
+    cka = [(grams[0] * k).sum() / np.linalg.norm(grams[0]) / np.linalg.norm(k) for k in grams]
+    at = [one.name for one in found].index("population_similarity")
+    np.testing.assert_allclose(values[:, 0, at], cka, rtol=1e-5)
+    values = measured(Recording(y[::-1], followed=False))[1]
+    assert values[3, 0, at] == pytest.approx(cka[3], rel=1e-5)
+
+
+def test_weights_that_were_measured_have_statistics_and_steps() -> None:
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(4, 30, 20))
+    found, values = measured(Recording(rng.normal(size=(4, 8, 30)), weights=w))
+    names = [one.name for one in found]
+    np.testing.assert_allclose(values[:, 0, names.index("weight_raw_mean")], w.mean((1, 2)), rtol=1e-4)
+    moved = np.linalg.norm(np.diff(w, axis=0).reshape(3, -1), axis=1)
+    np.testing.assert_allclose(values[1:, 0, names.index("step_weight_norm")], moved, rtol=1e-4)
+
+
+def test_scaling_and_shuffling_units_alike_changes_what_it_must(simulated: dict[str, Any]) -> None:
+    """Permuted units have the same statistics, all of them."""
+    one = simulated["areas"][0]
+    _, values = measured(Recording(one))
+    _, other = measured(Recording(one[:, :, np.random.default_rng(0).permutation(one.shape[2])]))
+    np.testing.assert_allclose(values, other, rtol=1e-4, atol=1e-6)
+
+
+# -- what is missing, and what cannot be -------------------------------------------------------------------------------
+def test_what_is_missing_is_left_out_and_said() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 10, 12))
+    x[1, 4] = np.nan  # a stimulus in one session
+    x[2, :, 5] = np.nan  # a unit in one session
+    x[:, :, 7] = 1.5  # a silent unit
+    found = Recording({"M1": x})
+    assert (found.sessions, found.stimuli, found.areas[0].activity[0].shape) == (3, 9, (9, 11))
+    assert found.notes == (
+        "1 of 10 stimuli are missing in a session and are left out",
+        "1 units of M1 miss a value and are left out",
+        "1 units of M1 never vary",
+    )
+    np.testing.assert_array_equal(found.areas[0].activity[2], np.delete(np.delete(x[2], 4, 0), 5, 1).astype(np.float32))
+    free = Recording({"M1": x}, followed=False)
+    assert [y.shape[1] for y in free.areas[0].activity] == [12, 12, 11]
+
+
+def test_trials_are_averaged_and_their_halves_say_how_noisy_the_mean_is() -> None:
+    """Noise of 0.8 on every trial of 16 is 0.2 on the mean."""
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(4, 30, 1, 50))
+    trials = signal + 0.8 * rng.normal(size=(4, 30, 16, 50))
+    found = Recording(trials)
+    np.testing.assert_allclose(found.areas[0].activity[1], trials[1].mean(1), rtol=1e-5)
+    assert found.areas[0].noise == pytest.approx(0.2, rel=0.1)
+    assert Recording(signal[:, :, 0]).areas[0].noise is None
+    exchanged = Recording(trials.transpose(1, 3, 2, 0), axes="stimuli, units, trials, sessions")
+    np.testing.assert_array_equal(exchanged.areas[0].activity, found.areas[0].activity)
+
+
+GOOD = np.random.default_rng(0).normal(size=(4, 8, 6))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"activations": GOOD.transpose(1, 0, 2)}, "seems to have 8 sessions of 4 stimuli and 6 units: say the order"),
+        ({"activations": GOOD[:1]}, "1 sessions are left, and at least 2 are needed"),
+        ({"activations": GOOD[:, :1]}, "1 stimuli are left"),
+        ({"activations": GOOD[:, :, :1]}, "1 units are left"),
+        ({"activations": GOOD[0]}, "has 2 axes: there should be 3"),
+        (
+            {"activations": np.where(np.arange(4)[:, None, None] == 2, np.nan, GOOD)},
+            "session 3 of area1 holds nothing but NaN",
+        ),
+        ({"activations": np.where(GOOD > 1, np.inf, GOOD)}, "infinite values: what is missing is NaN"),
+        ({"activations": GOOD, "axes": "units, sessions"}, "axes must name sessions, stimuli, units"),
+        ({"activations": {"M1": GOOD, "PMd": GOOD[:3]}}, "unequal numbers of sessions: M1 4, PMd 3"),
+        ({"activations": [GOOD[0], GOOD[1, :, :4]]}, "4 to 6 units: say followed = False"),
+        ({"activations": GOOD, "times": [0, 1, 1, 2]}, "times must be 4 increasing numbers"),
+        ({"activations": GOOD, "classes": [0, 1]}, "an entry per stimulus"),
+        ({"activations": GOOD, "weights": {"V1": GOOD}}, "weights are of 'V1', of which there are no activations"),
+        ({"activations": GOOD, "weights": GOOD[:3]}, r"weights of area1 must be \(4 sessions, …\)"),
+        ({"activations": [["a", "b"]] * 3}, "holds what is no number"),
+        ({"activations": {}}, "activations hold no area"),
+        ({"activations": {1: GOOD, "1": GOOD}}, "two areas of activations have one name"),
+        ({"activations": np.ones((4, 8, 6))}, "no unit of area1 answers one stimulus otherwise than another"),
+    ],
+)
+def test_what_cannot_be_read_is_said(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        Recording(**arguments)

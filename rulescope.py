@@ -34,6 +34,7 @@ _NAMES = {
     "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge", "plugin"),
     "generator.spec.spec": ("Spec",),
     "generator.dataset.storage": ("Dataset",),
+    "generator.recordings.recording": ("Recording",),
     "generator.errors": ("RequestError",),
     "classifier.api": (
         "load", "curves", "evaluate", "train", "predict", "importance", "controls", "transfer", "distinguish",

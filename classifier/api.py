@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
 from classifier.examples.sampling import ALL, measured
-from classifier.examples.trajectories import Examples
+from classifier.examples.trajectories import Examples, Recorded
 from classifier.models import card as cards
 from classifier.models import parallel
 from classifier.models.estimators import FEATURES, MODELS, Learner
@@ -357,7 +357,7 @@ def train(
 
 def predict(
     model: Place,
-    data: Data,
+    data: Data | Recorded,
     *,
     level: str = "network",
     electrode: str | None = None,
@@ -367,7 +367,8 @@ def predict(
 
     Args:
         model: the folder of a stored model, or the name of one that comes with Rulescope.
-        data: a dataset or examples, with the statistics and as many checkpoints as the model reads; rules need not be known.
+        data: a dataset, examples or an `rs.Recording`, with the statistics and as many checkpoints as the model reads; rules need
+            not be known.
         level: network (the layers' votes) or layer.
         electrode: what a dataset is measured with, if not with what the model was fitted on.
         observables: those that were measured: activity, say.
@@ -380,7 +381,8 @@ def predict(
         >>> named.columns[0]
         'network_id'
     """
-    return naming.predict(model, _source(data), level, electrode, observables=_several(observables))
+    given = Examples.from_recording(data) if isinstance(data, Recorded) else _source(data)
+    return naming.predict(model, given, level, electrode, observables=_several(observables))
 
 
 def importance(model: Place, *, by: str = "statistic", method: str = "permutation", top: int | None = 10) -> Importance:

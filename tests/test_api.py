@@ -274,3 +274,25 @@ def test_every_name_that_can_be_given_has_a_meaning() -> None:
     assert meanings["difference"] == "x_t − x_{t−1}, from the second checkpoint on"
     with pytest.raises(rs.RequestError, match=r"unknown kind of names 'feature' .did you mean 'features'"):
         rs.names("feature")
+
+
+def test_a_recording_is_asked_of_as_it_is(examples: rs.Examples, tmp_path: Path) -> None:
+    """Statistics by their names, an area a layer, and what it was measured with."""
+    rs.train(examples, tmp_path / "m", observables=["activation"], refits=0)
+    arrays = np.random.default_rng(0).random((examples.checkpoints, 30, 12))
+    recording = rs.Recording({"V1": arrays, "V4": 2 * arrays}, name="mouse 1")
+    found = rs.Examples.from_recording(recording)
+    assert found.identity["layer"].tolist() == ["V1", "V4"]
+    assert found.electrode == "units12"
+    assert {one.observable for one in found.statistics.values()} >= {"activation", "step", "population", "coupling"}
+    assert examples.statistics["activation_abs_mean"] == found.statistics["activation_abs_mean"]
+    at = list(found.statistics).index("activation_abs_mean")
+    np.testing.assert_allclose(found.values[0, :, at], arrays.mean((1, 2)), rtol=1e-5)
+    named = rs.predict(tmp_path / "m", recording)
+    pd.testing.assert_frame_equal(named, rs.predict(tmp_path / "m", found))
+    assert (named["network_id"].tolist(), set(named["called"]) <= set(examples.y)) == (["mouse 1"], True)
+    by_area = rs.predict(tmp_path / "m", recording, level="layer")
+    assert by_area["layer"].tolist() == ["V1", "V4"]
+    rs.train(examples, tmp_path / "w", observables=["weight"], refits=0)
+    with pytest.raises(rs.RequestError, match="lacks"):
+        rs.predict(tmp_path / "w", recording)

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, header
+from generator.dataset.electrodes import Electrode
+from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, Statistic, header
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
@@ -38,6 +39,26 @@ class Parts:
     def of_outputs(self) -> bool:
         """Whether it is made of units' outputs alone, so that activity that is recorded gives it."""
         return self.observable in ("activation", "population") or self.function == "activation"
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """What examples are made of that somebody recorded: `rs.Recording`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def areas(self) -> Sequence[Any]:
+        """Its areas, each with a `name`."""
+
+    @property
+    def electrode(self) -> Electrode:
+        """What it was measured with."""
+
+    def measured(self) -> tuple[list[Statistic], NDArray[np.float32]]:
+        """The statistics, and (sessions, areas, statistics)."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +223,16 @@ class Examples:
         if rules is not None:
             identity["rule"] = list(rules)
         return cls(array, parts, found.astype(np.float32), identity)
+
+    @classmethod
+    def from_recording(cls, recording: Recorded) -> Examples:
+        """Examples of a recording (`rs.Recording`): an area each, of one network. Which rule it was, nobody knows."""
+        statistics, values = recording.measured()
+        names = [one.name for one in statistics]
+        found = cls.from_arrays(values.swapaxes(0, 1), names, networks=[recording.name] * values.shape[1])
+        found.identity["electrode"] = recording.electrode.name
+        found.identity["layer"] = [area.name for area in recording.areas]
+        return replace(found, statistics={one.name: Parts(*one[1:4]) for one in statistics})
 
     def to_frame(self) -> pd.DataFrame:
         """A row per example and checkpoint: who it is, checkpoint, curves and statistics."""

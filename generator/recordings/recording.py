@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from generator.dataset.electrodes import Electrode
+from generator.dataset.schema import Statistic
 from generator.errors import RequestError
 
 AXES = ("sessions", "stimuli", "units")
@@ -120,6 +122,25 @@ class Recording:
     def stimuli(self) -> int:
         """How many are left in every session."""
         return len(self.areas[0].activity[0])
+
+    @property
+    def electrode(self) -> Electrode:
+        """What it was measured with, as far as it says: the most units of an area, and the noise of their means."""
+        units = max(y.shape[1] for area in self.areas for y in area.activity)
+        noise = [area.noise for area in self.areas if area.noise is not None and np.isfinite(area.noise)]
+        redraw = not self.followed
+        if not noise:
+            return Electrode(units, redraw=redraw)
+        return Electrode(units, noise_mode="relative", noise=float(f"{np.mean(noise):.2g}"), redraw=redraw)
+
+    def measured(self) -> tuple[list[Statistic], NDArray[np.float32]]:
+        """The dataset's statistics of it, and (sessions, areas, statistics) of them; NaN where undefined, as everywhere.
+
+        A statistic that is undefined in every session and area was not measured, and is not there.
+        """
+        from generator.recordings.measured import measured  # imports torch
+
+        return measured(self)
 
     def _check_sizes(self) -> None:
         """Raises RequestError for areas of unequal sessions, and for too little of anything."""

@@ -53,7 +53,6 @@ class Recording:
             averaged over. By default sessions, stimuli, units; if there are four, trials come before units.
         classes: (stimuli,) what each stimulus is one of; without them no statistic of classes is defined.
         followed: whether a unit keeps its place from session to session. Without it, no statistic of the same units is defined.
-        times: (sessions,) when each session was, in any unit, increasing; by default evenly spaced.
         name: what it is called.
 
     Attributes:
@@ -67,7 +66,6 @@ class Recording:
     areas: tuple[Area, ...]
     classes: NDArray[np.int64] | None
     followed: bool
-    times: NDArray[np.float64]
     name: str
     notes: tuple[str, ...] = field(default=())
 
@@ -79,7 +77,6 @@ class Recording:
         axes: str | None = None,
         classes: ArrayLike | None = None,
         followed: bool = True,
-        times: ArrayLike | None = None,
         name: str = "recording",
     ) -> None:
         notes: list[str] = []
@@ -99,7 +96,7 @@ class Recording:
             areas.append(Area(key, activity, None, noise))
         object.__setattr__(self, "areas", tuple(areas))
         self._check_sizes()
-        strengths = {} if weights is None else _by_area(weights, "weights")
+        strengths = {} if weights is None else _by_area(weights, "weights", apart=False)
         if unknown := [key for key in strengths if key not in raw]:
             raise RequestError(
                 f"weights are of {unknown[0]!r}, of which there are no activations: there are {_list(raw)}"
@@ -109,7 +106,6 @@ class Recording:
         )
         object.__setattr__(self, "classes", _classes(classes, stimuli))
         object.__setattr__(self, "followed", followed)
-        object.__setattr__(self, "times", _times(times, self.sessions))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "notes", tuple(notes))
 
@@ -159,13 +155,17 @@ def _enough(what: str, count: int) -> None:
 
 
 # -- what was given ----------------------------------------------------------------------------------------------------
-def _by_area(given: Any, what: str) -> dict[str, Any]:
-    """One entry per area. A single array, or a list of (stimuli, units), is one area."""
+def _by_area(given: Any, what: str, apart: bool = True) -> dict[str, Any]:
+    """One entry per area. A single array is one area, and so is a list of (stimuli, units), where sessions may come `apart`."""
     if isinstance(given, Mapping):
         found = {str(key): value for key, value in given.items()}
         if len(found) < len(given):
             raise RequestError(f"two areas of {what} have one name")
-    elif isinstance(given, np.ndarray) or not isinstance(given, Sequence) or all(np.ndim(one) == 2 for one in given):
+    elif (
+        isinstance(given, np.ndarray)
+        or not isinstance(given, Sequence)
+        or (apart and all(np.ndim(one) == 2 for one in given))
+    ):
         found = {"area1": given}
     else:
         found = {f"area{number}": value for number, value in enumerate(given, start=1)}
@@ -317,15 +317,6 @@ def _classes(given: ArrayLike | None, stimuli: NDArray[np.intp]) -> NDArray[np.i
     if found.ndim != 1 or len(found) <= stimuli.max():
         raise RequestError(f"classes must have an entry per stimulus, not shape {tuple(found.shape)}")
     return np.unique(found[stimuli], return_inverse=True)[1].astype(np.int64)
-
-
-def _times(given: ArrayLike | None, sessions: int) -> NDArray[np.float64]:
-    if given is None:
-        return np.arange(sessions, dtype=float)
-    found = np.asarray(given, dtype=float)
-    if found.shape != (sessions,) or not (np.diff(found) > 0).all():
-        raise RequestError(f"times must be {sessions} increasing numbers, one per session")
-    return found
 
 
 def _list(names: Mapping[str, Any]) -> str:

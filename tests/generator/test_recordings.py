@@ -81,6 +81,9 @@ def test_weights_that_were_measured_have_statistics_and_steps() -> None:
     found, values = measured(Recording(rng.normal(size=(4, 8, 30)), weights=w))
     names = [one.name for one in found]
     np.testing.assert_allclose(values[:, 0, names.index("weight_raw_mean")], w.mean((1, 2)), rtol=1e-4)
+    x = rng.normal(size=(4, 8, 30))
+    both = measured(Recording([x, x], weights=[w.reshape(4, -1), 2 * w.reshape(4, -1)]))[1]
+    np.testing.assert_allclose(both[:, 1, names.index("weight_raw_mean")], 2 * w.mean((1, 2)), rtol=1e-4)
     moved = np.linalg.norm(np.diff(w, axis=0).reshape(3, -1), axis=1)
     np.testing.assert_allclose(values[1:, 0, names.index("step_weight_norm")], moved, rtol=1e-4)
 
@@ -143,7 +146,6 @@ GOOD = np.random.default_rng(0).normal(size=(4, 8, 6))
         ({"activations": GOOD, "axes": "units, sessions"}, "axes must name sessions, stimuli, units"),
         ({"activations": {"M1": GOOD, "PMd": GOOD[:3]}}, "unequal numbers of sessions: M1 4, PMd 3"),
         ({"activations": [GOOD[0], GOOD[1, :, :4]]}, "4 to 6 units: say followed = False"),
-        ({"activations": GOOD, "times": [0, 1, 1, 2]}, "times must be 4 increasing numbers"),
         ({"activations": GOOD, "classes": [0, 1]}, "an entry per stimulus"),
         ({"activations": GOOD, "weights": {"V1": GOOD}}, "weights are of 'V1', of which there are no activations"),
         ({"activations": GOOD, "weights": GOOD[:3]}, r"weights of area1 must be \(4 sessions, …\)"),

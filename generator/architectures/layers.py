@@ -197,7 +197,7 @@ class WeightLayer(ABC):
         self.rounding = PRECISIONS[precision]
         self.fan_in = math.prod(shape[1:])
         self.scale = math.sqrt((1.0 if last else variance) / self.fan_in)
-        self.weight = _times(draw("init", name, shape), self.scale)
+        self.weight = self.initial(draw, shape)
         self.bias: Tensor | None = torch.zeros_like(self.weight.flatten(2)[..., 0]) if bias else None
         self.feedback: Tensor | None = None
         self.phi = NONLINEARITIES[nonlinearity]
@@ -212,6 +212,10 @@ class WeightLayer(ABC):
         y = _Propagate.apply(x, self.weight, self.bias, self.feedback, self, run.drives, nudge)
         run.outputs.append(y)
         return y
+
+    def initial(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
+        """The initial weights of all networks, (k, *shape): normal."""
+        return _times(draw("init", self.name, shape), self.scale)
 
     def preactivation(self, x: Tensor) -> Tensor:
         """a = W x + b, as `__call__` computes it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -51,7 +51,13 @@ class Form:
 
 
 class Network(ABC):
-    """A stack of k networks of one architecture. Building it draws its initial weights."""
+    """A stack of k networks of one architecture. Building it draws its initial weights.
+
+    Attributes:
+        pathways: those that can train it; empty where all can.
+    """
+
+    pathways: ClassVar[Collection[str]] = ()
 
     def __init__(self, shape: InputShape, form: Form, draw: Draw) -> None:
         self.shape, self.form = shape, form
@@ -75,6 +81,10 @@ class Network(ABC):
         """All trained tensors, each with its leading axis k."""
         parts: list[WeightLayer | Norm] = [*self.layers, *self.norms]
         return [tensor for part in parts for tensor in (part.weight, part.bias) if tensor is not None]
+
+    def constrain(self) -> None:
+        """After every update: put weights back to where they may be, in place. Here they may be anything."""
+        return
 
     def readers(self) -> list[tuple[WeightLayer, WeightLayer]]:
         """Pairs of layers, of which the second is the first to read the first one's units, or channels.
@@ -227,8 +237,8 @@ def measure(family: Family, shape: InputShape, form: Form) -> tuple[LayerSize, .
     network, run = _passed(family, shape, form)
     sizes = []
     for layer, y in zip(network.layers, run.outputs, strict=True):
-        units, positions = math.prod(y.shape[2:]), math.prod(y.shape[3:])
-        sizes.append(LayerSize(layer.name, layer.weight.numel(), units, layer.weight.numel() * positions))
+        units = math.prod(y.shape[2:])
+        sizes.append(LayerSize(layer.name, layer.weight.numel(), units, units * layer.fan_in))
     return tuple(sizes)
 
 

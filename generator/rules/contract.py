@@ -80,6 +80,7 @@ class Pathway(ABC):
         labelled: whether it needs a label, or a loss, of every stimulus, so that the objective must have some.
         dense: whether it runs on chains alone: fully connected layers, each of which reads the output of the one before as it is.
         nonlinearities: those that hidden layers may have; empty where all will do.
+        architectures: the families of architectures that it trains; empty where it trains all that let it (`Network.pathways`).
         shared_pass: whether its pass is backpropagation's but for the weights in `feedback`, drawn once, so that networks of
             several such rules can be one stack. Each class says so for itself: what derives from it may do more.
     """
@@ -92,6 +93,7 @@ class Pathway(ABC):
     labelled: ClassVar[bool] = False
     dense: ClassVar[bool] = False
     nonlinearities: ClassVar[Collection[str]] = ()
+    architectures: ClassVar[Collection[str]] = ()
     shared_pass: ClassVar[bool] = False
     defaults: ClassVar[dict[str, float]] = {}
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}  # low ≤ parameter < high; from 0 up where not given

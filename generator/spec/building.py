@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from generator.architectures import family
+from generator.architectures import ARCHITECTURES, family
 from generator.architectures.layers import NONLINEARITIES, PRECISIONS
 from generator.architectures.network import STEMS, chained, measure
 from generator.curricula import tasks
@@ -132,3 +132,11 @@ def _check_rule(network: NetworkSpec, where: str) -> None:
     if needs.nonlinearities and network.nonlinearity not in needs.nonlinearities:
         known = " or ".join(needs.nonlinearities)
         raise Unfit(f"needs {known}", f"{rule} needs the nonlinearity {known}, not {network.nonlinearity!r}")
+    if needs.architectures and network.family.name not in needs.architectures:
+        known = " or ".join(name for name, one in ARCHITECTURES.items() if one.name in needs.architectures)
+        raise Unfit(f"needs {known}", f"{rule} needs the architecture {known}, not {network.architecture!r}")
+    if (able := network.family.build.pathways) and network.rule.pathway not in able:
+        raise Unfit(
+            "the architecture is not for it",
+            f"{rule} cannot train {network.architecture}; {', '.join(able[:-1])} and {able[-1]} can",
+        )

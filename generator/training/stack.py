@@ -158,6 +158,7 @@ class Stack:
                 else:  # the gradient of the L2 penalty on weights, ½ λ ‖W‖²
                     g.addcmul_(w, per_network(decay, w))
             self.update.step(self.parameters, lesson.gradients, pace.rate)
+            self.network.constrain()
         return lesson.losses
 
     def pace(self, step: int) -> Pace:

@@ -15,6 +15,7 @@ from generator.architectures.mlp import MLP
 from generator.architectures.network import Family, Network
 from generator.architectures.parameters import Parametrised, place
 from generator.architectures.resnet import ResNet
+from generator.architectures.vnn import VNN
 from generator.errors import RequestError, unknown
 
 ARCHITECTURES: dict[str, Family] = {
@@ -30,6 +31,8 @@ ARCHITECTURES: dict[str, Family] = {
     "resnet18v2": Family(ResNet, {"depth": 18, "version": 2}, min_pixels=16, weight_decay=1e-4, stems=True),
     "resnet34": Family(ResNet, {"depth": 34, "version": 1}, min_pixels=16, weight_decay=1e-4, stems=True),
     "resnet34v2": Family(ResNet, {"depth": 34, "version": 2}, min_pixels=16, weight_decay=1e-4, stems=True),
+    "vnn2": Family(VNN, {"depth": 2}, min_pixels=1, weight_decay=0.0),
+    "vnn3": Family(VNN, {"depth": 3}, min_pixels=1, weight_decay=0.0),
 }
 # Families whose parameters a spec may set. A set of values that has a name above goes by that one.
 PARAMETRISED: dict[str, Parametrised] = {

@@ -8,7 +8,7 @@ convolution is a channel: pooling and flattening leave the law alone. Normalisat
 not; there it is undefined.
 
 Through an electrode the sums run over the synapses between recorded units, whatever its `synapses`; a channel counts as recorded
-if it is at any position.
+if it is at any position. So is a vector unit if any component is; its b² is ‖b‖².
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from generator.architectures.layers import Conv
 from generator.architectures.network import LayerSize
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
@@ -39,7 +38,7 @@ class Wires(NamedTuple):
 
     into: Float[Tensor, "k units fan_in"]
     seen_into: Float[Tensor, "k 1 fan_in"]
-    bias: Float[Tensor, "k units"]
+    bias: Float[Tensor, "k units components"]
     out: Float[Tensor, "k units fan_out"]
     seen_out: Float[Tensor, "k 1 fan_out"]
     recorded: Bool[Tensor, "k units"]
@@ -64,7 +63,7 @@ class Wiring(Signal):
         units = weight.shape[1]
         here, there = scene.implant(electrode), scene.following.implant(electrode)
         into = weight.flatten(2)
-        seen_in = _channels(here.inputs, scene.x) if isinstance(scene.layer, Conv) else mask(here.inputs, scene.x)[:, 0]
+        seen_in = _channels(here.inputs, scene.x)
         taps = into.shape[2] // seen_in.shape[1]  # of a convolution's kernel
         reading = _channels(there.outputs, scene.following.y)  # units of the layer behind
         out = after.flatten(2).unflatten(2, (units, -1)).transpose(1, 2).flatten(2)
@@ -73,7 +72,7 @@ class Wiring(Signal):
         return Wires(
             into,
             seen_in.repeat_interleave(taps, dim=1)[:, None],
-            weight.new_zeros(weight.shape[:2]) if bias is None else bias,
+            weight.new_zeros((*weight.shape[:2], 1)) if bias is None else bias.unflatten(1, (units, -1)),
             out,
             reading.repeat_interleave(taps_out, dim=1)[:, None],
             _channels(here.outputs, scene.y) > 0,
@@ -121,7 +120,7 @@ class Balance(Observable):
             return reading.scene.weights.new_full((k, len(self.statistics)), torch.nan, dtype=torch.float64)
         incoming = (wires.into.double().square() * wires.seen_into).sum(2)
         outgoing = (wires.out.double().square() * wires.seen_out).sum(2)
-        parts = torch.stack([incoming, wires.bias.double().square(), outgoing])
+        parts = torch.stack([incoming, wires.bias.double().square().sum(2), outgoing])
         start, last = memory.setdefault("start", parts), memory.get("last", parts)
         way = memory["way"] = memory.get("way", torch.zeros_like(incoming)) + (parts - last).abs().sum(0)
         memory["last"] = parts

@@ -148,5 +148,6 @@ def observe(
 
 
 def _raw(layer: WeightLayer, x: Tensor, y: Tensor) -> list[tuple[str, Tensor]]:
-    parts = [("weight", layer.weight), ("bias", layer.bias), ("input", x), ("output", y)]
+    gate = getattr(layer, "gate", None)
+    parts = [("weight", layer.weight), ("bias", layer.bias), ("gate", gate), ("input", x), ("output", y)]
     return [(name, tensor) for name, tensor in parts if tensor is not None]

@@ -11,6 +11,9 @@ Everything here comes from a description in words, written without a look at the
 - resnet: stem 7×7/2 and max pool 3/2 padding 1 (small stem: 3×3/1, no pool); basic blocks of 64, 128, 256, 512 channels,
   without biases; the first block of every group, the first group's too, has a 1×1 projection shortcut, with BN in v1
   and none in v2. The stem of v2 has neither BN nor act; BN and act follow its last block.
+- vnn: hidden layers of 2 · max(1, round(width · 64)) units of `classes` components, gated by t: a unit puts out a if
+  t · a ≥ 0, else 0. The first reads numbers by weights (units, inputs, components), the others units by (units, inputs); the
+  last has one unit, without a gate.
 - mlp(…): hidden layer i, from 0, has width · 128 · taper^i units. convnet(…): convolution i has width · channels · growth^i
   channels, padded by half its kernel. Both: weights, norm, act; with residual plus what was read, if that is a hidden output
   and of equal size. A convolution's side is halved if then, as before, all taps of this kernel and of the next one of its size
@@ -56,6 +59,8 @@ def build(
 ) -> nn.Module:
     """The network, with torch's own initial weights. `stem` says nothing about knets, mlps and convnets."""
     kind, values = _read(architecture)
+    if architecture.startswith("vnn"):
+        return _vnn(int(architecture[3]), channels, pixels, classes, width)
     if kind in ("mlp", "convnet"):
         body, features = (_mlp if kind == "mlp" else _convnet)(channels, pixels, act, width, **values)
         return nn.Sequential(*body, *_head(head, features, classes, act))
@@ -73,7 +78,7 @@ def build(
 
 def weight_layers(model: nn.Module) -> list[nn.Module]:
     """The modules with observed weights, in the order in which forward runs them (a block's shortcut first)."""
-    return [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | Vectors)]
 
 
 def norms(model: nn.Module) -> list[nn.Module]:
@@ -98,7 +103,8 @@ class Dropout(nn.Module):
 
 
 def _known(architecture: str, stem: str, head: str) -> None:
-    kinds = {"knet4", "knet4lrn", "knet5", "knet5lrn", "alexnet", "alexnetlrn", *BLOCKS, *(f"{r}v2" for r in BLOCKS)}
+    kinds = {"knet4", "knet4lrn", "knet5", "knet5lrn", "alexnet", "alexnetlrn", "vnn2", "vnn3"}
+    kinds |= {*BLOCKS, *(f"{r}v2" for r in BLOCKS)}
     for given, allowed in ((architecture, kinds), (stem, {"large", "small"}), (head, {"classes", "projection"})):
         if given not in allowed:
             raise ValueError(f"{given!r} is none of {sorted(allowed)}")
@@ -239,6 +245,29 @@ def _convnet(
     return [*body, nn.Flatten()], n * pixels * pixels
 
 
+# -- vnn ---------------------------------------------------------------------------------------------------------------
+class Vectors(nn.Module):
+    """Vector units that read numbers or vectors; biases in one row, unit by unit."""
+
+    def __init__(self, shape: tuple[int, ...], components: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape[0] * components))
+        self.register_buffer("gate", torch.zeros(shape[0], components))  # all 0: always open
+
+    def forward(self, x: Tensor) -> Tensor:
+        form = "bn,unc->buc" if self.weight.ndim == 3 else "bnc,un->buc"
+        a = torch.einsum(form, x, self.weight) + self.bias.view_as(self.gate)
+        return torch.where(torch.einsum("buc,uc->bu", a, self.gate)[..., None] >= 0, a, 0.0)
+
+
+def _vnn(depth: int, channels: int, pixels: int, classes: int, width: float) -> nn.Module:
+    units = 2 * max(1, round(width * 64))
+    sizes = [units] * (depth - 1) + [1]
+    first = Vectors((units, channels * pixels * pixels, classes), classes)
+    others = [Vectors((m, n), classes) for n, m in itertools.pairwise(sizes)]
+    return nn.Sequential(nn.Flatten(), first, *others, nn.Flatten())
+
+
 # -- knet and alexnet --------------------------------------------------------------------------------------------------
 def _knet(architecture: str, channels: int, pixels: int, act: Act, width: float) -> tuple[list[nn.Module], int]:
     """The layers up to the features, and how many features there are."""
@@ -358,6 +387,9 @@ def parameter_count(
     def hidden(c: int) -> int:
         return max(1, round(width * c))
 
+    if architecture.startswith("vnn"):
+        u, between = 2 * hidden(64), 1 if architecture == "vnn3" else 0
+        return u * classes * (channels * pixels**2 + 1) + between * (u * u + u * classes) + u + classes
     if architecture.startswith("knet"):
         counts = [hidden(c) for c in (32, 32, 64, 128)[: 4 if "5" in architecture else 3]]
         total = sum(25 * n * m + m for n, m in zip([channels, *counts], counts, strict=False))

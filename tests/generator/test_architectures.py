@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
-from oracles import FREE, gradients, member, plain, run, stack
+from oracles import FREE, USUAL, gradients, member, plain, run, stack, suits
 from plain_networks import norms as batch_norms
 from plain_networks import parameter_count
 from torch import Tensor
 
 from generator.architectures import ARCHITECTURES, family
 from generator.architectures.layers import Conv, Pass, avg_pool, local_response_norm, max_pool
-from generator.architectures.network import Form, InputShape, Network
+from generator.architectures.network import Form, InputShape, Network, measure
 from generator.curricula import digits, tasks
 from generator.errors import RequestError
 from generator.spec import building
@@ -25,9 +26,11 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 every_one = pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FREE])
 
 
-@every_one
 @pytest.mark.parametrize("task", ["digits", "photos"])
-@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+@pytest.mark.parametrize(
+    ("architecture", "nonlinearity"),
+    [(name, phi) for name in [*ARCHITECTURES, *FREE] for phi in ("relu", "tanh") if suits("bp", name, phi)],
+)
 def test_forward_pass_and_gradients_equal_a_plain_build(architecture: str, task: str, nonlinearity: str) -> None:
     built = stack(*(member("sgdm", architecture, task, nonlinearity=nonlinearity, model_seed=s) for s in (0, 1)))
     batch, models = built.batch(0), [plain(built, i) for i in range(2)]
@@ -71,8 +74,11 @@ def test_evaluation_leaves_running_statistics_alone_and_ignores_the_rest_of_the_
 
 
 def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
-    names = ("mlp2", "mlp3", "knet4", "knet4lrn")
+    names = ("mlp2", "mlp3", "knet4", "knet4lrn", "vnn3")
     sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name).sizes] for name in names}
+    macs = {name: [s.macs for s in member("sgdm", name).sizes] for name in names}
+    assert macs["vnn3"] == [64 * 1280, 128 * 1280, 128 * 10]
+    assert macs["knet4"] == [n * p for (_, n, _), p in zip(sizes["knet4"], (16**2, 8**2, 4**2, 1), strict=True)]
     knet = [
         ("conv1", 32 * 1 * 25, 32 * 16 * 16),
         ("conv2", 32 * 32 * 25, 32 * 8 * 8),
@@ -84,11 +90,12 @@ def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
         "mlp3": [("fc1", 64 * 128, 128), ("fc2", 128 * 128, 128), ("fc3", 128 * 10, 10)],
         "knet4": knet,
         "knet4lrn": knet,
+        "vnn3": [("fc1", 64 * 1280, 1280), ("fc2", 128 * 128, 1280), ("fc3", 128, 10)],
     }
 
 
 LAYERS = {"mlp2": 2, "mlp3": 3, "knet4": 4, "knet4lrn": 4, "knet5": 5, "knet5lrn": 5, "alexnet": 8, "alexnetlrn": 8}
-LAYERS |= {"resnet18": 22, "resnet18v2": 22, "resnet34": 38, "resnet34v2": 38}
+LAYERS |= {"resnet18": 22, "resnet18v2": 22, "resnet34": 38, "resnet34v2": 38, "vnn2": 2, "vnn3": 3}
 
 
 def built_at(architecture: str, pixels: int, classes: int, form: Form) -> Network:
@@ -98,10 +105,12 @@ def built_at(architecture: str, pixels: int, classes: int, form: Form) -> Networ
     )
 
 
-@every_architecture
-@pytest.mark.parametrize("head", ["classes", "projection"])
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [*((name, "classes") for name in ARCHITECTURES), *((name, "projection") for name in USUAL)],
+)
 def test_full_size_networks_have_the_published_layers_and_parameters(architecture: str, head: str) -> None:
-    pixels, classes = (32, 10) if architecture[:4] in {"knet", "mlp2", "mlp3"} else (224, 1000)
+    pixels, classes = (224, 1000) if architecture.startswith(("alexnet", "resnet")) else (32, 10)
     network = built_at(architecture, pixels, classes, Form(head=head))
     assert len(network.layers) == LAYERS[architecture] + (head == "projection")
     total = sum(p.numel() for p in network.parameters())
@@ -162,18 +171,23 @@ def test_a_strided_convolution_sends_the_error_down_as_autograd_does(size: int, 
 
 @every_architecture
 def test_trained_tensors_are_weights_biases_and_batch_norms_scale_and_shift(architecture: str) -> None:
-    built = stack(member("sgdm", architecture, "photos"))
+    built = stack(member("sgdm", architecture))
     units = [len(layer.weight[0]) for layer in built.network.layers]
     biases = units[-1] if architecture.startswith("resnet") else sum(units)
+    biases *= 10 if architecture.startswith("vnn") else 1  # components
     biases -= units[0] if architecture in ("knet4", "knet5") else 0  # in front of batch norm
     weights = sum(s.weights for s in built.first.sizes)
     norms = 2 * sum(norm.weight.shape[1] for norm in built.network.norms)
     assert sum(p[0].numel() for p in built.parameters) == weights + biases + norms
 
 
-@every_one
-@pytest.mark.parametrize("objective", ["supervised", "simclr"])
-@pytest.mark.parametrize("rule", ["sgdm", "fa", "dfa"])
+@pytest.mark.parametrize(
+    ("architecture", "objective", "rule"),
+    [
+        *itertools.product([*USUAL, *FREE], ["supervised", "simclr"], ["sgdm", "fa", "dfa"]),
+        *itertools.product(["vnn2", "vnn3"], ["supervised"], ["sgdm", "gevb"]),
+    ],
+)
 def test_everything_that_is_trained_has_a_gradient(architecture: str, objective: str, rule: str) -> None:
     """A bias in front of batch norm has none but rounding, which Adam makes as large as any other."""
     built = stack(member(rule, architecture, "photos", objective=objective, batch_size=12))
@@ -184,7 +198,7 @@ def test_everything_that_is_trained_has_a_gradient(architecture: str, objective:
         assert float(gradient.abs().max()) > 1e-9 * largest, tuple(tensor.shape)
 
 
-@every_architecture
+@pytest.mark.parametrize("architecture", USUAL)
 def test_initial_weights_follow_he_and_the_last_layer_its_fan_in(architecture: str) -> None:
     built = stack(member("sgdm", architecture))
     for layer in built.network.layers:
@@ -194,7 +208,7 @@ def test_initial_weights_follow_he_and_the_last_layer_its_fan_in(architecture: s
         assert layer.bias is None or not layer.bias.any()
 
 
-@every_architecture
+@pytest.mark.parametrize("architecture", USUAL)
 def test_nonlinearities_belong_to_the_layers_they_follow_directly(architecture: str) -> None:
     built = stack(member("sgdm", architecture, nonlinearity="tanh"))
     linear = [layer.name for layer in built.network.layers if layer.nonlinearity == "linear"]
@@ -362,3 +376,70 @@ def test_bfloat16_rounds_the_factors_of_products_and_keeps_everything_else(rule:
     spread = float(expected.abs().max())
     np.testing.assert_allclose(run.outputs[0].detach(), expected, rtol=2**-8, atol=2**-8 * spread)
     assert all(p.dtype == torch.float32 for p in coarse.parameters)
+
+
+# -- vector units --------------------------------------------------------------------------------------------------------
+def test_pairs_of_vector_units_begin_as_networks_of_weights_of_both_signs() -> None:
+    """Both of a pair are open for the same stimuli and put out y and −y; what reads them has weights of variance 4 / inputs."""
+    built = stack(member("sgdm", "vnn3", batch_size=50))
+    first, second, last = built.network.layers
+    run = Pass(training=True)
+    built.network.forward(built.batch(0).x, run)
+    for y in run.outputs[:2]:
+        assert torch.allclose(y[:, :, ::2], -y[:, :, 1::2], atol=1e-12)
+        assert 0.4 < float((y != 0).double().mean()) < 0.6
+    assert torch.equal(first.gate[:, ::2], -first.gate[:, 1::2])
+    assert float(first.gate.abs().min()) == float(first.gate.abs().max()) == 1
+    assert float(first.weight.detach().std()) == pytest.approx(1 / 8, rel=0.02)
+    for layer in (second, last):
+        assert layer.weight.shape[2] == 128
+        both = (layer.weight[:, :, ::2] - layer.weight[:, :, 1::2]).detach()
+        assert float(both.std()) == pytest.approx(2 / 128**0.5, rel=0.2)
+        assert bool((layer.weight.detach() >= 0).all())
+        assert float((layer.weight == 0).double().mean()) == 0.5
+        assert float(layer.weight.detach().square().mean().sqrt()) == pytest.approx(layer.scale, rel=0.2)
+    mixed = (second.weight[:, ::2, ::2] - second.weight[:, ::2, 1::2]).detach()
+    a = torch.einsum("kmn,kbnc->kbmc", mixed, run.outputs[0][:, :, ::2].detach())
+    opened = run.outputs[1][:, :, ::2] != 0
+    np.testing.assert_allclose(run.outputs[1][:, :, ::2].detach(), a * opened, atol=1e-12)
+
+
+def test_vector_units_are_rescaled_without_effect() -> None:
+    built = stack(member("sgdm", "vnn3"))
+    for step in range(3):
+        built.step(built.batch(step))
+    x = built.probe(8).x
+    before = built.network.forward(x, Pass()).detach()
+    pairs = built.network.rescalable()
+    assert len(pairs) == 2
+    with torch.no_grad():
+        for one, reader in pairs:
+            one.weight[:, 5].mul_(3.0)
+            one.bias.unflatten(1, (128, 10))[:, 5].mul_(3.0)
+            reader.weight[:, :, 5].div_(3.0)
+    np.testing.assert_allclose(built.network.forward(x, Pass()).detach(), before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("width", [0.001, 0.02, 0.03, 1.0])
+def test_vector_units_come_in_pairs_at_any_width(width: float) -> None:
+    sizes = member("sgdm", "vnn3", width=width).sizes
+    assert [s.units for s in sizes] == [20 * max(1, round(64 * width))] * 2 + [10]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ('objective = "simclr"', "its output is a component per class, so it learns no objective without classes"),
+        ('nonlinearity = "tanh"', 'its units are gated, for which nonlinearity = "relu" stands, not "tanh"'),
+    ],
+)
+def test_what_vector_units_cannot_be_is_refused(more: str, sentence: str) -> None:
+    text = f'name = "x"\n[[grid]]\ntask = "digits"\narchitecture = "vnn2"\nrule = "sgdm"\n{more}\n'
+    with pytest.raises(RequestError) as caught:
+        parse(text)
+    assert str(caught.value) == f"grid block 1: vnn2 on digits at 8 px: {sentence}"
+
+
+def test_vast_vector_units_are_measured_without_any_memory() -> None:
+    sizes = measure(family("vnn3"), InputShape(3, 224, 1000), Form(width=64.0))
+    assert [s.weights for s in sizes] == [3 * 224**2 * 8192 * 1000, 8192**2, 8192]

@@ -119,9 +119,8 @@ def rules(
         table = [["name", "family", "local", "needs", "flops", "parameters", "source", "meaning"]]
         for one in found:
             if one["axis"] == axis:
-                needs = (
-                    ["labels"] * one["labels"] + ["dense layers"] * one["dense"] + [" or ".join(one["nonlinearities"])]
-                )
+                needs = ["labels"] * one["labels"] + ["dense layers"] * one["dense"]
+                needs += [" or ".join(one[kind]) for kind in ("nonlinearities", "architectures")]
                 said = ("yes" if one["local"] else "", ", ".join(filter(None, needs)))
                 parameters = ", ".join(f"{name} {value:g}" for name, value in one["parameters"].items())
                 table.append(

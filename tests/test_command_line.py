@@ -279,6 +279,9 @@ def test_rulescope_rules_lists_every_rule_with_what_it_declares() -> None:
     found = {one["name"]: one for one in told}
     assert found["ia"]["flops"] == "(1 + 2 + 2) / 3"
     assert found["drtp"]["labels"]
+    assert found["gevb"]["architectures"] == ["vnn"]
+    assert [one["name"] for one in told if one["architectures"]] == ["gevb"]
+    assert "labels, vnn" in shown.stdout
     assert found["lion"]["parameters"] == {"beta1": 0.9, "beta2": 0.99}
     for one in told:
         assert one["name"] in shown.stdout

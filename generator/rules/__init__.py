@@ -28,6 +28,7 @@ from generator.rules.pathways.direct import DirectFeedbackAlignment, DirectRando
 from generator.rules.pathways.dual_propagation import DualPropagation
 from generator.rules.pathways.feedback import FeedbackAlignment, KolenPollack
 from generator.rules.pathways.forward_forward import ForwardForward
+from generator.rules.pathways.gevb import GlobalErrorVector
 from generator.rules.pathways.hebbian import BCM, Hebb, Oja
 from generator.rules.pathways.latent_predictive import LatentPredictive
 from generator.rules.pathways.local_loss import LocalLoss
@@ -53,6 +54,7 @@ PATHWAYS: dict[str, type[Pathway]] = {
     "ia": InformationAlignment,
     "dfa": DirectFeedbackAlignment,
     "drtp": DirectRandomTargetProjection,
+    "gevb": GlobalErrorVector,
     "kolen_pollack": KolenPollack,
     "weight_mirror": WeightMirror,
     "symmetric_alignment": SymmetricAlignment,
@@ -143,7 +145,7 @@ class Rule:
 
     @property
     def needs(self) -> type[Pathway]:
-        """What says which networks it can train: `labelled`, `dense` and `nonlinearities` of its pathway."""
+        """What says which networks it can train: `labelled`, `dense`, `nonlinearities` and `architectures` of its pathway."""
         return PATHWAYS[self.pathway]
 
     def build_pathway(self, network: Any, draw: Any) -> Pathway:
@@ -220,7 +222,8 @@ def declared() -> list[dict[str, Any]]:
     return [
         {"name": name, "axis": axis, "family": one.family, "local": one.local, "flops": str(one.flops)}
         | {"labels": getattr(one, "labelled", False), "dense": getattr(one, "dense", False)}
-        | {"nonlinearities": list(getattr(one, "nonlinearities", ())), "parameters": dict(one.defaults)}
+        | {name: list(getattr(one, name, ())) for name in ("nonlinearities", "architectures")}
+        | {"parameters": dict(one.defaults)}
         | {"source": one.source, "meaning": " ".join((one.__doc__ or "").split()).partition(". ")[0].removesuffix(".")}
         for axis, known in axes.items()
         for name, one in known.items()

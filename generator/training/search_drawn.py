@@ -8,6 +8,8 @@ error of the best score the smallest is chosen, as in `search.py`.
 Updates are searched under bp, pathways with momentum. A pathway whose gradients are of another size has a factor on momentum's
 base rate. Where hidden layers learn by themselves, at a `hidden_rate` relative to the read-out's, that is searched, and the
 *largest* is chosen of those whose score is within 5 % of the best: a rule that hardly moves its weights is the read-out alone.
+
+A pathway of other architectures alone is searched on `STAND_INS`, in the place of what is drawn, at its width and on its task.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from generator.rules.contract import TUNED
 ATLAS = Path(__file__).parents[2] / "datasets" / "atlas.toml"
 SHAPES = {"mlps": 8, "convnets": 4}  # of each block, its first ones
 STEP, SPAN = 2.83, 4  # the rates are CENTRES × STEP^j, j from −SPAN to SPAN
+STAND_INS = {"vnn": "vnn3"}  # by family
 LOSS = 0.05  # of accuracy that hidden layers which learn by themselves may cost
 CENTRES = {
     "sgd": 0.05,
@@ -43,6 +46,7 @@ CENTRES = {
     "brain_prop": 0.02,
     "local_loss": 3.0,
     "pepita": 0.005,
+    "gevb": 0.01,
     "forward_forward": 30.0,  # from here on hidden rates
     "hebb": 0.001,
     "oja": 0.001,
@@ -67,6 +71,7 @@ def accuracies(name: str, block: str, number: int) -> list[float]:
     from generator.clusters.process import for_training
     from generator.rules import chosen
     from generator.spec import spec
+    from generator.training.loop import EXPLODED
     from generator.training.stack import Stack
 
     blocks = {one.name: one for one in spec.read(ATLAS).sample}
@@ -74,6 +79,8 @@ def accuracies(name: str, block: str, number: int) -> list[float]:
     *_, shape = drawn.drawn(block, root_seed=0, probe=128, checkpoints=21)
     rule = chosen(name if name in PATHWAYS else f"bp+{name}", "")
     first = replace(shape.networks[0], rule=rule)
+    for kind in rule.needs.architectures:
+        first = replace(first, architecture=STAND_INS[kind], nonlinearity="relu", stem="small")
     rates = [CENTRES[name] * STEP**j for j in range(-SPAN, SPAN + 1)]
     members = [replace(first, learning_rate=1.0 if alone(name) else rate / rule.base_rate) for rate in rates]
     with for_training():
@@ -81,13 +88,17 @@ def accuracies(name: str, block: str, number: int) -> list[float]:
         if alone(name):
             stack.pathway.hidden_rate.copy_(torch.tensor(rates))  # type: ignore[attr-defined]
         stack.settle()
+        limit = EXPLODED * stack.objective.chance(first.input.classes, first.batch_size)
+        kept = torch.ones(len(rates), dtype=torch.bool)
         for step in range(stack.first.steps):
-            stack.step(stack.batch(step))
+            kept &= stack.step(stack.batch(step)) < limit
         test = stack.probe(len(stack.task.order))
         with torch.no_grad():
             outputs = stack.network.forward(test.x, run := Pass())
             found = stack.objective.assess(stack.network, test, run, outputs, stack.reference)[1]
-            return torch.where(outputs.isfinite().flatten(1).all(1), found, 1 / first.input.classes).tolist()
+            # A loss that explodes leaves the answers of vector units as they are: whole networks grow.
+            fine = kept if rule.needs.architectures else outputs.isfinite().flatten(1).all(1)
+            return torch.where(fine, found, 1 / first.input.classes).tolist()
 
 
 def search(name: str, record: dict[str, Any]) -> None:

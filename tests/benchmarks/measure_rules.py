@@ -39,7 +39,7 @@ def rules(device: str) -> Iterator[Row]:
 def _rules(usual: Sequence[NetworkSpec], device: str) -> Iterator[Row]:
     names = [
         *(f"bp+{update}" for update in UPDATES),
-        *(f"{pathway}+momentum" for pathway in PATHWAYS if pathway != "bp"),
+        *(f"{name}+momentum" for name, one in PATHWAYS.items() if name != "bp" and not one.architectures),
     ]
     for name in names:
         rule = chosen(name, "")

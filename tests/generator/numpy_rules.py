@@ -1098,6 +1098,70 @@ def run(
     return net, state, losses
 
 
+# ------------------------------------------------------------------------------------------------ vector units
+
+
+@dataclass
+class VectorNet:
+    """Units of K components: the first layer's weights (units, K, inputs), the others' (units, inputs).
+
+    The last layer has one unit. Biases are (units, K), gates (units, K) of the hidden layers.
+    """
+
+    weights: list[Array]
+    biases: list[Array]
+    gates: list[Array]
+
+
+def vector_forward(net: VectorNet, x: Array) -> tuple[Array, list[Array], list[Array]]:
+    """Logits; what each hidden layer puts out, (b, units, K); which of its units are open, (b, units)."""
+    puts, opens = [], []
+    z = np.einsum("ukn,bn->buk", net.weights[0], x) + net.biases[0]
+    for layer, gate in enumerate(net.gates):
+        opens.append((np.einsum("buk,uk->bu", z, gate) >= 0).astype(np.float64))
+        puts.append(z * opens[-1][:, :, None])
+        z = np.einsum("oi,bik->bok", net.weights[layer + 1], puts[-1]) + net.biases[layer + 1]
+    return z[:, 0], puts, opens
+
+
+def vector_gradients(
+    net: VectorNet, x: Array, labels: npt.NDArray[np.int64], pathway: str
+) -> tuple[float, list[Array], list[Array]]:
+    """The loss, and what weights and biases descend.
+
+    The error at z of unit i is s_i e: at the output s = 1; below, s_i = open_i under gevb, open_i sum_m w_mi s_m under bp.
+    """
+    logits, puts, opens = vector_forward(net, x)
+    loss, e, _ = loss_and_error(logits, labels)
+    shares = [np.ones((len(x), 1))]
+    for layer in range(len(opens) - 1, -1, -1):
+        shares.insert(0, opens[layer] * (1.0 if pathway == "gevb" else shares[0] @ net.weights[layer + 1]))
+    grads = [np.einsum("bu,bk,bn->ukn", shares[0], e, x)]
+    grads += [s.T @ np.einsum("buk,bk->bu", h, e) for s, h in zip(shares[1:], puts, strict=True)]
+    return loss, grads, [s.T @ e for s in shares]
+
+
+def vector_run(
+    pathway: str, update: str, net: VectorNet, batches: Sequence[tuple[Any, Any]], rate: float, decay: float
+) -> tuple[VectorNet, list[float]]:
+    """The net after one update per batch, and each batch's loss before; past the first layer weights are cut at 0 from below.
+
+    An update takes weights as (units, ...) and biases as vectors.
+    """
+    weights, biases, losses = list(net.weights), list(net.biases), []
+    of_weights = UPDATES[update]([w.swapaxes(1, -1).shape for w in weights])
+    of_biases = UPDATES[update]([b.ravel().shape for b in biases])
+    for x, labels in batches:
+        loss, g_weights, g_biases = vector_gradients(VectorNet(weights, biases, net.gates), x, labels, pathway)
+        losses.append(loss)
+        turned, slopes = ([w.swapaxes(1, -1) for w in ws] for ws in (weights, g_weights))  # of matrices the same axis
+        first, *others = stepped(of_weights, turned, slopes, rate, [decay] * len(turned))
+        weights = [first.swapaxes(1, -1), *(np.maximum(w, 0.0) for w in others)]
+        moved = of_biases.step([b.ravel() for b in biases], [g.ravel() for g in g_biases], rate)
+        biases = [b.reshape(g.shape) for b, g in zip(moved, g_biases, strict=True)]
+    return VectorNet(weights, biases, net.gates), losses
+
+
 # ------------------------------------------------------------------------------------------------ what to expect
 
 
@@ -1128,6 +1192,7 @@ CASES = {
     "ia": Case(LAYERED, moves=True),
     "dfa": Case(DIRECT),
     "drtp": Case(DIRECT),
+    "gevb": Case(),  # in networks of vector units: `vector_run`
     "kolen_pollack": Case(LAYERED, moves=True),
     "weight_mirror": Case(LAYERED, moves=True),
     "symmetric_alignment": Case(LAYERED, moves=True),

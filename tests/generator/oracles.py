@@ -46,10 +46,14 @@ CHAINS = ["mlp2", "mlp3", FREE[0]]  # fully connected, each layer reads the one 
 
 def suits(rule: str, architecture: str, nonlinearity: str = "relu") -> bool:
     """Whether a rule, pathway+update or a pathway alone, can train such networks."""
-    needs = rules.PATHWAYS[rule.partition("+")[0]]
-    return (architecture in CHAINS or not needs.dense) and nonlinearity in (needs.nonlinearities or ACTIVATIONS)
+    pathway, kind = rule.partition("+")[0], family(architecture)
+    needs, able = rules.PATHWAYS[pathway], kind.build.pathways
+    fits = (architecture in CHAINS or not needs.dense) and nonlinearity in (needs.nonlinearities or ACTIVATIONS)
+    fits &= kind.name in (needs.architectures or [kind.name]) and pathway in (able or [pathway])
+    return fits and (nonlinearity == "relu" or kind.name != "vnn")
 
 
+USUAL = [name for name in ARCHITECTURES if not family(name).build.pathways]  # which all pathways may train
 LIKE_OTHERS = ["resnet34", "resnet34v2", "knet5", "knet5lrn", "alexnet"]
 KINDS = [*(name for name in ARCHITECTURES if name not in LIKE_OTHERS), *FREE]
 PAIRS = [*itertools.product(WITH_MOMENTUM, KINDS), *itertools.product(CROSSED, FEW)]
@@ -61,11 +65,13 @@ TOLERANCE = dict.fromkeys(("norm", "mean", "median", "thirdquartile", "var"), 1e
 
 # -- stacks ------------------------------------------------------------------------------------------------------------
 def member(rule: Any = "sgdm", architecture: str = "mlp3", task: str = "digits", **rest: Any) -> NetworkSpec:
-    """A network; what is not given is small."""
+    """A network; what is not given is small. For a pathway that needs vector units an mlp's are vectors."""
+    parsed = rules.chosen(rule, "a test")
+    if "vnn" in rules.PATHWAYS[parsed.pathway].architectures:
+        architecture = architecture.replace("mlp", "vnn")
     pixels = default_pixels(task, architecture)
     small = {"batch_size": 6, "epochs": 1, "width": WIDTHS.get(architecture[:6], 1.0), "pixels": pixels}
     small |= {"weight_decay": family(architecture).weight_decay, "stem": family(architecture).default_stem(pixels)}
-    parsed = rules.chosen(rule, "a test")
     return NetworkSpec(root_seed=3, rule=parsed, architecture=architecture, task=task, **small | rest)
 
 
@@ -93,6 +99,9 @@ def plain(built: Stack, index: int = 0) -> nn.Module:
     with torch.no_grad():
         for ours, theirs in zip(built.network.parameters(), parameters(model), strict=True):
             theirs.copy_(ours[index])
+        for layer, module in zip(built.network.layers, weight_layers(model), strict=True):
+            if getattr(layer, "gate", None) is not None:
+                module.gate.copy_(layer.gate[index])
         for norm, module in zip(built.network.norms, plain_networks.norms(model), strict=True):
             if not isinstance(norm, BatchNorm):
                 continue

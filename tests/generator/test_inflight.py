@@ -29,6 +29,7 @@ pytestmark = pytest.mark.unchecked
 PAIRS = [*itertools.product(RULES, ["mlp3"]), *itertools.product(WITH_MOMENTUM, [FREE[3]])]
 PAIRS = [pair for pair in PAIRS if suits(*pair)]
 PAIRS += itertools.product(["bp+momentum", "ia+momentum", "dfa+momentum"], ["knet4"])
+PAIRS += itertools.product(["gevb+momentum", "bp+adam"], ["vnn3"])
 PAIRS += [("ia+adam", "resnet18v2"), ("dfa", "resnet18v2"), ("bp+muon", "resnet18v2")]
 CHECKPOINTS, PROBE = 5, 16
 

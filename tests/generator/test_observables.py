@@ -217,7 +217,7 @@ def check(row: Any, prefix: str, expected: dict[str, float], tolerance: float) -
 # -- laws --------------------------------------------------------------------------------------------------------------
 def drift(rule: Any, rate: float, architecture: str = "mlp3", epochs: int = 10) -> float:
     """Mean |balance| over the hidden layers where it is defined, in float64, after as many updates on the whole training part."""
-    width = {"mlp3": 1.0, "knet4lrn": 0.125, "alexnet": 1 / 32}[architecture]
+    width = {"mlp3": 1.0, "knet4lrn": 0.125, "alexnet": 1 / 32, "vnn3": 0.25}[architecture]
     how = {"learning_rate": rate, "epochs": epochs, "batch_size": 1400, "weight_decay": 0.0, "width": width}
     stack = Stack([member(rule, architecture, **how)], dtype=torch.float64, observables=["balance"])
     stack.settle()
@@ -229,7 +229,7 @@ SGD = {"name": "bp+momentum", "momentum": 0.0}
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("architecture", ["mlp3", "knet4lrn", "alexnet"])
+@pytest.mark.parametrize("architecture", ["mlp3", "knet4lrn", "alexnet", "vnn3"])
 def test_gradient_flow_conserves_the_balance_and_the_error_of_a_finite_step_halves_with_it(architecture: str) -> None:
     """For a fixed time, rate × updates."""
     coarse, fine = drift(SGD, 1.0, architecture, 10), drift(SGD, 0.5, architecture, 20)
@@ -238,9 +238,73 @@ def test_gradient_flow_conserves_the_balance_and_the_error_of_a_finite_step_halv
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("rule", ["adam", "fa", "dfa"])
-def test_what_is_no_gradient_flow_does_not(rule: str) -> None:
-    assert drift(rule, 0.5) > 0.5
+@pytest.mark.parametrize(
+    ("rule", "architecture"), [("adam", "mlp3"), ("fa", "mlp3"), ("dfa", "mlp3"), ("gevb", "vnn3")]
+)
+def test_what_is_no_gradient_flow_does_not(rule: str, architecture: str) -> None:
+    assert drift(rule, 0.5, architecture) > 0.5
+
+
+VECTORS = """
+name = "vectors"
+checkpoints = 4
+probe = 20
+observables = ["paper", "step", "population", "balance", "transport", "coupling"]
+[snapshots]
+[[electrode]]
+[[electrode]]
+units = [20]
+synapses = ["single", "between"]
+[[electrode]]
+units = [20]
+noise = 0.25
+[[electrode]]
+fraction = 0.5
+redraw = true
+[[grid]]
+task = "digits"
+architecture = "vnn3"
+rule = ["sgdm", "gevb"]
+width = 0.25
+batch_size = 100
+epochs = 1
+"""
+
+
+@pytest.mark.unchecked
+def test_vector_units_have_every_statistic_in_hidden_layers(tmp_path: Path) -> None:
+    """But for what the last layer, a first look and an acute electrode lack; and some are compared with raw tensors."""
+    summary = generate(parse(VECTORS), tmp_path / "data", workers=0)
+    assert summary.states.keys() == {"complete"}, summary.failures
+    rows = pd.read_parquet(tmp_path / "data" / "observables")
+    names = [one.name for one in statistics(ALL)]
+    late = rows[rows.checkpoint == 3]
+    chronic = late[~late.electrode.str.contains("redraw")]
+    assert np.isfinite(chronic[chronic.layer != "fc3"][names].to_numpy()).all()
+    lacking = set(late.columns[late[late.layer == "fc3"].isna().all()])
+    assert lacking == {name for name in names if name.startswith(("balance", "transport", "coupling"))}
+    assert not np.isinf(rows[names].to_numpy()).any()
+    for row in rows[rows.electrode == "full"].itertuples():
+        kept = load_file(tmp_path / "data" / "snapshots" / row.network_id / f"{row.checkpoint}.safetensors")
+        w, y = (kept[f"{row.layer}.{what}"].astype(np.float64) for what in ("weight", "output"))
+        assert row.weight_raw_mean == pytest.approx(w.mean(), rel=1e-4, abs=1e-8)
+        assert row.activation_raw_var == pytest.approx(y.reshape(20, -1).var(1).mean(), rel=1e-4)
+        opened = np.ones(y.shape[:2]) if row.layer == "fc3" else (y != 0).any(2)
+        response = w.sum(1) if w.ndim == 3 else np.repeat(w.sum(1)[:, None], 10, 1)
+        change = (opened[:, :, None] * response).mean((1, 2))
+        assert row.change_raw == pytest.approx(change.mean(), rel=1e-3, abs=1e-5)
+        if row.layer != "fc3":
+            drive = np.einsum("buk,uk->bu", y, kept[f"{row.layer}.gate"])
+            assert (drive[opened] >= 0).all()
+            assert 0.3 < opened.mean() < 0.7
+    for row in chronic[(chronic.electrode == "full") & (chronic.layer != "fc3")].itertuples():
+        history, after = [], {"fc1": "fc2", "fc2": "fc3"}[row.layer]
+        for checkpoint in range(4):
+            kept = load_file(tmp_path / "data" / "snapshots" / row.network_id / f"{checkpoint}.safetensors")
+            w = kept[f"{row.layer}.weight"]
+            length = np.linalg.norm(kept[f"{row.layer}.bias"].reshape(len(w), 10).astype(np.float64), axis=1)
+            history.append((w.reshape(len(w), -1), length, kept[f"{after}.weight"].T))
+        check(row, "balance", plain_observables.balance(history, np.ones(len(w))), 1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["mlp3", "mlp(norm=batch)"])

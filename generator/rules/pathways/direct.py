@@ -54,9 +54,13 @@ class DirectFeedbackAlignment(Pathway):
         losses = objective.loss(outputs, batch.y)
         message = self.broadcast(batch, outputs, losses)
         places = between(self.network, run)
-        arrivals = [torch.bmm(message, self.feedback[layer.name].mT).view(top.shape) for layer, top in places]
+        arrivals = [self.arrival(message, layer, top) for layer, top in places]
         ends, signals = [losses, *(top for _, top in places)], [torch.ones_like(losses), *arrivals]
         return Lesson(losses.detach(), torch.autograd.grad(ends, self.network.parameters(), signals))
+
+    def arrival(self, message: Float[Tensor, "k b outputs"], layer: WeightLayer, top: Tensor) -> Tensor:
+        """The error at `top`, which the layer behind `layer` reads: B_l e."""
+        return torch.bmm(message, self.feedback[layer.name].mT).view(top.shape)
 
     def broadcast(self, batch: Batch, outputs: Tensor, losses: Tensor) -> Float[Tensor, "k b outputs"]:
         """What every block is told: e."""

@@ -364,9 +364,14 @@ def test_workers_that_die_as_they_are_asked_are_asked_again(
             os.kill(os.getpid(), 9)
         return "cpu"
 
+    def state(dask_worker: Any) -> str:
+        return str(dask_worker.status.name)
+
     site = Scheduler(address=scheduler[0])
     with running.connected(site) as client:
         client.wait_for_workers(2, timeout=60)
+        while set(client.run(state, nanny=True).values()) != {"running"}:  # a nanny restarts what it has started
+            time.sleep(0.1)
     monkeypatch.setattr(running, "_device", deadly)
     assert running.devices(site) == {"cpu"}
     assert len(list(tmp_path.glob("*.died"))) == 2

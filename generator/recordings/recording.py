@@ -109,6 +109,47 @@ class Recording:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "notes", tuple(notes))
 
+    @classmethod
+    def from_trials(
+        cls,
+        rows: Any,
+        *,
+        stimuli: ArrayLike,
+        sessions: ArrayLike | None = None,
+        windows: int | None = None,
+        followed: bool = True,
+        name: str = "recording",
+    ) -> Recording:
+        """A recording of trials (or bins of time), one after the other, each with its stimulus.
+
+        Args:
+            rows: (trials, units), or one such array per area, as above.
+            stimuli: (trials,) the stimulus, or the condition, of each trial.
+            sessions: (trials,) the session of each trial; sessions stand in the order in which they come first.
+            windows: in place of `sessions`: so many are made, of trials that follow each other, as many in each.
+
+        Raises:
+            RequestError: as of the arrays, or columns that do not fit them.
+        """
+        tables = {key: _numbers(value, key) for key, value in _by_area(rows, "rows", apart=False).items()}
+        for key, table in tables.items():
+            if table.ndim != 2:
+                raise RequestError(f"rows of {key} must be (trials, units), not of shape {tuple(table.shape)}")
+        count = len(next(iter(tables.values())))
+        if (sessions is None) == (windows is None):
+            raise RequestError("say to which session every trial belongs, or into how many windows of trials they fall")
+        if windows is not None and not 1 <= windows <= count:
+            raise RequestError(f"{count} trials cannot fall into {windows} windows")
+        when = np.arange(count) * windows // count if windows is not None else np.asarray(sessions)
+        shown = np.asarray(stimuli)
+        lengths = {f"rows of {key}": len(table) for key, table in tables.items()}
+        for key, length in (lengths | {"stimuli": len(shown), "sessions": len(when)}).items():
+            if length != count:
+                raise RequestError(f"{key} are {length}, and there are {count} trials")
+        place = _cells(when, shown)
+        arrays = {key: _dealt(table, *place) for key, table in tables.items()}
+        return cls(arrays, axes=f"sessions, stimuli, {TRIALS}, units", followed=followed, name=name)
+
     @property
     def sessions(self) -> int:
         """How many."""
@@ -222,6 +263,31 @@ def _check_order(raw: Mapping[str, Sequence[NDArray[Any]]]) -> None:
                 f"{area} seems to have {len(sessions)} sessions of {stimuli} stimuli and {units} units: say the order of its "
                 'axes, such as axes = "stimuli, units, sessions" (or "sessions, stimuli, units" if it is this one)'
             )
+
+
+def _cells(
+    sessions: NDArray[Any], stimuli: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """(trials,) of each the number of its session, of its stimulus, and its own among those that have both."""
+    _, first, number = np.unique(sessions, return_index=True, return_inverse=True)
+    session = np.argsort(np.argsort(first))[number]  # in the order in which they come
+    stimulus = np.unique(stimuli, return_inverse=True)[1]
+    cell = session * (stimulus.max() + 1) + stimulus
+    order = np.argsort(cell, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(cell[order]) > 0])
+    own = np.empty_like(cell)
+    own[order] = np.arange(len(cell)) - np.repeat(starts, np.diff(np.r_[starts, len(cell)]))
+    return session, stimulus, own
+
+
+def _dealt(
+    table: NDArray[np.float64], session: NDArray[np.intp], stimulus: NDArray[np.intp], own: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(sessions, stimuli, trials, units), NaN where a stimulus had fewer trials than another."""
+    shape = (session.max() + 1, stimulus.max() + 1, own.max() + 1, table.shape[1])
+    found = np.full(shape, np.nan)
+    found[session, stimulus, own] = table
+    return found
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------

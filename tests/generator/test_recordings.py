@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,42 @@ def test_trials_are_averaged_and_their_halves_say_how_noisy_the_mean_is() -> Non
     np.testing.assert_array_equal(exchanged.areas[0].activity, found.areas[0].activity)
 
 
+def test_trials_fall_into_sessions_and_stimuli() -> None:
+    rng = np.random.default_rng(0)
+    sessions, stimuli = np.repeat(["tue", "mon"], 30), rng.integers(3, size=60)
+    stimuli[:3] = stimuli[30:33] = range(3)
+    rows = rng.normal(size=(60, 5))
+    found = Recording.from_trials({"M1": rows}, stimuli=stimuli, sessions=sessions)
+    for number, name in enumerate(["tue", "mon"]):  # in the order in which they come
+        means = [rows[(sessions == name) & (stimuli == one)].mean(0) for one in range(3)]
+        np.testing.assert_allclose(found.areas[0].activity[number], means, rtol=1e-5)
+    windows = Recording.from_trials(rows, stimuli=np.tile([0, 1], 30), windows=3)
+    np.testing.assert_allclose(windows.areas[0].activity[2], [rows[40::2].mean(0), rows[41::2].mean(0)], rtol=1e-5)
+    assert windows.sessions == 3
+
+
+RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="no recordings here")
+def test_monkeys_that_learn_are_recordings() -> None:
+    """Two sessions of 86 units, and twenty windows of ten latents, of eight targets each."""
+    golub = np.load(RECORDINGS / "golub-monkey-bci.npz")
+    parts = ("before", "after")
+    found = Recording.from_trials(
+        np.concatenate([golub[f"{part}_counts"] for part in parts]),
+        stimuli=np.concatenate([golub[f"{part}_target_degrees"] for part in parts]),
+        sessions=np.repeat(parts, [len(golub[f"{part}_counts"]) for part in parts]),
+    )
+    assert (found.sessions, found.stimuli, found.areas[0].activity[0].shape[1]) == (2, 8, 86)
+    assert found.areas[0].noise is not None
+    hennig = np.load(RECORDINGS / "hennig-monkey-bci-20160728.npz")
+    found = Recording.from_trials(hennig["perturbed_latents"], stimuli=hennig["perturbed_target"], windows=20)
+    assert (found.sessions, found.stimuli) == (20, 8)
+    values = measured(found)[1]
+    assert np.isfinite(values[1:, 0]).all(axis=0).any()
+
+
 GOOD = np.random.default_rng(0).normal(size=(4, 8, 6))
 
 
@@ -158,3 +195,22 @@ GOOD = np.random.default_rng(0).normal(size=(4, 8, 6))
 def test_what_cannot_be_read_is_said(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         Recording(**arguments)
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"rows": ROWS, "stimuli": np.arange(12) % 2}, "say to which session every trial belongs"),
+        ({"rows": ROWS, "stimuli": np.arange(12) % 2, "windows": 13}, "12 trials cannot fall into 13 windows"),
+        ({"rows": ROWS, "stimuli": np.arange(10) % 2, "windows": 3}, "stimuli are 10, and there are 12 trials"),
+        ({"rows": {"a": ROWS, "b": ROWS[1:]}, "stimuli": np.arange(12) % 2, "windows": 3}, "rows of b are 11"),
+        ({"rows": ROWS[0], "stimuli": np.arange(12), "windows": 3}, r"must be \(trials, units\)"),
+        ({"rows": ROWS, "stimuli": np.arange(12), "windows": 3}, "0 stimuli are left"),
+    ],
+)
+def test_trials_that_do_not_fit_are_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        Recording.from_trials(**arguments)

@@ -15,6 +15,7 @@ from generator.clusters import process
 from generator.rules import PATHWAYS, UPDATES, chosen
 from generator.spec import spec
 from generator.spec.network import NetworkSpec
+from generator.training.search_drawn import STAND_INS
 
 STACK, STEPS, REPEATS = 4, 3, 5
 SHAPE = """
@@ -30,7 +31,10 @@ seeds = 4
 
 
 def rules(device: str) -> Iterator[Row]:
-    """Milliseconds of a step of a stack of four chains of 256 units, without the reading of batches."""
+    """Milliseconds of a step of a stack of four chains of 256 units, without the reading of batches.
+
+    Rules that train networks of their own kind do, and so does plain descent beside them.
+    """
     usual = spec.parse(SHAPE).networks[:STACK]
     with process.for_training():
         yield from _rules(usual, device)
@@ -39,14 +43,16 @@ def rules(device: str) -> Iterator[Row]:
 def _rules(usual: Sequence[NetworkSpec], device: str) -> Iterator[Row]:
     names = [
         *(f"bp+{update}" for update in UPDATES),
-        *(f"{name}+momentum" for name, one in PATHWAYS.items() if name != "bp" and not one.architectures),
+        *(f"{name}+momentum" for name in PATHWAYS if name != "bp"),
     ]
     for name in names:
         rule = chosen(name, "")
-        ours, theirs = (_step(usual, one, device) for one in (name, "sgd"))
+        kinds = [STAND_INS[family] for family in rule.needs.architectures] or [usual[0].architecture]
+        networks = [replace(one, architecture=kinds[0]) for one in usual]
+        ours, theirs = (_step(networks, one, device) for one in (name, "sgd"))
         found = machine.alternate(REPEATS, ours=ours, theirs=theirs)
         times = statistics.median(np.divide(found["ours"], found["theirs"]))
-        said = rule.needs.flops.total / 3 * _of_update(usual[0], UPDATES[rule.update].flops)
+        said = rule.needs.flops.total / 3 * _of_update(networks[0], UPDATES[rule.update].flops)
         foretold = 1e3 * said * statistics.median(found["theirs"])
         yield Row(
             f"{rule.label}: a step, against its formula, {said:.2f} × sgd",

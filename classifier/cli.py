@@ -412,7 +412,7 @@ def distinguish(
         typer.Option(metavar="JSON", help="what `rulescope rules --json` prints: names families of rules, too"),
     ] = None,
     test: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DATASET", help="test on this one, which shares no domain with the first, in place of splits"
         ),

@@ -23,6 +23,7 @@ PANEL = ["architecture", "curriculum"]
 WHO = ["network_id", "rule", "family", *PANEL]
 OF_FINALS = (*PANEL, "rule", "task", "objective", "learning_rate", "status", "final_probe_accuracy")
 MOST_PANELS = 144  # architectures × curricula, above which families are drawn: a sampled design has one for each shape
+MOST_COLUMNS = 12  # of a table of final accuracies
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
@@ -78,12 +79,14 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
 
 
 def finals(dataset: Dataset) -> list[Section]:
-    """The final accuracy of each rule by architecture and curriculum, from the complete cohorts; nothing of very many of these.
+    """The final accuracy of each rule by architecture and curriculum, from the complete cohorts.
 
-    At the usual learning rate and, where there are several, at each rule's best.
+    At the usual learning rate and, where there are several, at each rule's best. Nothing where there are many rules and many
+    architectures, which no table holds.
     """
     networks = dataset.read_kind("networks", [*OF_FINALS]).to_pandas()
-    if len(networks[PANEL].drop_duplicates()) > MOST_PANELS:
+    panels = len(networks[PANEL].drop_duplicates())
+    if panels > MOST_PANELS or min(panels, networks["rule"].nunique()) > MOST_COLUMNS:
         return []
     found = [Section(f"Median final probe accuracy at {usual_rate(networks)}", final_accuracy_rows(networks))]
     if networks["learning_rate"].nunique() > 1:

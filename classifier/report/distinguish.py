@@ -76,7 +76,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
     said += [f"Nor are, beside these sets: {', '.join(others)}."] if others else []
     unjudged = sum(one is None for row in found["apart"] for one in row) // 2
     said += [f"{unjudged} pairs share too few scenarios to be judged."] if unjudged else []
-    return [*said, *filter(None, [found["design"]])]
+    return [*said, *found["missing"], *filter(None, [found["design"]])]
 
 
 def where(found: dict[str, Any]) -> str:

@@ -231,7 +231,7 @@ def distinguish(
         splits), apart (how well pairs are told apart; None of those that were not judged), low (the lower ends of its
         intervals), pairs and sets (that are not told apart), map: {class: [x, y]}, left_out: {class: {taken_for, auroc}} (empty
         of two classes, or if it is not asked for),
-        design (what to keep in mind of the dataset)}.
+        design (what to keep in mind of the dataset), missing (a sentence for each kind of networks that are not tested)}.
 
     Raises:
         RequestError: an unknown name, a class without a family, or a test dataset that `transfer` would refuse.
@@ -241,7 +241,7 @@ def distinguish(
         raise RequestError("name at least one observable to name rules from")
     if families is not None and study.target not in HALVES:
         raise RequestError(f"families are of rules, pathways and updates, not of {study.target!r}")
-    design, examples, who, folds = _parts(dataset, test, study, observables)
+    said_of, examples, who, folds = _parts(dataset, test, study, observables)
     problem = Problem.of(examples, study.target, study.suited(examples)[:1])
     groups = None if families is None else _families(examples, study.target, problem.labels, families)
     for name in observables:
@@ -294,23 +294,36 @@ def distinguish(
         "sets": inseparable(problem.labels, low),
         "map": dict(zip(problem.labels, places(apart, study.seed).tolist(), strict=True)),
         "left_out": dict(zip(several, strangers, strict=True)),
-        "design": design,
+        **said_of,
     }
 
 
 def _parts(
     dataset: Data, test: Data | None, study: Study, observables: Sequence[str]
-) -> tuple[str, Examples, pd.DataFrame, list[Fold]]:
-    """What to keep in mind of the dataset, the examples, the networks that are tested, and what is trained on and tested."""
+) -> tuple[dict[str, Any], Examples, pd.DataFrame, list[Fold]]:
+    """The report's design and missing, the examples, the networks that are tested, and what is trained on and tested."""
     if test is None:
         examples = study.examples(dataset)
-        design = Sharing.of(examples.identity, study.target).sentence
-        return design, examples, _networks(examples, study.target), study.folds(examples.identity)
+        about = {"design": Sharing.of(examples.identity, study.target).sentence, "missing": _missing(examples, {})}
+        return about, examples, _networks(examples, study.target), study.folds(examples.identity)
     train, (one,) = admit(dataset, {source(test, 1): test}, study, Ask(observables))
-    design, count = Sharing.of(train.identity, study.target).sentence, len(train)
+    count = len(train)
     known = splitting.whole(train.identity, splitting.labels(train.identity, study.target), study.seed)
     fold = Fold("all", known, np.arange(count, count + len(one.examples)))
-    return design, train.followed_by(one.examples), _networks(one.examples, study.target), [fold]
+    about = {
+        "design": Sharing.of(train.identity, study.target).sentence,
+        "missing": _missing(one.examples, one.left_out),
+    }
+    return about, train.followed_by(one.examples), _networks(one.examples, study.target), [fold]
+
+
+def _missing(tested: Examples, strange: Mapping[str, int]) -> list[str]:
+    """A sentence for each kind of networks that are not tested: those that did not end, and those of classes not trained on."""
+    found = [f"{count:,} {status} networks are left out." for status, count in tested.left_out.items() if count]
+    if strange:
+        names = ", ".join(strange)
+        found.append(f"{sum(strange.values()):,} networks of classes that training lacks are left out: {names}.")
+    return found
 
 
 def _domains(said: Mapping[str, Votes]) -> list[dict[str, Any]]:

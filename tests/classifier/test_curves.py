@@ -151,5 +151,7 @@ def test_the_command_prints_what_each_rule_ends_at(
     assert "Median final probe accuracy at learning-rate multiplier 1" in said
     assert "Median final probe accuracy at the best learning rate" in said
     assert said.count("0.900") == 2 * (2 * 2 * 2)
-    monkeypatch.setattr(learning, "MOST_PANELS", 3)
-    assert "Median" not in CliRunner().invoke(rs.command_line(), asked).stdout
+    for name, most in (("MOST_PANELS", 3), ("MOST_COLUMNS", 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(learning, name, most)
+            assert "Median" not in CliRunner().invoke(rs.command_line(), asked).stdout

@@ -186,6 +186,11 @@ def test_what_cannot_be_asked_is_said(place: Path, tmp_path: Path) -> None:
         distinguish(place, "forest", Study("task", features=["levels"], n_splits=2), FAMILIES)
 
 
+def traced(network: Mapping[str, Any], layer: int) -> np.ndarray:
+    """As `noise_with_trace`, of a rule that nobody knows as well."""
+    return noise_with_trace(network | {"rule": network["rule"] if network["rule"] in RULES else "ia"}, layer)
+
+
 def test_another_dataset_is_tested_on_in_place_of_splits(place: Path, tmp_path: Path) -> None:
     """Three rules of the four, on an architecture that training has not; `fa` still stands in for `ia`."""
     rules = ["adam", "fa", "sgdm"]
@@ -206,5 +211,13 @@ def test_another_dataset_is_tested_on_in_place_of_splits(place: Path, tmp_path: 
     assert shown.domain_rows(found)[1][:3] == ["knet4", "digits", "18"]
     assert f"tested on {other}, 36 networks" in shown.sentences(found)[0]
     assert set(shown.pictures(found)) == {"confusion", "map"}
+    assert found["missing"] == []
+    some = Study(rules=["adam", "fa"], features=["levels"], n_splits=2)
+    fewer = distinguish(place, "forest", some, None, ["weight"], other)
+    assert (fewer["networks"], fewer["labels"]) == (24, ["adam", "fa"])
+    lions = [one | {"rule": "lion"} for one in grid(["ia"], ["knet5"], seeds=2)]
+    strange = write(tmp_path / "strange", lions + grid(rules, ["knet5"], seeds=1), traced)
+    said = distinguish(place, "forest", SMALL, None, ["weight"], strange)["missing"]
+    assert said == ["12 networks of classes that training lacks are left out: lion."]
     with pytest.raises(RequestError, match="networks with the training dataset"):
         distinguish(place, "forest", SMALL, None, ["weight"], place)

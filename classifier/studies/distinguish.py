@@ -319,7 +319,11 @@ def _parts(
 
 def _missing(tested: Examples, strange: Mapping[str, int]) -> list[str]:
     """A sentence for each kind of networks that are not tested: those that did not end, and those of classes not trained on."""
-    found = [f"{count:,} {status} networks are left out." for status, count in tested.left_out.items() if count]
+    found = [
+        f"{count:,} {status} networks of the dataset are left out."
+        for status, count in tested.left_out.items()
+        if count
+    ]
     if strange:
         names = ", ".join(strange)
         found.append(f"{sum(strange.values()):,} networks of classes that training lacks are left out: {names}.")

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         (verify, "rulescope verify datasets/demo"),
         (rerun, "rulescope rerun datasets/demo 3f2a"),
         (merge, "rulescope merge datasets/both datasets/demo datasets/other"),
+        (record, "rulescope record monkey.nwb --stimulus target --windows 20 --out datasets/monkey"),
     ):
         app.command(rich_help_panel="From a spec to a dataset", epilog=f"Example: {example}")(command)
 
@@ -269,6 +270,104 @@ def merge(
 
     merged = run(out, datasets)
     typer.echo(f"{merged}: {merged.networks():,} networks from {len(datasets)} datasets")
+
+
+def record(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Arrays (.npz), tables (.csv, .csv.gz, .parquet) or NWB (.nwb).", metavar="FILE..."),
+    ],
+    out: Annotated[str, typer.Option(help="Where to: the dataset's folder or URI.")],
+    values: Annotated[
+        str,
+        typer.Option(
+            help="What was measured, with commas: arrays (npz), a column (tables), Units or series such as "
+            "DfOverF/RoiResponseSeries (NWB)."
+        ),
+    ] = "",
+    stimulus: Annotated[
+        str, typer.Option(help="The column of what was shown, or an array for each of --values, with commas.")
+    ] = "",
+    session: Annotated[str | None, typer.Option(help="The column, or the array, of sessions.")] = None,
+    windows: Annotated[
+        int | None, typer.Option(help="Instead of --session: so many windows of trials that follow each other.")
+    ] = None,
+    trial: Annotated[
+        str, typer.Option(help="The column of trials, or an array for each of --values, with commas.")
+    ] = "",
+    unit: Annotated[str | None, typer.Option(help="The column of units (tables).")] = None,
+    area: Annotated[
+        str | None, typer.Option(help="The column, or the array, that says in which area a unit lies.")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="The order of the axes of arrays (npz), such as stimuli,units,sessions.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="The array that says what each stimulus is one of (npz).")] = None,
+    bins: Annotated[
+        str | None,
+        typer.Option(help="From when to when a trial is read (NWB), in seconds after its start, such as 0.1,0.6."),
+    ] = None,
+    followed: Annotated[
+        bool | None,
+        typer.Option(
+            "--followed/--not-followed",
+            help="Whether a unit keeps its place over sessions; by default within one file, and not over several.",
+        ),
+    ] = None,
+    up_to: Annotated[str, typer.Option(help="What units are known up to, with commas: rotation, baseline.")] = "",
+    name: Annotated[str | None, typer.Option(help="What it is called; by default as the first file.")] = None,
+) -> None:
+    """Make a dataset of a recording: what was measured over sessions of something whose rule nobody knows."""
+    from generator.recordings.files import How, read
+    from generator.recordings.written import write
+
+    recording = read(
+        files,
+        How(
+            values=_listed(values),
+            stimulus=_listed(stimulus),
+            session=session,
+            trial=_listed(trial),
+            unit=unit,
+            area=area,
+            windows=windows,
+            axes=axes,
+            bins=None if bins is None else _span(bins),
+            followed=followed,
+            up_to=_listed(up_to),
+            name=name,
+            classes=classes,
+        ),
+    )
+    write(recording, out)
+    console = Shown()
+    for note in recording.notes:
+        console.print(note, soft_wrap=True)
+    units = []
+    for one in recording.areas:
+        counts = sorted({y.shape[1] for y in one.activity})
+        many = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+        noise = "" if one.noise is None else f" (noise {one.noise:.2g} of the signal)"
+        units.append(f"{many} units of {one.name}{noise}")
+    console.print(
+        f"{out}: {recording.sessions:,} sessions, {recording.stimuli:,} stimuli, {', '.join(units)}", soft_wrap=True
+    )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(filter(None, (one.strip() for one in text.split(","))))
+
+
+def _span(text: str) -> tuple[float, float]:
+    """Two numbers between commas. Raises RequestError for anything else."""
+    from generator.errors import RequestError
+
+    try:
+        start, stop = map(float, text.split(","))
+    except ValueError as error:
+        raise RequestError(f"bins are two numbers of seconds, such as 0.1,0.6, not {text!r}") from error
+    return start, stop
 
 
 class _Progress:

@@ -54,6 +54,7 @@ class Recording:
         classes: (stimuli,) what each stimulus is one of; without them no statistic of classes is defined.
         followed: whether a unit keeps its place from session to session. Without it, no statistic of the same units is defined.
         name: what it is called.
+        notes: sentences of those who gathered the arrays; they stand before its own.
 
     Attributes:
         areas: the areas, with what is missing left out.
@@ -78,8 +79,9 @@ class Recording:
         classes: ArrayLike | None = None,
         followed: bool = True,
         name: str = "recording",
+        notes: Sequence[str] = (),
     ) -> None:
-        notes: list[str] = []
+        notes = list(notes)
         raw = {key: _array(value, key, axes) for key, value in _by_area(activations, "activations").items()}
         if axes is None:
             _check_order(raw)
@@ -119,6 +121,7 @@ class Recording:
         windows: int | None = None,
         followed: bool = True,
         name: str = "recording",
+        notes: Sequence[str] = (),
     ) -> Recording:
         """A recording of trials (or bins of time), one after the other, each with its stimulus.
 
@@ -148,7 +151,7 @@ class Recording:
                 raise RequestError(f"{key} are {length}, and there are {count} trials")
         place = _cells(when, shown)
         arrays = {key: _dealt(table, *place) for key, table in tables.items()}
-        return cls(arrays, axes=f"sessions, stimuli, {TRIALS}, units", followed=followed, name=name)
+        return cls(arrays, axes=f"sessions, stimuli, {TRIALS}, units", followed=followed, name=name, notes=notes)
 
     @property
     def sessions(self) -> int:
@@ -219,6 +222,8 @@ def _array(given: Any, area: str, axes: str | None) -> list[NDArray[np.float64]]
     """Of each session (stimuli, trials, units), in float64. Raises RequestError for what is no such array."""
     if isinstance(given, Sequence) and len(given) and all(np.ndim(one) == 2 for one in given):
         return [_numbers(one, area)[:, None] for one in given]
+    if isinstance(given, Sequence) and all(np.ndim(one) == 3 for one in given) and len(set(map(np.shape, given))) > 1:
+        return [_numbers(one, area) for one in given]  # (stimuli, trials, units) of sessions that met other units
     array = _numbers(given, area)
     order = _order(axes, array.ndim, area)
     if order is not None:

@@ -142,18 +142,19 @@ def test_bins_of_a_trial_are_averaged_before_trials_fall_into_windows(tmp_path: 
     """Trials of unequal lengths count alike; bins between trials, and trials without a target, are left out."""
     rng = np.random.default_rng(1)
     lengths = rng.integers(1, 5, size=60)
-    trial = np.repeat(np.arange(100.0, 160), lengths)
+    names = rng.permutation(np.arange(100.0, 160))
+    trial = np.repeat(names, lengths)
     bins = rng.normal(size=(len(trial), 4))
     bins[trial == 130, 2] = np.nan
     target = np.repeat(TARGETS, lengths)
-    means = np.array([bins[trial == one].mean(0) for one in np.arange(100, 160)])
+    means = np.array([bins[trial == one].mean(0) for one in names])
     path = saved(tmp_path, y=bins, to=target, n=trial)
     how = How(values=("y",), stimulus=("to",), trial=("n",), windows=5)
     wanted = Recording.from_trials(means, stimuli=TARGETS, windows=5)
     said = f"{len(trial)} bins of y are averaged to trials"
     same(read([path], how), wanted, said, "60 trials", close=True)
     between = np.r_[trial, [np.nan, np.nan]], np.r_[bins, np.ones((2, 4))], np.r_[target, [45, 90]]
-    target = np.where(between[0] == 159, np.nan, between[2])
+    target = np.where(between[0] == names[-1], np.nan, between[2])
     path = saved(tmp_path, y=between[1], to=target, n=between[0])
     wanted = Recording.from_trials(means[:59], stimuli=TARGETS[:59], windows=5)
     same(
@@ -344,13 +345,16 @@ def test_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
 
 
 def test_sessions_that_are_words_come_as_they_come(tmp_path: Path) -> None:
-    found = read([written(tmp_path / "x.csv", long(CUBE, session=["tue", "mon", "wed", "b"]))])
-    same(found, Recording(CUBE), "120 trials", close=True)
+    frame = long(CUBE, session=["tue", "mon", "wed", "b"])
+    same(read([written(tmp_path / "x.csv", frame)]), Recording(CUBE), "120 trials", close=True)
+    sorted_ = frame.astype({"session": "category"})  # pandas sorts the words of a category
+    same(read([written(tmp_path / "x.parquet", sorted_)]), Recording(CUBE), "120 trials", close=True)
 
 
 def test_sessions_that_are_numbers_sort_as_numbers(tmp_path: Path) -> None:
-    found = read([written(tmp_path / "x.csv", long(CUBE, session=[100, 20, 3, 1]))])
-    same(found, Recording(CUBE[::-1]), "120 trials", close=True)
+    """Of which some have more digits than a float, and others a fraction."""
+    frame = long(CUBE, session=[100, 20, 3, 1], trial=range(10**18, 10**18 + 5), stimulus=[-5.5, 0, 2.25, 10, 20, 100])
+    same(read([written(tmp_path / "x.csv", frame)]), Recording(CUBE[::-1]), "120 trials", close=True)
 
 
 def test_windows_are_of_trials_in_their_order(tmp_path: Path) -> None:
@@ -381,9 +385,22 @@ def test_rows_without_a_trial_and_doubled_ones_are_averaged_and_said(tmp_path: P
     said = "3 cells stand in more than one row, which are averaged"
     same(read([written(tmp_path / "x.csv", twice)]), Recording(raised), said, "120 trials", close=True)
     blank = pd.concat([frame, frame.iloc[:2].assign(stimulus=np.nan)])
+    blank["area"] = np.where(blank["stimulus"].isna(), "V1", "area1")
     said = "2 rows have no stimulus and are left out"
     same(read([written(tmp_path / "x.csv", blank)]), Recording(CUBE), said, "120 trials", close=True)
     same(read([written(tmp_path / "x.parquet", blank)]), Recording(CUBE), said, "120 trials", close=True)
+
+
+def test_what_is_kept_of_a_table_is_its_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often each stands in it."""
+    seen, whole = list[int](), tables._added_up
+    monkeypatch.setattr(tables, "PIECE_ROWS", 840)
+    monkeypatch.setattr(tables, "PENDING", 100)
+    monkeypatch.setattr(tables, "_added_up", lambda table: whole(table.slice(seen.append(table.num_rows) or 0)))
+    path = written(tmp_path / "x.parquet", pd.concat([long(CUBE)] * 30))
+    said = "840 cells stand in more than one row, which are averaged"
+    same(read([path]), Recording(CUBE), said, "120 trials", close=True)
+    assert max(seen) <= 5 * 840
 
 
 def test_several_tables_are_one(tmp_path: Path) -> None:
@@ -394,7 +411,10 @@ def test_several_tables_are_one(tmp_path: Path) -> None:
     paths = [written(tmp_path / f"{at}.csv", frame[frame["session"] // 2 == at]) for at in (0, 1)]
     same(read(paths, How(followed=True)), Recording(ragged), "120 trials", close=True)
     found = read(paths)
-    assert found.notes[0].startswith("units of several files are taken to be others in each session")
+    assert found.notes == (
+        "units of several files are taken to be others in each session (say followed if they are the same)",
+        "120 trials",
+    )
     assert [y.shape for y in found.areas[0].activity] == [(6, 5), (6, 7), (6, 7), (6, 7)]
     np.testing.assert_allclose(found.areas[0].activity[0], CUBE[0, :, :, :5].mean(1), rtol=1e-5)
     assert not found.followed
@@ -563,9 +583,18 @@ def test_fluorescence_is_averaged_over_the_samples_of_a_trial(tmp_path: Path, ti
     )
     how = How(stimulus=("target",), session="block", area="layer", values=("DfOverF/RoiResponseSeries",))
     same(read([path], how), by_layer, "60 trials", close=True)
-    how = How(stimulus=("target",), session="block", bins=(0.1, 0.2))
-    one = Recording.from_trials(data[1::10], stimuli=TARGETS.astype(str), sessions=BLOCKS)
-    same(read([path], how), one, "60 trials", close=True)
+    measured = {"DfOverF": when | {"data": data, "conversion": 2.0, "offset": -1.0}}
+    path = nwb(tmp_path / "y.nwb", list(map(str, TARGETS)), series=measured, block=BLOCKS)
+    wanted = Recording.from_trials(2 * means - 1, stimuli=TARGETS.astype(str), sessions=BLOCKS)
+    same(read([path], BY_BLOCK), wanted, "60 trials", close=True)
+
+
+def test_a_trial_that_begins_with_a_sample_has_it(tmp_path: Path) -> None:
+    """At 30 Hz, (8 + 8/30) · 30 is a little more than 248."""
+    data = np.random.default_rng(1).normal(size=(1800, 6))
+    path = nwb(tmp_path / "x.nwb", TARGETS, series={"DfOverF": {"data": data, "rate": 30.0}}, block=BLOCKS)
+    found = read([path], How(stimulus=("target",), session="block", bins=(7 / 30, 8 / 30)))
+    same(found, Recording.from_trials(data[7::30], stimuli=TARGETS, sessions=BLOCKS), "60 trials")
 
 
 def test_of_several_series_one_has_to_be_named(tmp_path: Path) -> None:
@@ -722,7 +751,7 @@ def test_areas_are_where_a_units_electrodes_are(tmp_path: Path) -> None:
     file.add_trial_column(name="target", description="target")
     for at, stimulus in enumerate(TARGETS):
         file.add_trial(start_time=float(at), stop_time=at + 0.5, target=stimulus)
-    seen = [[0], [2], [0, 1, 2], [2], [2], [1], [0], [2], [1, 0]]
+    seen = [[0], [2], [2, 0, 1], [2], [2], [1], [0], [2], [1, 0]]
     for times, electrodes in zip(trains(COUNTS), seen, strict=True):
         file.add_unit(spike_times=times, electrodes=electrodes)
     with pynwb.NWBHDF5IO(str(tmp_path / "x.nwb"), "w") as out:

@@ -347,7 +347,11 @@ def record(
     for one in recording.areas:
         counts = sorted({y.shape[1] for y in one.activity})
         many = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-        noise = "" if one.noise is None else f" (noise {one.noise:.2g} of the signal)"
+        noise = ""
+        if one.noise is not None:
+            noise = (
+                f" (noise {one.noise:.2g} of the signal)" if one.noise < float("inf") else " (no signal above noise)"
+            )
         units.append(f"{many} units of {one.name}{noise}")
     console.print(
         f"{out}: {recording.sessions:,} sessions, {recording.stimuli:,} stimuli, {', '.join(units)}", soft_wrap=True

@@ -78,7 +78,8 @@ class Arrays:
                 f"{name} of {self.path.name} is of type {dtype}, where numbers{' or words' * (kinds == LABELS)} are needed"
             )
         if len(shape) not in dimensions:
-            raise self.missing(f"should have {' or '.join(map(str, dimensions))} axes in {name}")
+            said = f"at least {dimensions[0]}" if len(dimensions) > 2 else " or ".join(map(str, dimensions))
+            raise self.missing(f"should have {said} axes in {name}")
         if 0 in shape:
             raise self.missing(f"holds nothing in {name}")
         fits(3 * math.prod(shape) * max(dtype.itemsize, 8), f"{name} of {self.path.name}")

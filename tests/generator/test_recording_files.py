@@ -215,6 +215,7 @@ ROWS = How(values=("y",), stimulus=("to",), windows=3)
         ({"y": COUNTS.astype(object), "to": TARGETS}, ROWS, "y of x.npz holds Python objects, which are not read"),
         ({"y": COUNTS.astype(str), "to": TARGETS}, ROWS, "y of x.npz is of type <U.*, where numbers are needed"),
         ({"y": COUNTS, "to": np.full(60, np.nan)}, ROWS, "nothing in x.npz, y has a stimulus"),
+        ({"y": CUBE, "weights_y": np.ones(4)}, How(), "should have at least 2 axes in weights_y"),
         ({"y": CUBE[:0]}, How(), r"holds nothing in y; it has y \(0, 6, 5, 7\)"),
         ({"y": COUNTS, "to": TARGETS}, How(**vars(ROWS) | {"windows": 0}), "trials cannot fall into 0 windows"),
         ({"y": CUBE}, How(values=("y", "y")), "two areas have one name: y"),

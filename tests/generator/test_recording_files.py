@@ -647,17 +647,19 @@ def test_each_of_several_files_is_a_session(tmp_path: Path) -> None:
 @HERE
 def test_counts_of_a_monkey_come_back_from_spikes_within_its_bins(tmp_path: Path) -> None:
     golub = np.load(RECORDINGS / "golub-monkey-bci.npz")
-    counts = np.concatenate([golub["before_counts"], golub["after_counts"]]).astype(float)
-    targets = np.concatenate([golub["before_target_degrees"], golub["after_target_degrees"]])
-    parts = np.repeat(["before", "after"], 552)
+    counts = np.concatenate([golub["before_counts"][::4], golub["after_counts"][::4]]).astype(float)
+    targets = np.concatenate([golub["before_target_degrees"][::4], golub["after_target_degrees"][::4]])
+    parts = np.repeat(["before", "after"], 138)
     path = nwb(tmp_path / "x.nwb", targets, spikes=trains(counts), block=parts)
     wanted = Recording.from_trials(2 * counts, stimuli=targets, sessions=parts)
-    same(read([path], BY_BLOCK), wanted, "1,104 trials")
+    same(read([path], BY_BLOCK), wanted, "276 trials")
 
 
-def small(folder: Path, **changes: Any) -> Path:
-    given = {"stimuli": TARGETS[:4], "spikes": trains(COUNTS[:4]), "block": BLOCKS[:4]} | changes
-    return nwb(folder / "x.nwb", given.pop("stimuli"), **given)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file of four trials."""
+    path = tmp_path_factory.mktemp("small") / "x.nwb"
+    return nwb(path, TARGETS[:4], spikes=trains(COUNTS[:4]), block=BLOCKS[:4]).read_bytes()
 
 
 def late(path: Path) -> None:
@@ -720,9 +722,9 @@ def outside(file: Any) -> None:
     ],
 )  # fmt: skip
 def test_nwb_files_that_cannot_be_read_are_said(
-    tmp_path: Path, change: Callable[[Path], None] | None, how: How, sentence: str
+    tmp_path: Path, small: bytes, change: Callable[[Path], None] | None, how: How, sentence: str
 ) -> None:
-    path = small(tmp_path)
+    (path := tmp_path / "x.nwb").write_bytes(small)
     if change is not None:
         change(path)
     with pytest.raises(RequestError, match=sentence) as raised:
@@ -762,8 +764,10 @@ def test_areas_are_where_a_units_electrodes_are(tmp_path: Path) -> None:
     same(found, Recording.from_trials(areas, stimuli=TARGETS, windows=4), "60 trials")
 
 
-def test_without_pynwb_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = small(tmp_path)
+def test_without_pynwb_a_sentence_says_what_to_install(
+    tmp_path: Path, small: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "x.nwb").write_bytes(small)
     monkeypatch.setitem(sys.modules, "pynwb", None)
     with pytest.raises(RequestError, match=r"NWB files need pynwb: pip install 'rulescope\[nwb\]'"):
         read([path], BY_BLOCK)

@@ -16,10 +16,12 @@ from generator.observables import OBSERVABLES
 from generator.observables.contract import Observable, Reading, Scene, Signal
 from generator.observables.coupling import Behind
 from generator.observables.signals import Outputs, Synapses, Weights
+from generator.recordings import undetermined
 from generator.recordings.recording import Area, Recording
 
 REDRAWN = Electrode(redraw=True)
 NO_LAYER = Linear("", 1, 1, "linear", lambda *_: torch.zeros(1, 1, 1))  # nothing is asked of it
+Activity = Sequence[Sequence[NDArray[Any]]]  # of each area and session (stimuli, units)
 READ = {Outputs, Behind, Synapses}  # signals that a recording may hold
 
 
@@ -33,32 +35,65 @@ def observables(recording: Recording) -> list[Observable]:
 def measured(recording: Recording) -> tuple[list[Statistic], NDArray[np.float32]]:
     """The statistics, and (sessions, areas, statistics) of them; NaN where undefined, as everywhere.
 
-    A statistic that is undefined in every session and area was not measured, and is not there.
+    A statistic that is undefined in every session and area was not measured, and is not there. Nor is one that is not determined
+    (`Recording.up_to`).
     """
     made = observables(recording)
-    memory: list[dict[str, dict[str, torch.Tensor]]] = [{each.name: {} for each in made} for _ in recording.areas]
+    values = _values(recording, [area.activity for area in recording.areas], made).astype(np.float32) + np.float32(0)
+    there = np.isfinite(values).any(axis=(0, 1))
+    for altered in _altered(recording, made).values():
+        there &= ~altered
+    return [one for one, is_there in zip(_statistics(made), there, strict=True) if is_there], values[..., there]
+
+
+def left_out(recording: Recording) -> list[str]:
+    """Of each thing that the values are known up to, a sentence that says how many statistics are left out for it."""
+    made = observables(recording)
+    defined = np.isfinite(_values(recording, [area.activity for area in recording.areas], made)).any(axis=(0, 1))
+    return [
+        f"{(defined & altered).sum()} of {defined.sum()} statistics are left out: they would change with "
+        f"{undetermined.CHANGES[word].meaning}, up to which values are known"
+        for word, altered in _altered(recording, made).items()
+    ]
+
+
+def _altered(recording: Recording, made: Sequence[Observable]) -> dict[str, NDArray[np.bool_]]:
+    """(statistics,) of each thing that the values are known up to: whether it alters a statistic."""
+    found = {word: np.zeros(len(_statistics(made)), bool) for word in recording.up_to}
+    for activity in (undetermined.exact(recording.areas), undetermined.drawn(recording.areas)) if found else ():
+        values = _values(recording, activity, made)
+        for word in found:
+            others = _values(recording, undetermined.changed(activity, recording.followed, word), made)
+            found[word] |= undetermined.altered(values, others)
+    return found
+
+
+def _statistics(made: Sequence[Observable]) -> list[Statistic]:
+    return [one for each in made for one in each.statistics]
+
+
+def _values(recording: Recording, activity: Activity, made: Sequence[Observable]) -> NDArray[np.float64]:
+    """(sessions, areas, statistics) of the activity of a recording's areas, or of other activity of the same shape."""
+    memory: list[dict[str, dict[str, torch.Tensor]]] = [{each.name: {} for each in made} for _ in activity]
     labels = None if recording.classes is None else torch.from_numpy(recording.classes)[None]
     electrode = FULL if recording.followed else REDRAWN
     found = []
     for session in range(recording.sessions):
-        scenes = _scenes(recording.areas, session, labels)
+        scenes = _scenes(activity, session, labels)
         readings = [
             Reading(scene, electrode, _picked(area, session, scene), kept)
             for area, scene, kept in zip(recording.areas, scenes, memory, strict=True)
         ]
         tables = [each.assemble(each.reduce_all(readings)) for each in made]
         found.append(torch.cat(tables, dim=2)[0].numpy())
-    values = np.stack(found).astype(np.float32) + np.float32(0)
-    statistics = [one for each in made for one in each.statistics]
-    there = np.isfinite(values).any(axis=(0, 1))
-    return [one for one, is_there in zip(statistics, there, strict=True) if is_there], values[..., there]
+    return np.stack(found)
 
 
-def _scenes(areas: Sequence[Area], session: int, labels: torch.Tensor | None) -> list[Scene]:
+def _scenes(activity: Activity, session: int, labels: torch.Tensor | None) -> list[Scene]:
     """A scene per area, each with the next one behind it."""
     found = list[Scene]()
-    for area in reversed(areas):
-        y = torch.from_numpy(area.activity[session])[None]
+    for sessions in reversed(activity):
+        y = torch.from_numpy(sessions[session])[None]
         found.append(Scene(NO_LAYER, y, y, session, labels, {}, found[-1] if found else None))
     return found[::-1]
 

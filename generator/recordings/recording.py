@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
 from generator.errors import RequestError
+from generator.recordings.undetermined import words
 
 AXES = ("sessions", "stimuli", "units")
 TRIALS = "trials"
@@ -55,19 +56,23 @@ class Recording:
         followed: whether a unit keeps its place from session to session. Without it, no statistic of the same units is defined.
         name: what it is called.
         notes: sentences of those who gathered the arrays; they stand before its own.
+        up_to: in what the values of activity are not determined: "rotation" (latents: what is recorded are factors of units, and
+            any rotation of them would do as well), "baseline" (each unit's values are known but for a constant of its own, as
+            dF/F may be). Statistics that such a change would alter are left out. Weights are as they were measured.
 
     Attributes:
         areas: the areas, with what is missing left out.
         notes: a sentence for everything that was left out, and for what a reader should know.
 
     Raises:
-        RequestError: arrays that do not fit each other, or of which too little is left.
+        RequestError: arrays that do not fit each other, or of which too little is left; an unknown word in `up_to`.
     """
 
     areas: tuple[Area, ...]
     classes: NDArray[np.int64] | None
     followed: bool
     name: str
+    up_to: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
 
     def __init__(
@@ -80,6 +85,7 @@ class Recording:
         followed: bool = True,
         name: str = "recording",
         notes: Sequence[str] = (),
+        up_to: Sequence[str] = (),
     ) -> None:
         notes = list(notes)
         raw = {key: _array(value, key, axes) for key, value in _by_area(activations, "activations").items()}
@@ -109,7 +115,8 @@ class Recording:
         object.__setattr__(self, "classes", _classes(classes, stimuli))
         object.__setattr__(self, "followed", followed)
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "notes", tuple(notes))
+        object.__setattr__(self, "up_to", words(up_to))
+        object.__setattr__(self, "notes", (*notes, *self._undetermined()))
 
     @classmethod
     def from_trials(
@@ -122,6 +129,7 @@ class Recording:
         followed: bool = True,
         name: str = "recording",
         notes: Sequence[str] = (),
+        up_to: Sequence[str] = (),
     ) -> Recording:
         """A recording of trials (or bins of time), one after the other, each with its stimulus.
 
@@ -130,6 +138,7 @@ class Recording:
             stimuli: (trials,) the stimulus, or the condition, of each trial.
             sessions: (trials,) the session of each trial; sessions stand in the order in which they come first.
             windows: in place of `sessions`: so many are made, of trials that follow each other, as many in each.
+            followed, name, up_to: as above.
 
         Raises:
             RequestError: as of the arrays, or columns that do not fit them.
@@ -151,7 +160,14 @@ class Recording:
                 raise RequestError(f"{key} are {length}, and there are {count} trials")
         place = _cells(when, shown)
         arrays = {key: _dealt(table, *place) for key, table in tables.items()}
-        return cls(arrays, axes=f"sessions, stimuli, {TRIALS}, units", followed=followed, name=name, notes=notes)
+        return cls(
+            arrays,
+            axes=f"sessions, stimuli, {TRIALS}, units",
+            followed=followed,
+            name=name,
+            notes=notes,
+            up_to=up_to,
+        )
 
     @property
     def sessions(self) -> int:
@@ -176,11 +192,20 @@ class Recording:
     def measured(self) -> tuple[list[Statistic], NDArray[np.float32]]:
         """The dataset's statistics of it, and (sessions, areas, statistics) of them; NaN where undefined, as everywhere.
 
-        A statistic that is undefined in every session and area was not measured, and is not there.
+        A statistic that is undefined in every session and area was not measured, and is not there. Nor is one that is not
+        determined (`up_to`).
         """
         from generator.recordings.measured import measured  # imports torch
 
         return measured(self)
+
+    def _undetermined(self) -> list[str]:
+        """What is left out since the values are known only up to something, a sentence each."""
+        if not self.up_to:
+            return []
+        from generator.recordings.measured import left_out  # imports torch
+
+        return left_out(self)
 
     def _check_sizes(self) -> None:
         """Raises RequestError for areas of unequal sessions, and for too little of anything."""

@@ -15,7 +15,8 @@ from generator.dataset.electrodes import FULL
 from generator.errors import RequestError
 from generator.observables import statistics
 from generator.observables.recorder import Recorder
-from generator.recordings.measured import measured
+from generator.recordings import undetermined
+from generator.recordings.measured import _values, measured, observables
 from generator.recordings.recording import Recording
 from generator.training.stack import Stack
 
@@ -95,6 +96,109 @@ def test_scaling_and_shuffling_units_alike_changes_what_it_must(simulated: dict[
     _, values = measured(Recording(one))
     _, other = measured(Recording(one[:, :, np.random.default_rng(0).permutation(one.shape[2])]))
     np.testing.assert_allclose(values, other, rtol=1e-4, atol=1e-6)
+
+
+# -- what is known but for something ------------------------------------------------------------------------------------
+ACTIVITY = {f"activation_{name}" for name in ("raw_norm", "sq_mean", "abs_norm")}  # of Σ y² alone
+POPULATION = {f"population_{name}" for name in ("participation", "separability", "similarity")}
+SHARED = {f"coupling_{name}" for name in ("next", "shared", "far_next")}  # CKA of two areas
+
+
+@pytest.fixture(scope="module")
+def learning() -> list[np.ndarray]:
+    """Two areas over six sessions, 30 stimuli, 20 and 100 units, of which some are silent."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 30, 20)) + 0.1 * rng.normal(size=(6, 30, 20)).cumsum(0)
+    y = np.maximum(x @ rng.normal(size=(20, 100)), 0)
+    x[:, :, 3] = y[:, :, 5] = 0
+    return [x, y]
+
+
+def _named(recording: Recording) -> dict[str, np.ndarray]:
+    found, values = recording.measured()
+    return dict(zip([one.name for one in found], np.moveaxis(values, 2, 0), strict=True))
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_rotation_of_units_leaves_what_it_does_not_alter(learning: list[np.ndarray], followed: bool) -> None:
+    """Of lengths, angles between stimuli, and CKA; the same rotation in all sessions if units are followed."""
+    rng = np.random.default_rng(1)
+    kept = _named(Recording(learning, classes=np.arange(30) % 3, followed=followed, up_to=["rotation"]))
+    moved = {"step_activation_norm", "step_activation_cosine"} | SHARED
+    assert set(kept) == ACTIVITY | POPULATION | (moved if followed else set())
+    turned = []
+    for area in learning:
+        turns = [np.linalg.qr(rng.normal(size=(area.shape[2], area.shape[2])))[0] for _ in area]
+        turned.append([y @ (turns[0] if followed else turn) for y, turn in zip(area, turns, strict=True)])
+    others = _named(Recording(turned, classes=np.arange(30) % 3, followed=followed, up_to=["rotation"]))
+    assert list(others) == list(kept)
+    for name, values in kept.items():
+        np.testing.assert_allclose(others[name], values, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_baselines_leave_what_they_do_not_alter(learning: list[np.ndarray], followed: bool) -> None:
+    """Of what a unit moves by, and of what is counted from its mean."""
+    rng = np.random.default_rng(1)
+    kept = _named(Recording(learning, classes=np.arange(30) % 3, followed=followed, up_to=["baseline"]))
+    moved = {f"step_activation_{name}" for name in ("norm", "kurtosis", "cosine")}
+    coupling = {one.name for one in statistics(["coupling"])}
+    assert set(kept) == POPULATION | {"population_correlation"} | (moved | coupling if followed else set())
+    shifted = [area + rng.normal(size=(1 if followed else 6, 1, area.shape[2])) for area in learning]
+    others = _named(Recording(shifted, classes=np.arange(30) % 3, followed=followed, up_to=["baseline"]))
+    assert list(others) == list(kept)
+    for name, values in kept.items():
+        np.testing.assert_allclose(others[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("word", ["rotation", "baseline"])
+def test_what_is_0_throughout_by_chance_is_left_out_too(word: str) -> None:
+    """Steps so small that no sign ever flips, neither in what was recorded nor in a changed copy."""
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1.0, 1.0], (1, 10, 6)) + 1e-6 * rng.normal(size=(3, 10, 6)).cumsum(0)
+    assert (_named(Recording(x))["step_activation_flipped"][1:] == 0).all()
+    assert "step_activation_flipped" not in _named(Recording(x, up_to=[word]))
+
+
+def test_what_is_left_out_is_far_from_rounding(learning: list[np.ndarray]) -> None:
+    """What is invariant by its formula differs by less than a thousandth of what is allowed, and the rest by far more."""
+    recording = Recording(learning, classes=np.arange(30) % 3)
+    made = observables(recording)
+    for activity in (undetermined.exact(recording.areas), undetermined.drawn(recording.areas)):
+        values = _values(recording, activity, made)
+        for word in undetermined.CHANGES:
+            others = _values(recording, undetermined.changed(activity, True, word), made)
+            altered = undetermined.altered(values, others)
+            less, more = (undetermined.altered(values, values + (others - values) * by) for by in (1e-2, 1e3))
+            assert (less == altered).all()
+            assert (more == altered).all()
+
+
+def test_of_many_units_a_part_is_coupled_which_a_rotation_alters() -> None:
+    """More than 128, and more than are rotated together."""
+    y = np.random.default_rng(0).normal(size=(3, 10, 600))
+    found = _named(Recording([y, y], up_to=["rotation"]))
+    assert set(found) == ACTIVITY | POPULATION - {"population_separability"} | {
+        f"step_activation_{name}" for name in ("norm", "cosine")
+    }
+    turned = undetermined.rotated([*y], True, np.random.default_rng(0))
+    gram = np.einsum("bn,cn->bc", turned[1], turned[2])
+    np.testing.assert_allclose(gram, y[1] @ y[2].T, atol=1e-9)
+
+
+def test_notes_say_what_is_left_out_and_both_changes_leave_little(learning: list[np.ndarray]) -> None:
+    found = Recording(learning[0], up_to=["rotation", "baseline", "rotation"])
+    assert found.up_to == ("rotation", "baseline")
+    assert found.notes == (
+        "1 units of area1 never vary",
+        "22 of 29 statistics are left out: they would change with a rotation of the units, up to which values are known",
+        "23 of 29 statistics are left out: they would change with a constant of each unit's own, up to which values are known",
+    )
+    moved = {f"step_activation_{name}" for name in ("norm", "cosine")}
+    assert set(_named(found)) == moved | {"population_participation", "population_similarity"}
+    rows = np.random.default_rng(0).normal(size=(60, 5))
+    trials = Recording.from_trials(rows, stimuli=np.tile([0, 1, 2], 20), windows=2, up_to="rotation")
+    assert trials.up_to == ("rotation",)
 
 
 # -- what is missing, and what cannot be -------------------------------------------------------------------------------
@@ -189,6 +293,7 @@ GOOD = np.random.default_rng(0).normal(size=(4, 8, 6))
         ({"activations": [["a", "b"]] * 3}, "holds what is no number"),
         ({"activations": {}}, "activations hold no area"),
         ({"activations": {1: GOOD, "1": GOOD}}, "two areas of activations have one name"),
+        ({"activations": GOOD, "up_to": ["rotations"]}, "unknown word of up_to 'rotations' .did you mean 'rotation'"),
         ({"activations": np.ones((4, 8, 6))}, "no unit of area1 answers one stimulus otherwise than another"),
     ],
 )

@@ -243,11 +243,11 @@ class Curves(Table):
         return {str(key): value for key, value in self.table.attrs.items()} | super().to_dict()
 
 
-def load(dataset: Place, *, electrode: str = "full", sampling: str = ALL) -> Examples:
+def load(dataset: Place, *, electrode: str | None = None, sampling: str = ALL) -> Examples:
     """The trajectories of all complete networks of a dataset, an example per layer.
 
     Args:
-        electrode: what they are measured with, one of the dataset's.
+        electrode: what they are measured with, one of the dataset's; by default full, or what a recording was measured with.
         sampling: the checkpoints that are seen: all, sessions8, every3, first5, last5, only7, jittered8.
 
     Raises:

@@ -12,6 +12,7 @@ from generator.console import Shown
 
 if TYPE_CHECKING:
     from generator.running.generate import Done
+    from generator.running.status import Recorded
     from generator.running.work import Receipt
 
 MOST_RULES = 12  # that have a column each
@@ -198,6 +199,9 @@ def status(dataset: DatasetFolder) -> None:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)
 
+    if found.recording is not None:
+        _of_recording(found.recording, dataset, console)
+        return
     say(
         f"{found.complete:,} of {found.cohorts:,} cohorts complete, "
         f"{found.recorded:,} of {found.networks:,} networks recorded"
@@ -224,6 +228,27 @@ def status(dataset: DatasetFolder) -> None:
         say(f"{networks:,} networks failed: {reason}")
 
 
+def _of_recording(found: Recorded, dataset: str, console: Shown) -> None:
+    """Print what a dataset says of its recording."""
+    about = found.about
+    met = "the same units in every session" if about.followed else "other units in every session"
+    known = f"; values are known up to {' and '.join(about.up_to)}" if about.up_to else ""
+    console.print(
+        f"a recording, {about.name}: {about.sessions} sessions of {about.stimuli} stimuli, {met}{known}", soft_wrap=True
+    )
+    table = [["area", "units", "noise"]]
+    for area in about.areas:
+        low, high = found.units.get(area, (0, 0))
+        units = "" if not high else f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        noise = about.noise[area]
+        table.append([area, units, "not known" if noise is None else f"{noise:.2g}"])
+    console.table(f"areas of {dataset}", table)
+    if not found.units:
+        console.print("its files are not complete; what wrote it goes on with it", soft_wrap=True)
+    for note in about.notes:
+        console.print(note, soft_wrap=True)
+
+
 def verify(dataset: DatasetFolder) -> None:
     """Check every file and every network of a dataset against its spec; exit status 1 if there is any problem."""
     from generator.dataset.storage import Dataset
@@ -236,7 +261,8 @@ def verify(dataset: DatasetFolder) -> None:
     if problems:
         typer.echo(f"{len(problems)} problems found")
         raise typer.Exit(1)
-    typer.echo(f"{opened}: {opened.networks():,} networks, no problem found")
+    what = "a recording" if opened.recording else f"{opened.networks():,} networks"
+    typer.echo(f"{opened}: {what}, no problem found")
     if outdated := opened.outdated():
         typer.echo(outdated)
 

@@ -290,7 +290,7 @@ def test_a_recording_is_asked_of_as_it_is(examples: rs.Examples, tmp_path: Path)
     np.testing.assert_allclose(found.values[0, :, at], arrays.mean((1, 2)), rtol=1e-5)
     named = rs.predict(tmp_path / "m", recording)
     pd.testing.assert_frame_equal(named, rs.predict(tmp_path / "m", found))
-    assert (named["network_id"].tolist(), set(named["called"]) <= set(examples.y)) == (["mouse 1"], True)
+    assert (named["network_id"].tolist(), set(named["called"]) <= set(examples.y)) == ([recording.network_id], True)
     by_area = rs.predict(tmp_path / "m", recording, level="layer")
     assert by_area["layer"].tolist() == ["V1", "V4"]
     rs.train(examples, tmp_path / "w", observables=["weight"], refits=0)

@@ -130,7 +130,7 @@ def apply(examples: Examples, name: str) -> Examples:
     return replace(examples, values=examples.values[:, seen], curves=examples.curves[:, seen])
 
 
-def measured(dataset: str | os.PathLike[str] | Examples, electrode: str = "full", sampling: str = ALL) -> Examples:
+def measured(dataset: str | os.PathLike[str] | Examples, electrode: str | None = None, sampling: str = ALL) -> Examples:
     """What an experimenter has of a dataset: measured with an electrode, at the checkpoints of a sampling.
 
     Args:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from generator.dataset.electrodes import Electrode
+from generator.dataset.electrodes import FULL, Electrode
 from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, Statistic, header
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
@@ -46,12 +46,12 @@ class Recorded(Protocol):
     """What examples are made of that somebody recorded: `rs.Recording`."""
 
     @property
-    def name(self) -> str:
-        """What it is called."""
+    def network_id(self) -> str:
+        """A hash of it, as a dataset names its networks by."""
 
     @property
     def areas(self) -> Sequence[Any]:
-        """Its areas, each with a `name`."""
+        """Its areas, each with a `name` and its `activity`: of each session (stimuli, units)."""
 
     @property
     def electrode(self) -> Electrode:
@@ -226,13 +226,25 @@ class Examples:
 
     @classmethod
     def from_recording(cls, recording: Recorded) -> Examples:
-        """Examples of a recording (`rs.Recording`): an area each, of one network. Which rule it was, nobody knows."""
+        """Examples of a recording (`rs.Recording`): an area each, of one network. Which rule it was, nobody knows.
+
+        They are those that `load` finds in the recording's dataset.
+        """
         statistics, values = recording.measured()
-        names = [one.name for one in statistics]
-        found = cls.from_arrays(values.swapaxes(0, 1), names, networks=[recording.name] * values.shape[1])
-        found.identity["electrode"] = recording.electrode.name
-        found.identity["layer"] = [area.name for area in recording.areas]
-        return replace(found, statistics={one.name: Parts(*one[1:4]) for one in statistics})
+        names, electrode = [one.name for one in statistics], recording.electrode
+        found = cls.from_arrays(values.swapaxes(0, 1), names, networks=[recording.network_id] * values.shape[1])
+        known = found.identity.assign(
+            configuration=recording.network_id,
+            layer=[area.name for area in recording.areas],
+            electrode=electrode.name,
+            units=[area.activity[0].shape[1] for area in recording.areas],
+            noise=electrode.noise,
+            noise_mode=electrode.noise_mode,
+            electrode_seed=electrode.seed,
+            layers=len(recording.areas),
+        )
+        columns = [name for name in (*IDENTITY, *SETTINGS) if name in known]
+        return replace(found, statistics={one.name: Parts(*one[1:4]) for one in statistics}, identity=known[columns])
 
     def to_frame(self) -> pd.DataFrame:
         """A row per example and checkpoint: who it is, checkpoint, curves and statistics."""
@@ -338,18 +350,22 @@ def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = Non
     )
 
 
-def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Sequence[str] | None = None) -> Examples:
-    """All complete networks of a dataset, measured with one electrode.
+def load(
+    location: str | os.PathLike[str], electrode: str | None = None, cohorts: Sequence[str] | None = None
+) -> Examples:
+    """All complete networks of a dataset, measured with one electrode. What is known of none, as a recording's rule, is left out.
 
     Args:
         location: directory or filesystem URI of the dataset.
-        electrode: measurement condition; "full" is every unit without noise.
+        electrode: measurement condition; by default "full", which is every unit without noise, or what a recording was measured
+            with.
         cohorts: of these alone; by default of all that are complete.
 
     Raises:
         RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
     """
     dataset, found = Dataset(location), survey(location, cohorts)
+    electrode = electrode or dataset.only_electrode or FULL.name
     statistics, length = found.statistics, found.checkpoints
     wanted = [_strings(table.column("network_id")).combine_chunks() for table in found.networks.values()]
     examples = np.array(found.examples)
@@ -380,7 +396,7 @@ def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Seq
 
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
     firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
-    identity = pd.DataFrame({name: _strings(firsts.column(name)).to_pandas() for name in IDENTITY})
+    identity = _known(firsts)
     if drawn := {cohort.name for cohort in dataset.cohorts() if cohort.sampled}:
         identity[SAMPLED] = np.repeat([name in drawn for name in found.networks], examples)
     return Examples(
@@ -392,6 +408,12 @@ def load(location: str | os.PathLike[str], electrode: str = "full", cohorts: Seq
     )
 
 
+def _known(table: pa.Table) -> pd.DataFrame:
+    """The columns that have a value, strings as such."""
+    columns = {name: _strings(table.column(name)) for name in table.column_names}
+    return pd.DataFrame({name: one.to_pandas() for name, one in columns.items() if one.null_count < len(one)})
+
+
 def _settings(found: Survey) -> pd.DataFrame:
     """A row of settings per complete network, by network_id."""
     tables = [table.select(["network_id", *SETTINGS]) for table in found.networks.values()]
@@ -399,4 +421,4 @@ def _settings(found: Survey) -> pd.DataFrame:
         name: pa.chunked_array([c for t in tables for c in _strings(t.column(name)).chunks])
         for name in tables[0].column_names
     }
-    return pd.DataFrame({name: column.to_pandas() for name, column in plain.items()}).set_index("network_id")
+    return _known(pa.table(plain)).set_index("network_id")

@@ -71,6 +71,7 @@ def ask(dataset: Dataset, question: Question = Question(), noise: float = 0.0) -
         RequestError: as `power` does.
     """
     dataset.cohorts()  # says so if this is no dataset
+    dataset.check_simulated("be learned from")
     mode = question.noise_mode
     if mode is None:
         names = (dataset.settings() or {}).get("electrodes", ())

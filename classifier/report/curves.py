@@ -51,9 +51,10 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
         empty).
 
     Raises:
-        RequestError: no dataset there, no complete cohort, or a file that breaks the contract.
+        RequestError: no dataset there, or a recording, no complete cohort, or a file that breaks the contract.
     """
     source = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+    source.check_simulated("have learning curves")
     unfinished, cohorts = progress(source), source.complete_in_order()
     asked = [*WHO, "layer_index", "electrode", "checkpoint", "step", *CURVES]
     found = pd.concat(source.map(_of_networks, "observables", cohorts, columns=asked), ignore_index=True)

@@ -169,6 +169,7 @@ def report(
     study = Study(features=FEATURES, n_splits=N_SPLITS, seed=seed, inner=inner)
     study.check(models)
     target = Dataset(dataset)
+    target.check_simulated("be learned from")
     unfinished, place = progress(target), target.inside("report/model")
     target.check_writable("report/results.md")
     check_place(place)

@@ -44,6 +44,7 @@ PICTURES: dict[str, tuple[Callable[[pd.DataFrame, float, str], Figure | None], s
 def conditions(dataset: str | os.PathLike[str]) -> list[Condition]:
     """Every electrode of a dataset × all checkpoints and fewer sessions × all observables and each."""
     source = Dataset(dataset)
+    source.check_simulated("be learned from")
     settings = source.settings() or {}
     schema = source.schema("observables", source.complete_in_order()[0])
     observables = dict.fromkeys(parts["observable"] for parts in header(schema, str(source))["statistics"].values())

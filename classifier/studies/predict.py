@@ -15,6 +15,7 @@ from classifier.models.estimators import vote
 from classifier.models.shipped import chosen, shipped
 from classifier.models.stored import load
 from generator.dataset.electrodes import FULL
+from generator.dataset.storage import Dataset
 from generator.errors import unknown
 
 LEVELS = ("network", "layer")
@@ -34,8 +35,8 @@ def predict(
         model: directory of a model, or the name of one that comes with Rulescope (`models/shipped.py`).
         dataset: any dataset, or examples, with the statistics and the checkpoints that the model reads.
         level: "network" (the layers' votes: geometric mean of their scores, scaled to sum to 1) or "layer".
-        electrode: what is measured with, if not with what the model was fitted on; examples stay as they were measured. For a
-            model that comes with Rulescope by default full.
+        electrode: what is measured with, if not with what the model was fitted on; examples and recordings stay as they were
+            measured. For a model that comes with Rulescope by default full.
         sampling: the checkpoints that are seen, if not those that the model was fitted on. By default what has just as many
             checkpoints as the model reads is taken whole: the sessions are the experimenter's own.
         observables: those that were measured; of a model that comes with Rulescope the one that suits them answers.
@@ -50,6 +51,8 @@ def predict(
     """
     if level not in LEVELS:
         raise unknown("level", level, LEVELS)
+    if electrode is None and not isinstance(dataset, Examples):
+        electrode = Dataset(dataset).only_electrode
     if shipped(model):
         examples = measured(dataset, electrode or FULL.name).of(observables)
         place = chosen(str(model), examples.statistics, examples.electrode)

@@ -18,6 +18,7 @@ from classifier.examples.splits import DOMAIN, INNER, OWN, Fold, Inner, Rows
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import FEATURES, Learner, Recipe, Setting, grid
 from classifier.models.problem import Problem
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
 SEEDS = 2**31  # scikit-learn takes twice as many; some studies use the next ones, too
@@ -68,7 +69,9 @@ class Study:
             blocks(name)
 
     def examples(self, dataset: str | os.PathLike[str] | Examples) -> Examples:
-        """The examples studied. Raises RequestError as `sampling.measured` does, or if there are not two of the rules."""
+        """The examples studied. Raises RequestError as `sampling.measured` does, for a recording, or without two of the rules."""
+        if not isinstance(dataset, Examples):
+            Dataset(dataset).check_simulated("be learned from")
         found = measured(dataset, self.electrode, self.sampling)
         return found if self.rules is None else found.among(self.rules)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from generator.dataset.origin import ORIGINS, RECORDING, SIMULATION
 from generator.errors import RequestError
 
 SCHEMA_VERSION = 2
@@ -96,6 +97,11 @@ OPTIONAL = (
     "final_probe_accuracy",
     "final_probe_loss",
 )  # columns that may lack values: a network may not have been observed
+# What is known of a recording, beside its statistics. All other columns of a recording's files may lack values.
+KNOWN = (
+    "network_id", "configuration", "layer", "layer_index", "depth", "checkpoint", "electrode", "units", "noise", "noise_mode",
+    "electrode_seed", "status", "reason", "checkpoints", "layers", "cohort", "seconds", "device", "versions",
+)  # fmt: skip
 # Columns of the record that say what a network is, beside its identity; the others say what became of it.
 SETTINGS = (
     "layers", "pixels", "width", "stem", "schedule", "precision", "epochs", "steps", "rate", "weight_decay", "weights",
@@ -115,9 +121,13 @@ _ARROW = {
 KINDS = ("observables", "networks")
 
 
-def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: Iterable[Statistic] | None) -> pa.Schema:
+def _schema(
+    kind: str, columns: Mapping[str, tuple[str, str]], statistics: Iterable[Statistic] | None, origin: str = SIMULATION
+) -> pa.Schema:
     fields = [pa.field(name, _ARROW[kind_]) for name, (kind_, _) in columns.items()]
     header: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kind": kind}
+    if origin != SIMULATION:
+        header["origin"] = origin
     header["columns"] = {name: meaning for name, (_, meaning) in columns.items()}
     if statistics is not None:
         known = [one._asdict() for one in statistics]
@@ -129,11 +139,26 @@ def _schema(kind: str, columns: Mapping[str, tuple[str, str]], statistics: Itera
 NETWORKS = _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, None)
 NETWORK_IDENTITY = tuple(_NETWORK_IDENTITY)
 IDENTITY_COLUMNS = (*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY)
+_UNKNOWN = {*_NETWORK_IDENTITY, *_MEASUREMENT_IDENTITY, *_NETWORK_RECORD} - {*KNOWN}
 
 
-def observables(statistics: Iterable[Statistic]) -> pa.Schema:
+def networks(origin: str = SIMULATION) -> pa.Schema:
+    """The schema of a file of networks: as many columns whatever its origin, which its header says."""
+    return (
+        NETWORKS
+        if origin == SIMULATION
+        else _schema("networks", {**_NETWORK_IDENTITY, **_NETWORK_RECORD}, None, origin)
+    )
+
+
+def observables(statistics: Iterable[Statistic], origin: str = SIMULATION) -> pa.Schema:
     """The schema of a file of observables with these statistics, which its header declares."""
-    return _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics)
+    return _schema("observables", {**_NETWORK_IDENTITY, **_MEASUREMENT_IDENTITY}, statistics, origin)
+
+
+def may_lack(column: str, origin: str) -> bool:
+    """Whether a column may lack values, in files of this origin."""
+    return column in OPTIONAL or (origin == RECORDING and column in _UNKNOWN)
 
 
 def declared(header: Mapping[str, Any], where: str) -> pa.Schema:
@@ -142,22 +167,35 @@ def declared(header: Mapping[str, Any], where: str) -> pa.Schema:
     Raises DatasetError if the header does not say what a statistic is.
     """
     if header["kind"] != "observables":
-        return NETWORKS
+        return networks(header["origin"])
     try:
         statistics = [Statistic(name, **about) for name, about in header["statistics"].items()]
     except (KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"the header of {where} is damaged: {error!r}") from error
     if not all(isinstance(part, str) for statistic in statistics for part in statistic):
         raise DatasetError(f"the header of {where} is damaged: what it says of a statistic is not text")
-    return observables(statistics)
+    return observables(statistics, header["origin"])
 
 
 def header(schema: pa.Schema, where: str) -> dict[str, Any]:
-    """The contract's header of a file's schema. Raises DatasetError for a foreign file or an unknown schema version."""
+    """The contract's header of a file's schema, its origin included.
+
+    Raises DatasetError for a foreign file, or an unknown schema version or origin.
+    """
     raw = (schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{where} was not written by Rulescope (no {METADATA_KEY.decode()!r} header)")
-    return checked(raw, f"the {METADATA_KEY.decode()!r} header of {where}", ("kind", "columns"))
+    about = f"the {METADATA_KEY.decode()!r} header of {where}"
+    return originated(checked(raw, about, ("kind", "columns")), about)
+
+
+def originated(found: dict[str, Any], where: str) -> dict[str, Any]:
+    """What says where it comes from: of simulated networks, if it does not say. Raises DatasetError for an unknown origin."""
+    if found.setdefault("origin", SIMULATION) not in ORIGINS:
+        raise DatasetError(
+            f"{where} names the origin {str(found['origin'])[:20]!r}; this Rulescope knows {' and '.join(ORIGINS)}"
+        )
+    return found
 
 
 def checked(raw: bytes, where: str, keys: Sequence[str]) -> dict[str, Any]:

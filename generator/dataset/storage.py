@@ -29,15 +29,17 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from generator.cores import cores
+from generator.dataset.origin import RECORDING, SIMULATION, About
 from generator.dataset.schema import (
     IDENTITY_VERSION,
     KINDS,
-    OPTIONAL,
     SCHEMA_VERSION,
     DatasetError,
     checked,
     declared,
     header,
+    may_lack,
+    originated,
 )
 from generator.reach import within
 
@@ -259,8 +261,12 @@ class Dataset(Folder):
     what = "a dataset"
 
     def check_vacant(self) -> None:
-        """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file."""
+        """Raise DatasetError if there are data files here though no dataset was recorded, or if the place is a file.
+
+        Or if a recording lies here.
+        """
         if self.exists("cohorts.json"):
+            self.check_simulated("be gone on with")
             return
         if self._info(str(self.root), pafs.FileType.File):
             raise DatasetError(f"{self.root} is a file, not a folder for a dataset")
@@ -283,6 +289,26 @@ class Dataset(Folder):
     def settings(self) -> dict[str, Any] | None:
         """What every run on this dataset must agree on (root seed, checkpoints, …), or None before the first start."""
         return self._record()["settings"] if self.exists("cohorts.json") else None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: `simulation`, or `recording`."""
+        return str(originated(dict(self.settings() or {}), f"{self.root}/cohorts.json")["origin"])
+
+    @property
+    def recording(self) -> About | None:
+        """What is known of the recording that it holds; None if it holds simulated networks."""
+        return About.read(self.settings() or {}) if self.origin == RECORDING else None
+
+    @property
+    def only_electrode(self) -> str | None:
+        """What a recording was measured with; None of simulated networks, which may be measured with any."""
+        return str((self.settings() or {})["electrodes"][0]) if self.origin == RECORDING else None
+
+    def check_simulated(self, deed: str) -> None:
+        """Raise DatasetError if it holds a recording, of which something cannot be done."""
+        if self.origin != SIMULATION:
+            raise DatasetError(f"{self} holds a recording: only simulated networks can {deed}")
 
     def cohorts(self) -> list[Cohort]:
         """The recorded cohorts. Raises DatasetError if this is no dataset."""
@@ -313,6 +339,13 @@ class Dataset(Folder):
         )
         if not whole or not all(isinstance(name, str) for names in lists for name in names):
             raise DatasetError(f"{self.root}/cohorts.json is damaged: its version or its settings are of another type")
+        if originated(dict(settings), f"{self.root}/cohorts.json")["origin"] == RECORDING:
+            try:
+                About.read(settings)
+            except (TypeError, KeyError, ValueError) as error:
+                raise DatasetError(
+                    f"{self.root}/cohorts.json is damaged: {error!r} in what it says of the recording"
+                ) from error
         return found
 
     def identity_version(self) -> int:
@@ -435,9 +468,8 @@ class Dataset(Folder):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
                 table = parquet.read(None if columns is None else list(columns), use_threads=False)
                 table.validate(full=True)  # text that is none, and the like
-                if lacking := [
-                    one for one in table.column_names if one not in OPTIONAL and table.column(one).null_count
-                ]:
+                lacking = [one for one in table.column_names if table.column(one).null_count]
+                if lacking := [one for one in lacking if not may_lack(one, header(found, where)["origin"])]:
                     raise DatasetError(f"{where} lacks values of {', '.join(lacking[:5])}")
                 return found, table
             except DatasetError:
@@ -487,16 +519,24 @@ class Dataset(Folder):
         *each: Iterable[Any],
         columns: Sequence[str] | None,
     ) -> list[T]:
-        common = self._read(files[0], kind, [])[0]
+        common, origin = self._read(files[0], kind, [])[0], self.origin
+        self.check_origin(files[0], common, origin)
 
         def one(file: str, *rest: Any) -> T:
             schema, table = self._read(file, kind, columns, common)
+            if schema.metadata != common.metadata:
+                self.check_origin(file, schema, origin)
             if not schema.equals(common):
                 raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
             return function(table, *rest)
 
         with ThreadPoolExecutor(cores()) as pool:
             return list(pool.map(one, files, *each))
+
+    def check_origin(self, file: str, schema: pa.Schema, origin: str) -> None:
+        """Raise DatasetError if the header of a file names another origin than the dataset's."""
+        if (said := header(schema, f"{self}/{file}")["origin"]) != origin:
+            raise DatasetError(f"the header of {self}/{file} says {said}, and cohorts.json that this is a {origin}")
 
     def complete_in_order(self) -> list[str]:
         """The names of the complete cohorts, in the order of cohorts.json. Raises DatasetError if there is none."""

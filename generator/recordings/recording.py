@@ -6,8 +6,12 @@ was measured is there.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import Statistic
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
+from generator.keys import digest
 from generator.recordings.undetermined import words
 
 AXES = ("sessions", "stimuli", "units")
@@ -179,6 +185,16 @@ class Recording:
         """How many are left in every session."""
         return len(self.areas[0].activity[0])
 
+    @cached_property
+    def network_id(self) -> str:
+        """A hash of what was measured and how it is called, as a dataset names its networks by: 16 hexadecimal digits."""
+        areas = [
+            (area.name, area.noise, [[one.shape, _hash(one)] for one in (*area.activity, *(area.weights or ()))])
+            for area in self.areas
+        ]
+        classes = None if self.classes is None else self.classes.tolist()
+        return digest(json.dumps(["recording", self.name, self.followed, self.up_to, classes, areas]))
+
     @property
     def electrode(self) -> Electrode:
         """What it was measured with, as far as it says: the most units of an area, and the noise of their means."""
@@ -199,6 +215,19 @@ class Recording:
 
         return measured(self)
 
+    def write(self, out: str | os.PathLike[str]) -> Dataset:
+        """Write its dataset, which whatever reads datasets reads. If it is there already, nothing is done.
+
+        Args:
+            out: a path or a filesystem URI, where there is no other dataset.
+
+        Raises:
+            RequestError: another dataset or recording is there, or it cannot be written.
+        """
+        from generator.recordings.written import write  # imports torch
+
+        return write(self, out)
+
     def _undetermined(self) -> list[str]:
         """What is left out since the values are known only up to something, a sentence each."""
         if not self.up_to:
@@ -215,6 +244,10 @@ class Recording:
             raise RequestError(f"areas have unequal numbers of sessions: {counts}")
         _enough("sessions", self.sessions)
         _enough("units", min(y.shape[1] for area in self.areas for y in area.activity))
+
+
+def _hash(array: NDArray[np.float32]) -> str:
+    return hashlib.blake2b(array.astype("<f4").tobytes(), digest_size=16).hexdigest()
 
 
 def _enough(what: str, count: int) -> None:

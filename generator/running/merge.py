@@ -33,6 +33,7 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
     cohorts: dict[str, tuple[Cohort, Dataset]] = {}
     home: dict[str, Cohort] = {}
     for dataset in opened:
+        dataset.check_simulated("be merged")
         settings, complete = dataset.settings() or {}, dataset.complete()
         if dataset.identity_version() != version:
             raise RequestError(

@@ -53,6 +53,7 @@ def rerun(
     from generator.training import loop
 
     opened = Dataset(dataset)
+    opened.check_simulated("be trained again")
     owner = {network: each.name for each in opened.cohorts() for network in each.network_ids}
     found = [network for network in owner if network.startswith(network_id)]
     if len(found) != 1:

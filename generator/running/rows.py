@@ -57,7 +57,7 @@ def observables(
         columns[name] = _stacked(observations, name, shape[:1])[moment, network]
     found = _stacked(observations, "statistics", (*shape, len(declared)))[moment, network, electrode, layer]
     columns |= {one.name: np.ascontiguousarray(found[:, i]) for i, one in enumerate(declared)}
-    return _table(columns, schema.observables(declared))
+    return table(columns, schema.observables(declared))
 
 
 def _stacked(observations: Sequence[Observation], name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -119,7 +119,7 @@ def networks(
                 "versions": versions(),
             }
         )
-    return _table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
+    return table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
 
 
 @cache
@@ -149,7 +149,8 @@ def _identity(member: NetworkSpec) -> dict[str, Any]:
     }
 
 
-def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+def table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """A table of the contract, whose columns are arrays or lists; None is what is not known."""
     arrays = []
     for field in schema:
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type

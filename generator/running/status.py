@@ -8,11 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from generator.dataset.origin import About
 from generator.dataset.storage import INFLIGHT, Dataset
 from generator.running.hold import living
 
 MOST_ROWS = 24  # architectures, above which families are counted: a sampled design has as many as shapes
 WINDOW = 3600.0  # seconds before the last cohort over which the rate is taken
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a recording's dataset says of it.
+
+    Args:
+        about: its areas, sessions, stimuli, noise and notes.
+        units: of each area the fewest and the most that were met in a session; nothing while the dataset is not complete.
+    """
+
+    about: About
+    units: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,7 @@ class Status:
         rate: networks per second, lately; None before two cohorts are done.
         left: estimated seconds until the rest is done at the pace of late; None if nobody makes it, or not known.
         outdated: a sentence if its networks are of another identity version; their cost is not known then.
+        recording: of a recording what is known of it. Nothing is planned, counted or trained there.
     """
 
     cohorts: int
@@ -42,6 +57,7 @@ class Status:
     rate: float | None
     left: float | None
     outdated: str
+    recording: Recorded | None = None
 
     @property
     def networks(self) -> int:
@@ -60,6 +76,8 @@ def status(dataset: Dataset) -> Status:
     from generator.spec.spec import recorded
 
     cohorts, complete = dataset.cohorts(), dataset.complete()
+    if about := dataset.recording:
+        return _of_recording(dataset, about)
     spec = recorded(dataset)
     networks = {network.network_id: network for network in spec.networks}
     records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
@@ -88,6 +106,30 @@ def status(dataset: Dataset) -> Status:
         rate=rate,
         left=rest / pace if driver and pace else None,
         outdated=dataset.outdated(),
+    )
+
+
+def _of_recording(dataset: Dataset, about: About) -> Status:
+    """Of a recording. Raises DatasetError if its file cannot be read."""
+    cohorts, complete = [cohort.name for cohort in dataset.cohorts()], dataset.complete()
+    units: dict[str, tuple[int, int]] = {}
+    for name in [name for name in cohorts if name in complete]:
+        table = dataset.read_table(f"observables/{name}.parquet", "observables", ["layer", "units"])
+        for row in table.group_by("layer").aggregate([("units", "min"), ("units", "max")]).to_pylist():
+            units[row["layer"]] = (row["units_min"], row["units_max"])
+    return Status(
+        cohorts=len(cohorts),
+        complete=len(complete & {*cohorts}),
+        by="architecture",
+        planned={},
+        states={},
+        failures={},
+        driver={},
+        training=(),
+        rate=None,
+        left=None,
+        outdated=dataset.outdated(),
+        recording=Recorded(about, units),
     )
 
 

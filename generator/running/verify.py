@@ -1,4 +1,7 @@
-"""Judges a dataset: every file readable and ours, every network there once and whole, and what the spec says of it."""
+"""Judges a dataset: every file readable and ours, every network there once and whole, and what the spec says of it.
+
+A recording has no spec: its settings say what its areas are, and what it was measured with.
+"""
 
 from __future__ import annotations
 
@@ -77,13 +80,10 @@ class _Judge:
         with reading:
             measured = observables.chosen(settings.get("observables", PAPER))
             self.statistics = {one.name: one[1:4] for one in observables.statistics(measured)}
+        self.origin, self.recording = self.dataset.origin, self.dataset.recording
         with reading:
-            spec = recorded(self.dataset)
-            for key, made, said in differing(settings, spec.settings()):
-                self.found.append(f"{self.dataset} was made with {key} = {made}, and its spec.toml says {said}")
-            if not self.found and not self.dataset.outdated():
-                self.members = {network.network_id: network for network in spec.networks}
-                self.keeping = spec.snapshot_ids
+            if self.recording is None:
+                self._of_spec(settings)
         self.found += reading.found
         if self.members:
             known = {name for cohort in self.cohorts for name in cohort.network_ids}
@@ -94,6 +94,15 @@ class _Judge:
                 lacks = f"that {other} {'has' if other.startswith('no') else 'lacks'}"
                 if names:
                     self.found.append(f"{self.dataset}/{where} has {len(names)} networks {lacks}, such as {min(names)}")
+
+    def _of_spec(self, settings: Mapping[str, Any]) -> None:
+        """Take the networks of the spec. Raises RequestError if it cannot be read, or is not valid."""
+        spec = recorded(self.dataset)
+        for key, made, said in differing(settings, spec.settings()):
+            self.found.append(f"{self.dataset} was made with {key} = {made}, and its spec.toml says {said}")
+        if not self.found and not self.dataset.outdated():
+            self.members = {network.network_id: network for network in spec.networks}
+            self.keeping = spec.snapshot_ids
 
     def failed(self, cohort: Cohort) -> None:
         """Say which networks failed, and judge their record. Raises DatasetError if it cannot be read."""
@@ -110,6 +119,8 @@ class _Judge:
         self.found += [f"{self.dataset}/{name} is missing" for name in missing]
         read = {kind: self.dataset.read_table(names[kind], kind) for kind in KINDS if names[kind] not in missing}
         where = {kind: f"{self.dataset}/{name}" for kind, name in names.items()}
+        for kind, table in read.items():
+            self.dataset.check_origin(names[kind], table.schema, self.origin)
         if "networks" in read and self._record(where["networks"], read["networks"], cohort, ("complete", "diverged")):
             counts = read["networks"].column("checkpoints").to_pylist()
             self.observed |= dict(zip(cohort.network_ids, counts, strict=True))
@@ -153,7 +164,9 @@ class _Judge:
                 name: tuple(one[part] for part in ("observable", "function", "statistic"))
                 for name, one in about.items()
             }
-            if list(parts.items()) != list(self.statistics.items()):
+            # of a recording, those that were measured
+            asked = {name: self.statistics[name] for name in self.statistics if name in parts or self.recording is None}
+            if list(parts.items()) != list(asked.items()):
                 self.found.append(f"the header of {where} declares other statistics than the dataset's")
         if not names or not cohort.network_ids:
             return
@@ -177,8 +190,17 @@ class _Judge:
         told: dict[str, tuple[Any, Index]] = {
             name: (networks.column(name), who) for name in NETWORK_IDENTITY if name != "network_id"
         }
+        if self.recording is not None:
+            if (found := layers.tolist()) != [len(self.recording.areas)] * len(rows):
+                self.found.append(f"{where} has {found} layers, and the recording {len(self.recording.areas)} areas")
+                return
+            told |= {name: (values, layer) for name, values in _of_layers(self.recording.areas).items()}
+            told |= {
+                name: ([getattr(each, name) for each in self.electrodes], electrode) for name in ("noise", "noise_mode")
+            }
+            told["electrode_seed"] = ([each.seed for each in self.electrodes], electrode)
         if member := self.members.get(cohort.network_ids[0]):
-            told |= {name: (values, layer) for name, values in _of_layers(member).items()}
+            told |= {name: (values, layer) for name, values in _of_layers([size.name for size in member.sizes]).items()}
             told["step"] = (checkpoint_steps(member.steps, self.checkpoints), checkpoint)
             conditions = [tables.condition(each, size) for size in member.sizes for each in self.electrodes]
             for name in conditions[0]:
@@ -238,8 +260,8 @@ class _Judge:
             self.found.append(str(error))
 
 
-def _of_layers(member: NetworkSpec) -> dict[str, list[str]]:
-    return {"layer": [size.name for size in member.sizes], "depth": tables.depths(len(member.sizes))}
+def _of_layers(names: Sequence[str]) -> dict[str, list[str]]:
+    return {"layer": list(names), "depth": tables.depths(len(names))}
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -251,15 +273,19 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _differs(column: pa.ChunkedArray, values: Any, index: Index) -> NDArray[np.bool_]:
-    """(rows,) where a column's entry is not `values[index]`. Of a dictionary only its few entries are compared."""
+    """(rows,) where a column's entry is not `values[index]`, null where it is not known. Of a dictionary only its few entries
+    are compared."""
     found = pa.chunked_array([column]) if isinstance(column, pa.Array) else column
     array = found.unify_dictionaries().combine_chunks()
-    if pa.types.is_dictionary(array.type):
-        said = pa.array(_listed(values), array.type.value_type)
+    known, kind = array.is_valid().to_numpy(zero_copy_only=False), array.type
+    said = pa.array(_listed(values), kind.value_type if pa.types.is_dictionary(kind) else kind)
+    there = said.is_valid().to_numpy(zero_copy_only=False)[index]
+    if pa.types.is_dictionary(kind):
         codes = pc.fill_null(pc.index_in(said, array.dictionary), -1).to_numpy(zero_copy_only=False)
-        return array.indices.to_numpy() != codes[index]
-    said = pa.array(_listed(values), array.type)
-    return array.to_numpy() != said.to_numpy(zero_copy_only=False)[index]
+        differ = array.indices.fill_null(0).to_numpy() != codes[index]
+    else:
+        differ = array.to_numpy(zero_copy_only=False) != said.to_numpy(zero_copy_only=False)[index]
+    return (differ & known & there) | (known != there)
 
 
 def _check_rows(

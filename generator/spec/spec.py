@@ -208,7 +208,8 @@ def read(path: str | os.PathLike[str]) -> Spec:
 
 
 def recorded(dataset: Dataset) -> Spec:
-    """The spec that a dataset was made from. Raises RequestError if it cannot be read, or is not valid."""
+    """The spec that a dataset was made from. Raises RequestError if it has none, or it cannot be read, or is not valid."""
+    dataset.check_simulated("be made from a spec")
     return _parsed(dataset.read("spec.toml"), f"{dataset}/spec.toml", Path(), recorded=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ class About:
         sessions, stimuli: how many; sessions are its checkpoints.
         followed: whether a unit keeps its place from session to session.
         up_to: in what its values are not determined: rotation, baseline.
+        times: of sessions, in any unit; None where they are evenly spread, or nobody said.
         noise: of each area the standard deviation of its means' errors over that of its responses; None where it is not known.
+        distances: of each area (sessions, sessions), how much the activity of each two differs.
         notes: a sentence for everything that was left out, and for what a reader should know.
     """
 
@@ -30,7 +33,9 @@ class About:
     stimuli: int
     followed: bool
     up_to: tuple[str, ...]
+    times: tuple[float, ...] | None
     noise: Mapping[str, float | None]
+    distances: Mapping[str, list[list[float]]]
     notes: tuple[str, ...]
 
     def settings(self, electrode: str, observables: list[str]) -> dict[str, Any]:
@@ -47,7 +52,9 @@ class About:
                 "stimuli": self.stimuli,
                 "followed": self.followed,
                 "up_to": list(self.up_to),
+                "times": None if self.times is None else list(self.times),
                 "noise": dict(self.noise),
+                "distances": dict(self.distances),
                 "notes": list(self.notes),
             },
         }
@@ -63,7 +70,9 @@ class About:
             stimuli=about["stimuli"],
             followed=about["followed"],
             up_to=tuple(about["up_to"]),
+            times=None if about["times"] is None else tuple(about["times"]),
             noise=dict(about["noise"]),
+            distances=dict(about["distances"]),
             notes=tuple(about["notes"]),
         )
         if not all(isinstance(one, str) for one in (found.name, *found.areas, *found.up_to, *found.notes)):
@@ -76,6 +85,14 @@ class About:
             raise ValueError("areas do not have a name each, and a noise each")
         if any(one is not None and type(one) not in (int, float) for one in found.noise.values()):
             raise TypeError("a noise is no number")
+        tables = [*found.distances.values()] + ([] if found.times is None else [[found.times] * found.sessions])
+        for table in tables:
+            if len(table) != found.sessions or any(len(row) != found.sessions for row in table):
+                raise ValueError("times or distances are not of as many sessions")
+            if not all(type(one) in (int, float) and math.isfinite(one) for row in table for one in row):
+                raise TypeError("a time or a distance is no number")
+        if found.distances.keys() != set(found.areas):
+            raise ValueError("areas do not have distances each")
         if settings["checkpoints"] != found.sessions or len(settings["electrodes"]) != 1:
             raise ValueError("sessions are not the checkpoints, or there is not one electrode")
         return found

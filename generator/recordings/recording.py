@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.electrodes import Electrode
+from generator.dataset.origin import About
 from generator.dataset.schema import Statistic
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.keys import digest
+from generator.recordings.distances import distances
 from generator.recordings.undetermined import words
 
 AXES = ("sessions", "stimuli", "units")
@@ -65,6 +67,7 @@ class Recording:
         up_to: in what the values of activity are not determined: "rotation" (latents: what is recorded are factors of units, and
             any rotation of them would do as well), "baseline" (each unit's values are known but for a constant of its own, as
             dF/F may be). Statistics that such a change would alter are left out. Weights are as they were measured.
+        times: (sessions,) when they were: numbers that rise, in any unit, or dates. By default evenly spread.
 
     Attributes:
         areas: the areas, with what is missing left out.
@@ -79,6 +82,7 @@ class Recording:
     followed: bool
     name: str
     up_to: tuple[str, ...] = field(default=())
+    times: tuple[float, ...] | None = field(default=None)
     notes: tuple[str, ...] = field(default=())
 
     def __init__(
@@ -92,6 +96,7 @@ class Recording:
         name: str = "recording",
         notes: Sequence[str] = (),
         up_to: Sequence[str] = (),
+        times: ArrayLike | None = None,
     ) -> None:
         notes = list(notes)
         raw = {key: _array(value, key, axes) for key, value in _by_area(activations, "activations").items()}
@@ -122,6 +127,7 @@ class Recording:
         object.__setattr__(self, "followed", followed)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "up_to", words(up_to))
+        object.__setattr__(self, "times", None if times is None else _times(times, self.sessions))
         object.__setattr__(self, "notes", (*notes, *self._undetermined()))
 
     @classmethod
@@ -136,6 +142,7 @@ class Recording:
         name: str = "recording",
         notes: Sequence[str] = (),
         up_to: Sequence[str] = (),
+        times: ArrayLike | None = None,
     ) -> Recording:
         """A recording of trials (or bins of time), one after the other, each with its stimulus.
 
@@ -144,7 +151,7 @@ class Recording:
             stimuli: (trials,) the stimulus, or the condition, of each trial.
             sessions: (trials,) the session of each trial; sessions stand in the order in which they come first.
             windows: in place of `sessions`: so many are made, of trials that follow each other, as many in each.
-            followed, name, up_to: as above.
+            followed, name, notes, up_to, times: as above.
 
         Raises:
             RequestError: as of the arrays, or columns that do not fit them.
@@ -173,6 +180,7 @@ class Recording:
             name=name,
             notes=notes,
             up_to=up_to,
+            times=times,
         )
 
     @property
@@ -193,7 +201,25 @@ class Recording:
             for area in self.areas
         ]
         classes = None if self.classes is None else self.classes.tolist()
-        return digest(json.dumps(["recording", self.name, self.followed, self.up_to, classes, areas]))
+        return digest(json.dumps(["recording", self.name, self.followed, self.up_to, self.times, classes, areas]))
+
+    @cached_property
+    def about(self) -> About:
+        """What its dataset says of it. A noise without end, of responses that are nothing but noise, is not known either."""
+        noise = {area.name: area.noise for area in self.areas}
+        apart = {area.name: distances(area.activity, self.followed).tolist() for area in self.areas}
+        return About(
+            name=self.name,
+            areas=tuple(noise),
+            sessions=self.sessions,
+            stimuli=self.stimuli,
+            followed=self.followed,
+            up_to=self.up_to,
+            times=self.times,
+            noise={name: one if one is not None and np.isfinite(one) else None for name, one in noise.items()},
+            distances=apart,
+            notes=self.notes,
+        )
 
     @property
     def electrode(self) -> Electrode:
@@ -244,6 +270,22 @@ class Recording:
             raise RequestError(f"areas have unequal numbers of sessions: {counts}")
         _enough("sessions", self.sessions)
         _enough("units", min(y.shape[1] for area in self.areas for y in area.activity))
+
+
+def _times(given: ArrayLike, sessions: int) -> tuple[float, ...]:
+    """(sessions,) in days, of dates, or as they are. Raises RequestError for what does not rise, or is not one of each."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "iuf":
+            array = array.astype("datetime64[s]").astype(np.float64) / 86400
+        found = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError("times of sessions must be numbers or dates, such as 2016-07-28") from error
+    if found.shape != (sessions,):
+        raise RequestError(f"there are {sessions} sessions, and {found.size} times of sessions were given")
+    if not np.isfinite(found).all() or (np.diff(found) <= 0).any():
+        raise RequestError("times of sessions must rise from each session to the next")
+    return tuple(found.tolist())
 
 
 def _hash(array: NDArray[np.float32]) -> str:
@@ -408,14 +450,17 @@ def _noise(sessions: Sequence[NDArray[np.float64]]) -> float | None:
     """The error of a mean over trials, as electrodes count noise: its standard deviation over that of the responses.
 
     From halves of the trials: a half's mean errs by √2 times as much as the whole's, and the difference of two halves by twice.
+    Of sessions in which no stimulus has two trials nothing is known; None if that is all of them.
     """
     errors, signals = [], []
     for trials in sessions:
-        if trials.shape[1] < 2:
-            return None
         halves = [_mean(trials[:, start::2]) for start in (0, 1)]
-        errors.append(np.nanmean((halves[0] - halves[1]) ** 2) / 4)
-        signals.append(np.nanvar(_mean(trials)))
+        both = np.isfinite(halves[0]) & np.isfinite(halves[1])
+        if both.any():
+            errors.append(np.mean((halves[0][both] - halves[1][both]) ** 2) / 4)
+            signals.append(np.nanvar(_mean(trials)))
+    if not errors:
+        return None
     signal = float(np.mean(signals) - np.mean(errors))
     return float(np.sqrt(np.mean(errors) / signal)) if signal > 0 else float("inf")
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from generator.dataset import schema
-from generator.dataset.origin import RECORDING, About
+from generator.dataset.origin import RECORDING
 from generator.dataset.schema import DatasetError, Statistic
 from generator.dataset.storage import Cohort, Dataset
 from generator.recordings.recording import Recording
@@ -34,7 +34,7 @@ def write(recording: Recording, out: str | os.PathLike[str]) -> Dataset:
     """
     dataset, cohort = Dataset(out), Cohort(COHORT, (recording.network_id,))
     statistics, values = recording.measured()
-    settings = _about(recording).settings(
+    settings = recording.about.settings(
         recording.electrode.name, list(dict.fromkeys(one.observable for one in statistics))
     )
     if not dataset.exists("cohorts.json"):
@@ -48,21 +48,6 @@ def write(recording: Recording, out: str | os.PathLike[str]) -> Dataset:
     if not dataset.exists("networks.parquet"):
         dataset.fold()
     return dataset
-
-
-def _about(recording: Recording) -> About:
-    """What the settings say of it. A noise without end, of responses that are nothing but noise, is not known either."""
-    noise = {area.name: area.noise for area in recording.areas}
-    return About(
-        name=recording.name,
-        areas=tuple(noise),
-        sessions=recording.sessions,
-        stimuli=recording.stimuli,
-        followed=recording.followed,
-        up_to=recording.up_to,
-        noise={name: one if one is not None and np.isfinite(one) else None for name, one in noise.items()},
-        notes=recording.notes,
-    )
 
 
 def observables(recording: Recording, statistics: Sequence[Statistic], values: NDArray[np.float32]) -> pa.Table:

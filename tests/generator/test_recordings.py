@@ -319,3 +319,49 @@ ROWS = np.random.default_rng(0).normal(size=(12, 4))
 def test_trials_that_do_not_fit_are_refused(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         Recording.from_trials(**arguments)
+
+
+def test_sessions_have_times_in_any_unit_or_dates() -> None:
+    y = np.random.default_rng(0).normal(size=(3, 6, 4))
+    assert Recording(y).times is None
+    assert Recording(y, times=[0, 1.5, 7]).times == (0, 1.5, 7)
+    days = Recording(y, times=["2016-07-28", "2016-07-29", "2016-08-01T12:00"]).times
+    assert days is not None
+    assert np.diff(days).tolist() == [1, 3.5]
+    for times, said in (
+        ([0, 1], "3 sessions, and 2 times"),
+        ([0, 2, 1], "must rise"),
+        ([0, 1, np.nan], "must rise"),
+        (["a", "b", "c"], "numbers or dates"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            Recording(y, times=times)
+
+
+def test_sessions_differ_by_what_neither_unit_nor_rotation_changes() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(5, 12, 7))
+    turn, shift = np.linalg.qr(rng.normal(size=(7, 7)))[0], rng.normal(size=7)
+
+    def apart(*given: Any, **rest: Any) -> np.ndarray:
+        return np.array(Recording(*given, **rest).about.distances["area1"])
+
+    expected = ((y[:, None] - y[None]) ** 2).sum((2, 3)) / np.mean([12 * one.var(axis=0).sum() for one in y])
+    np.testing.assert_allclose(apart(y), expected, rtol=1e-4, atol=1e-6)
+    for other in (100 * y, y @ turn, y + shift):
+        np.testing.assert_allclose(apart(other), apart(y), rtol=1e-3, atol=1e-5)
+    others = [one[:, rng.permutation(7)] for one in y]
+    np.testing.assert_allclose(apart(others, followed=False), apart(y, followed=False), atol=1e-5)
+    assert (np.diag(apart(y)) == 0).all()
+    np.testing.assert_allclose(np.diag(apart(y, followed=False)), 0, atol=1e-12)
+
+
+def test_noise_is_of_the_sessions_that_have_two_trials() -> None:
+    """The others say nothing of it, and none of them makes it infinite."""
+    rng = np.random.default_rng(0)
+    trials = 2 * rng.normal(size=(3, 40, 1, 30)) + rng.normal(size=(3, 40, 6, 30))
+    noise = Recording(trials[1:]).areas[0].noise
+    trials[0, :, 1:] = np.nan
+    assert Recording(trials).areas[0].noise == pytest.approx(noise)
+    trials[:, :, 1:] = np.nan
+    assert Recording(trials).areas[0].noise is None

@@ -34,7 +34,7 @@ class Transform:
         columns: what the columns are called, for trajectories of so many checkpoints: a checkpoint's number, or a word.
         scale_free: whether a statistic in another unit, c times as large with c > 0, gives the same. If not, it must give the
             same times a power of c.
-        only: what the names of the statistics that it is for begin with; by default it is for all.
+        only: what the names of the statistics that it is for begin with, or end with; by default it is for all.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Transform:
 
     def statistics(self, names: Sequence[str]) -> list[str]:
         """Those of these that it is for."""
-        return [name for name in names if not self.only or name.startswith(self.only)]
+        return [name for name in names if not self.only or name.startswith(self.only) or name.endswith(self.only)]
 
 
 TRANSFORMS: dict[str, Transform] = {}
@@ -124,6 +124,18 @@ def shape(x: Trajectories) -> Trajectories:
 @transform(every, scale_free=True, only=("transport_", "coupling_", "step_weight_cosine", "step_activation_cosine"))
 def cosines(x: Trajectories) -> Trajectories:
     """What is a cosine or a correlation of changes, as it is: it has no unit, and means the same in every network."""
+    return x
+
+
+DIMENSIONLESS = (  # what statistics without a unit end with
+    *("_skew", "_kurtosis", "_cosine", "_flipped"),
+    *("_participation", "_correlation", "_sparseness", "_separability", "population_similarity"),
+)
+
+
+@transform(every, scale_free=True, only=DIMENSIONLESS)
+def dimensionless(x: Trajectories) -> Trajectories:
+    """What has no unit, as it is: skew, kurtosis, cosines, the share of dimensions that a population uses, …"""
     return x
 
 

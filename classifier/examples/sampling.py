@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,11 +84,31 @@ def jittered(number: int, checkpoints: int, network: str, seed: int) -> NDArray[
     """
     distance = (checkpoints - 1) / max(number - 1, 1)
     centers = even(1, checkpoints) if number == 1 else np.arange(number) * distance
-    times = centers + distance * stream("sampling", seed, number, network).uniform(-0.5, 0.5, number)
+    return _placed(
+        centers + distance * stream("sampling", seed, number, network).uniform(-0.5, 0.5, number), checkpoints
+    )
+
+
+def spread(times: Sequence[float], checkpoints: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """(sessions,) checkpoints, strictly increasing: the first, and each other uniform within half the distance to its neighbours.
+
+    Args:
+        times: (sessions,) of learning, rising from 0 to 1.
+    """
+    centers = np.asarray(times, dtype=float) * (checkpoints - 1)
+    gaps = np.diff(centers) if len(centers) > 1 else np.array([checkpoints - 1.0])
+    before, after = np.append(gaps[:1], gaps), np.append(gaps, gaps[-1:])
+    move = rng.uniform(-0.5, 0.5, len(centers))
+    move[0] = 0
+    return _placed(centers + move * np.where(move < 0, before[: len(move)], after[-len(move) :]), checkpoints)
+
+
+def _placed(times: NDArray[np.float64], checkpoints: int) -> NDArray[np.intp]:
+    """(sessions,) the checkpoints nearest to these times, moved as far as it takes to be as many."""
     # t strictly increases within [0, checkpoints) exactly if t − position never falls within [0, checkpoints − number]
-    position = np.arange(number)
+    position = np.arange(len(times))
     free = np.maximum.accumulate(np.rint(times).astype(np.intp) - position)
-    return np.clip(free, 0, checkpoints - number) + position
+    return np.clip(free, 0, checkpoints - len(times)) + position
 
 
 def possible(name: str, checkpoints: int) -> Sampling:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.origin import About
 from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, Statistic, header
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
@@ -56,6 +57,10 @@ class Recorded(Protocol):
     @property
     def electrode(self) -> Electrode:
         """What it was measured with."""
+
+    @property
+    def about(self) -> About:
+        """What is known of it."""
 
     def measured(self) -> tuple[list[Statistic], NDArray[np.float32]]:
         """The statistics, and (sessions, areas, statistics)."""
@@ -110,16 +115,10 @@ class Examples:
 
     def select(self, names: Sequence[str]) -> Examples:
         """The same examples with only the statistics `names`, in that order. Raises RequestError if one is missing."""
-        missing = [name for name in names if name not in self.statistics]
-        if missing:
-            raise RequestError(
-                f"the dataset lacks {len(missing)} of the {len(names)} statistics needed: {_some(missing)}"
-            )
+        wanted = _wanted(self.statistics, names)
         order = list(self.statistics)
         columns = [order.index(name) for name in names]
-        return replace(
-            self, values=self.values[:, :, columns], statistics={name: self.statistics[name] for name in names}
-        )
+        return replace(self, values=self.values[:, :, columns], statistics=wanted)
 
     def observables(self) -> list[str]:
         """The observables that the statistics belong to, in order."""
@@ -127,11 +126,7 @@ class Examples:
 
     def sets(self) -> dict[str, list[str]]:
         """The statistics by what a classifier may be given: each observable; all; and `activity`, made of outputs alone."""
-        found: dict[str, list[str]] = {"all": list(self.statistics)}
-        for name, about in self.statistics.items():
-            found.setdefault(about.observable, []).append(name)
-        activity = [name for name, about in self.statistics.items() if about.of_outputs]
-        return found | ({ACTIVITY: activity} if activity and ACTIVITY not in found else {})
+        return sets(self.statistics)
 
     def of(self, observables: Sequence[str]) -> Examples:
         """The same examples with only the statistics of these observables. Raises RequestError for an unknown one."""
@@ -217,9 +212,8 @@ class Examples:
         names = range(len(array)) if networks is None else networks
         identity = pd.DataFrame({"network_id": [str(name) for name in names], "electrode": "full"})
         place = identity.groupby("network_id").cumcount()
-        third = identity.groupby("network_id")["network_id"].transform("size") // 3
         identity["layer"], identity["layer_index"] = place.astype(str), place
-        identity["depth"] = np.select([place < third, place < 2 * third], DEPTHS[:2], DEPTHS[2])
+        identity["depth"] = thirds(place, identity.groupby("network_id")["network_id"].transform("size"))
         if rules is not None:
             identity["rule"] = list(rules)
         return cls(array, parts, found.astype(np.float32), identity)
@@ -278,6 +272,21 @@ class Examples:
     def groups(self) -> pd.DataFrame:
         """Who the examples are, as `Split` takes it: the identity table."""
         return self.identity
+
+
+def sets(statistics: Mapping[str, Parts]) -> dict[str, list[str]]:
+    """Statistics by what a classifier may be given: each observable; all; and `activity`, made of outputs alone."""
+    found: dict[str, list[str]] = {"all": list(statistics)}
+    for name, about in statistics.items():
+        found.setdefault(about.observable, []).append(name)
+    activity = [name for name, about in statistics.items() if about.of_outputs]
+    return found | ({ACTIVITY: activity} if activity and ACTIVITY not in found else {})
+
+
+def thirds(place: ArrayLike, layers: ArrayLike) -> NDArray[np.str_]:
+    """(examples,) early, middle or deep, from the place of each layer in its network, and how many that has."""
+    at, third = np.asarray(place), np.asarray(layers) // 3
+    return np.select([at < third, at < 2 * third], DEPTHS[:2], DEPTHS[2])
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:
@@ -364,48 +373,84 @@ def load(
     Raises:
         RequestError: no such dataset or electrode, no complete network, or a file that breaks the contract.
     """
+    chosen = electrode or Dataset(location).only_electrode or FULL.name
+    return load_each(location, [chosen], cohorts)[chosen]
+
+
+def load_each(
+    location: str | os.PathLike[str],
+    electrodes: Sequence[str],
+    cohorts: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+) -> dict[str, Examples]:
+    """The same with each of several electrodes, at the cost of reading once.
+
+    Args:
+        only: statistics that are wanted, in that order; by default all.
+
+    Raises:
+        RequestError: as `load` does, or a statistic that is not there.
+    """
     dataset, found = Dataset(location), survey(location, cohorts)
-    electrode = electrode or dataset.only_electrode or FULL.name
     statistics, length = found.statistics, found.checkpoints
+    if only is not None:
+        statistics = _wanted(statistics, only)
     wanted = [_strings(table.column("network_id")).combine_chunks() for table in found.networks.values()]
     examples = np.array(found.examples)
     # A column's values lie together in memory, as they do in the files: filled column by column, nothing is scattered.
     columns = [*statistics, *CURVES]
     try:
-        values = np.empty((len(columns), examples.sum(), length), dtype=np.float32)
+        values = {name: np.empty((len(columns), examples.sum(), length), dtype=np.float32) for name in electrodes}
     except (MemoryError, ValueError) as error:
         raise DatasetError(
             f"the networks of {dataset} are said to have {examples.sum():,} layers and {length:,} checkpoints each, which no "
             "memory holds: `rulescope verify` names the file"
         ) from error
 
-    def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> pa.Table:
-        """Copy a cohort's trajectories to their place, and return its identity columns, a row per example."""
-        if electrode not in (known := _strings(table.column("electrode").unique()).to_pylist()) and count:
-            raise unknown("electrode", electrode, known, str(dataset))
-        table = _only(_only(table, "electrode", pa.array([electrode])), "network_id", ids)
-        checkpoint = table.column("checkpoint").to_numpy()
-        if len(checkpoint) != count * length or (checkpoint.reshape(count, length) != range(length)).any():
-            raise DatasetError(
-                f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
-                "`rulescope verify` names the file"
-            )
-        for block, name in zip(values, columns, strict=True):
-            block[end - count : end].reshape(-1)[:] = table.column(name).to_numpy()
-        return table.select(IDENTITY).take(np.arange(0, table.num_rows, length))
+    def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> list[pa.Table]:
+        """Copy a cohort's trajectories to their place, and return by electrode its identity columns, a row per example."""
+        known, of_cohort = _strings(table.column("electrode").unique()).to_pylist(), _only(table, "network_id", ids)
+        firsts = []
+        for electrode, block in values.items():
+            if electrode not in known and count:
+                raise unknown("electrode", electrode, known, str(dataset))
+            part = _only(of_cohort, "electrode", pa.array([electrode]))
+            checkpoint = part.column("checkpoint").to_numpy()
+            if len(checkpoint) != count * length or (checkpoint.reshape(count, length) != range(length)).any():
+                raise DatasetError(
+                    f"the observables of {dataset} are not sorted by network, layer and checkpoint or lack some: "
+                    "`rulescope verify` names the file"
+                )
+            for place, name in zip(block, columns, strict=True):
+                place[end - count : end].reshape(-1)[:] = part.column(name).to_numpy()
+            firsts.append(part.select(IDENTITY).take(np.arange(0, part.num_rows, length)))
+        return firsts
 
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
-    firsts = pa.concat_tables(dataset.map(take, "observables", list(found.networks), *places))
-    identity = _known(firsts)
-    if drawn := {cohort.name for cohort in dataset.cohorts() if cohort.sampled}:
-        identity[SAMPLED] = np.repeat([name in drawn for name in found.networks], examples)
-    return Examples(
-        values=np.moveaxis(values[: len(statistics)], 0, -1),
-        statistics=statistics,
-        curves=np.moveaxis(values[len(statistics) :], 0, -1),
-        identity=identity.join(_settings(found), on="network_id"),
-        left_out=found.left_out,
-    )
+    read = None if only is None else [*IDENTITY, "checkpoint", *columns]
+    firsts = dataset.map(take, "observables", list(found.networks), *places, columns=read)
+    settings, drawn = _settings(found), {cohort.name for cohort in dataset.cohorts() if cohort.sampled}
+    answers = {}
+    for number, (electrode, block) in enumerate(values.items()):
+        table = pa.concat_tables(one[number] for one in firsts)
+        identity = _known(table)
+        if drawn:
+            identity[SAMPLED] = np.repeat([name in drawn for name in found.networks], examples)
+        answers[electrode] = Examples(
+            values=np.moveaxis(block[: len(statistics)], 0, -1),
+            statistics=statistics,
+            curves=np.moveaxis(block[len(statistics) :], 0, -1),
+            identity=identity.join(settings, on="network_id"),
+            left_out=found.left_out,
+        )
+    return answers
+
+
+def _wanted(statistics: Mapping[str, Parts], names: Sequence[str]) -> dict[str, Parts]:
+    """Some of the statistics. Raises RequestError if one is missing."""
+    if missing := [name for name in names if name not in statistics]:
+        raise RequestError(f"the dataset lacks {len(missing)} of the {len(names)} statistics needed: {_some(missing)}")
+    return {name: statistics[name] for name in names}
 
 
 def _known(table: pa.Table) -> pd.DataFrame:

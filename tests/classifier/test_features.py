@@ -38,6 +38,7 @@ BY_HAND = {
         [NAN, NAN, NAN],
     ],
     "cosines": [[1, 2, 4], [0, 3, 3], [-2, -1, -4], [5, 5, 5]],
+    "dimensionless": [[1, 2, 4], [0, 3, 3], [-2, -1, -4], [5, 5, 5]],
     "normchange": [[3, 15], [9, 9], [-3, 12], [0, 0]],
     "summary": [  # net, path, change, first, early, late, roughness, persistence
         [1, LN3, ASINH(3), 1 / 3, 1 / 3, 2 / 3, 0, NAN],
@@ -51,7 +52,7 @@ BY_HAND = {
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transform_against_hand_computed_values(name: str) -> None:
     trajectories = np.array(BY_HAND["levels"], dtype=np.float32)
-    statistic = "transport_similarity" if name == "cosines" else "weight_raw_norm"
+    statistic = {"cosines": "transport_similarity", "dimensionless": "weight_raw_skew"}.get(name, "weight_raw_norm")
     found = TrajectoryFeatures(name, (statistic,), 3).fit_transform(trajectories[:, :, None])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, BY_HAND[name], rtol=1e-6, atol=1e-7)
@@ -171,7 +172,7 @@ def test_summary_of_a_trajectory_with_a_gap_against_plain_python() -> None:
     np.testing.assert_allclose(found[0], list(expected.values()), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in TRANSFORMS if name != "cosines"])  # its statistics have no unit
+@pytest.mark.parametrize("name", sorted(TRANSFORMS.keys() - {"cosines", "dimensionless"}))  # theirs have no unit
 def test_what_is_declared_free_of_scale_is(name: str) -> None:
     x = np.random.default_rng(0).lognormal(size=(20, 9, 1)) - 1
     once, twice = (TRANSFORMS[name].make(scale * x) for scale in (1.0, 1e4))

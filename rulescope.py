@@ -38,7 +38,7 @@ _NAMES = {
     "generator.errors": ("RequestError",),
     "classifier.api": (
         "load", "curves", "evaluate", "train", "predict", "importance", "controls", "transfer", "distinguish",
-        "robustness", "power", "report",
+        "identify", "trust", "robustness", "power", "report",
     ),
     "classifier.examples.trajectories": ("Examples",),
     "classifier.examples.splits": ("Split",),

@@ -17,6 +17,9 @@ from sklearn.base import BaseEstimator
 
 from classifier.examples.sampling import ALL, measured
 from classifier.examples.trajectories import Examples, Recorded
+from classifier.identify import asked
+from classifier.identify import identify as identifying
+from classifier.identify import planned as worth
 from classifier.models import card as cards
 from classifier.models import parallel
 from classifier.models.estimators import FEATURES, MODELS, Learner
@@ -25,6 +28,7 @@ from classifier.power.design import Planned
 from classifier.power.simulated import Question
 from classifier.report import curves as learning
 from classifier.report import distinguish as distinguish_plots
+from classifier.report import identify as answering
 from classifier.report import plots, robustness_plots, transfer_plots
 from classifier.report import robustness as robust
 from classifier.report.tables import basis
@@ -178,6 +182,52 @@ class Distinction(Answer):
         if what not in ("confusion", "map"):
             raise unknown("picture", what, ("confusion", "map"))
         return distinguish_plots.pictures(self)[what]
+
+
+class Identification(Answer):
+    """What `identify` found."""
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """{kind: outside, no learning, cannot tell or named; sentences; set}."""
+        return dict(self["verdict"])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per class, the most probable first: class, probability, in_set (of 90 %)."""
+        rows = [(name, self["posterior"][name], name in self["set"]) for name in answering.likeliest(self)]
+        return pd.DataFrame(rows, columns=["class", "probability", "in_set"])
+
+    @property
+    def statistics(self) -> pd.DataFrame:
+        """A row per recording and statistic: for which class, and the evidence in nats; below 0 it speaks against it."""
+        return pd.DataFrame(
+            [
+                (one["name"], answering.likeliest(one)[0], each["statistic"], each["evidence"])
+                for one in self["recordings"]
+                for each in one["evidence"]
+            ],
+            columns=["recording", "class", "statistic", "evidence"],
+        )
+
+    def plot(self) -> Figure:
+        """The posterior with its set, the reliability of such answers, and the evidence of statistics."""
+        return answering.picture(self)
+
+    def page(self) -> str:
+        """All of it as the text of one HTML page, that needs nothing else."""
+        return answering.page(self)
+
+
+class Trust(Answer):
+    """What `trust` found."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for held-out networks and for each test dataset: networks, accuracy, calibration_error, log_loss, …"""
+        found = {"held out": self["quality"], **self["tests"]}
+        rows = [{"tested on": name, **one} for name, one in found.items()]
+        return pd.DataFrame(rows).drop(columns="reliability")
 
 
 class Power(Answer):
@@ -547,6 +597,91 @@ def distinguish(
         return Distinction(
             apart.distinguish(_source(dataset), model, study, families, _several(observables), tested, left_out)
         )
+
+
+def identify(
+    recordings: Place | Recorded | Sequence[Place | Recorded],
+    reference: Place,
+    *,
+    target: str = "rule",
+    prior: Mapping[str, float] | None = None,
+    times: Sequence[float] | None = None,
+    features: str | None = None,
+    more: bool = True,
+    seed: int = 0,
+) -> Identification:
+    """Which rule a recording points to, how sure that is, whether it can be told at all, and what it rests on.
+
+    Args:
+        recordings: a recording (`rs.Recording`, or a dataset of one); several are of animals that learn alike.
+        reference: a dataset of simulated networks, which are measured as the recording was; "atlas" is also looked for in
+            datasets/.
+        prior: how likely each class is beforehand; what is not named is impossible. None: all are alike.
+        times: when the sessions were, in any unit, if the recording does not say.
+        features: transforms to read, joined by "+"; None: such as do not depend on units of measurement.
+        more: whether to say what more units or sessions would bring; a training for each.
+
+    Returns:
+        `.verdict` (the answer in words), `.table` (by class), `.statistics` (what it rests on), `.plot()`, `.page()` (HTML).
+
+    Raises:
+        RequestError: no recording, a reference that has too few scenarios or none of the statistics, or an unknown name.
+
+    Example:
+        >>> found = rs.identify("datasets/monkey", "atlas", prior={"sgdm": 0.5, "fa": 0.5})  # doctest: +SKIP
+        >>> found.verdict["kind"]  # doctest: +SKIP
+        'cannot tell'
+    """
+    given = _several(recordings)
+    asked.check(given, target, prior, times)
+    return Identification(
+        identifying.identify(given, asked.located(reference), target, prior, times, features, more, seed)
+    )
+
+
+def trust(
+    reference: Place,
+    *,
+    units: int | None = None,
+    noise: float = 0.0,
+    sessions: int | None = None,
+    areas: int = 1,
+    observables: Sequence[str] = ("activity",),
+    tests: Place | Sequence[Place] = (),
+    target: str = "rule",
+    seed: int = 0,
+) -> Trust:
+    """How far answers of `identify` may be trusted for a planned recording, on networks that were not trained on.
+
+    Args:
+        reference: a dataset of simulated networks, as `identify` takes it.
+        units: in each area; None for all. `noise`: of stimulus means, over the standard deviation of responses.
+        sessions: from the start of learning; None for all checkpoints.
+        tests: datasets of other networks to ask of, too.
+
+    Returns:
+        `.table`: accuracy, calibration error, log loss, coverage and size of sets, by what was tested.
+
+    Raises:
+        RequestError: an unknown name, or more of something than the reference has.
+
+    Example:
+        >>> found = rs.trust("datasets/atlas", units=100, noise=0.25, sessions=8)  # doctest: +SKIP
+        >>> found.table["coverage"]  # doctest: +SKIP
+    """
+    asked.check([], target, None, None)
+    found = worth.planned(
+        asked.located(reference),
+        units,
+        noise,
+        sessions,
+        areas,
+        _several(observables),
+        _several(tests),
+        target,
+        seed=seed,
+    )
+    return Trust(found)
 
 
 def robustness(

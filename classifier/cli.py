@@ -73,6 +73,8 @@ def register(app: typer.Typer) -> None:
         (controls, "rulescope controls datasets/demo"),
         (transfer, "rulescope transfer datasets/synthetic datasets/demo --nulls"),
         (distinguish, "rulescope distinguish datasets/zoo --families rules.json --pictures ."),
+        (trust, "rulescope trust datasets/atlas --units 100 --noise 0.25 --sessions 8 --test datasets/unseen"),
+        (identify, "rulescope identify datasets/monkey --reference atlas --page monkey.html"),
         (train, "rulescope train datasets/demo --model forest --out models/forest"),
         (predict, "rulescope predict models/forest datasets/other"),
         (importance, "rulescope importance models/forest --by observable"),
@@ -101,6 +103,30 @@ def _features(text: str | None) -> Sequence[str]:
     from classifier.models.estimators import FEATURES
 
     return FEATURES if text is None else _list(text)
+
+
+def _prior(text: str | None) -> dict[str, float] | None:
+    """How likely classes are beforehand, written sgdm=0.5,adam=0.5. Raises RequestError for anything else."""
+    if text is None:
+        return None
+    try:
+        pairs = [(name.strip(), float(share)) for name, share in (one.split("=") for one in _list(text))]
+    except ValueError:
+        pairs = []
+    found = dict(pairs)
+    if not found or len(found) < len(pairs) or not all(found):
+        raise RequestError(
+            f"--prior takes each class once and how likely it is, such as sgdm=0.5,adam=0.5, not {text!r}"
+        )
+    return found
+
+
+def _times(text: str | None) -> list[float] | None:
+    """When sessions were, written 0,1,4,9. Raises RequestError for anything else."""
+    try:
+        return None if text is None else [float(one) for one in _list(text)]
+    except ValueError:
+        raise RequestError(f"--times takes a number for each session, such as 0,1,4,9, not {text!r}") from None
 
 
 def _families(path: Path | None) -> dict[str, str] | None:
@@ -453,6 +479,110 @@ def distinguish(
             for kind in ("png", "svg"):
                 _write(pictures / f"{name}.{kind}", looks.draw(figure, kind))
     print_distinguish(found)
+
+
+def identify(
+    recordings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECORDING...",
+            help="datasets of recordings, as `rulescope record` makes them; several are animals that learn alike",
+        ),
+    ],
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="DATASET",
+            help="simulated networks to compare with; a name without a folder is also looked for in datasets/",
+        ),
+    ],
+    target: Target = "rule",
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="how likely classes are beforehand, such as sgdm=0.5,adam=0.5; those not named are impossible"
+        ),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option(help="when sessions were, in any unit, such as 0,1,4,9; by default as the recording says"),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help='transforms to read, joined by "+"; by default such as do not depend on units of measurement'
+        ),
+    ] = None,
+    more: Annotated[
+        bool, typer.Option("--more/--no-more", help="say what more units or sessions would bring: a training for each")
+    ] = True,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write all of it as one HTML page that can be mailed", callback=_writable),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="where to draw the posterior, its reliability and the evidence, as PNG and SVG"
+        ),
+    ] = None,
+) -> None:
+    """Which rule a recording points to, how sure that is, whether it can be told at all, and what it rests on."""
+    from classifier.identify import asked
+    from classifier.identify.identify import identify as run
+    from classifier.report import identify as found_in
+    from classifier.report import looks
+
+    if pictures is not None and not pictures.is_dir():
+        raise RequestError(f"--pictures {pictures} is not a folder: make it first")
+    drawn = {} if pictures is None else {kind: pictures / f"{found_in.PICTURE}.{kind}" for kind in ("png", "svg")}
+    for path in drawn.values():
+        _writable(path)
+    beforehand, when, place = _prior(prior), _times(times), asked.located(reference)
+    asked.check(recordings, target, beforehand, when)
+    found = run(recordings, place, target, beforehand, when, features, more, seed)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
+    if page is not None:
+        _write(page, found_in.page(found))
+    if drawn:
+        figure = found_in.picture(found)
+        for kind, path in drawn.items():
+            _write(path, looks.draw(figure, kind))
+    found_in.print_identification(found)
+
+
+def trust(
+    reference: Annotated[
+        str, typer.Argument(metavar="DATASET", help="simulated networks, as `identify` compares with")
+    ],
+    units: Annotated[int | None, typer.Option(min=1, help="units recorded in each area; by default all")] = None,
+    noise: Annotated[
+        float, typer.Option(min=0, help="of a stimulus' mean, over the standard deviation of responses")
+    ] = 0.0,
+    sessions: Annotated[
+        int | None, typer.Option(min=2, help="sessions, from the start of learning; by default all checkpoints")
+    ] = None,
+    areas: Annotated[int, typer.Option(min=1, help="areas recorded: layers of a network")] = 1,
+    observables: Annotated[str, typer.Option(help="what is measured, comma-separated")] = "activity",
+    test: Annotated[list[str], typer.Option(metavar="DATASET", help="other networks to ask of, too")] = [],  # noqa: B006
+    target: Target = "rule",
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """How far answers of `identify` may be trusted for a planned recording: accuracy, calibration, and what sets cover."""
+    from classifier.identify import asked
+    from classifier.identify.planned import planned
+    from classifier.report.identify import print_trust
+
+    place = asked.located(reference)
+    asked.check([], target, None, None)
+    found = planned(place, units, noise, sessions, areas, _list(observables), test, target, seed=seed)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1) + "\n")
+    print_trust(found)
 
 
 def report(

@@ -35,10 +35,11 @@ class Shown(Console):
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, **(wide | options))
 
     def table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
-        """Print a table under its title; the first row is its header."""
+        """Print a table under its title, if it has one; the first row is its header."""
         from rich.table import Table
 
-        self.print(title, style="italic", soft_wrap=True)  # a table's own would be as narrow as the table
+        if title:
+            self.print(title, style="italic", soft_wrap=True)  # a table's own would be as narrow as the table
         table = Table(*rows[0])
         for row in rows[1:]:
             table.add_row(*row)

@@ -152,16 +152,11 @@ def render(
         sections: tables and pictures, in order.
         pictures: by the names in the sections, the bytes by kind: png and svg.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"picture": _picture, "is_number": _is_number}
-    home = importlib.resources.files("classifier.report")
-    script = home.joinpath("page.js").read_text(encoding="utf-8")
     spec = dataset.read("spec.toml").decode(errors="replace") if dataset.exists("spec.toml") else ""
     name = dataset.root.name
     made = [["generate", f"{name}/spec.toml", "--out", name]] if spec else []
-    return environment.from_string(home.joinpath("page.html.j2").read_text(encoding="utf-8")).render(
+    return fill(
+        "page.html.j2",
         name=name,
         about=about,
         commands=[shlex.join(["rulescope", *one]) for one in (*made, command)],
@@ -170,7 +165,24 @@ def render(
         sections=sections,
         pictures=pictures,
         end=end,
+    )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page of this template, one of those beside this file, which extends `base.html.j2`. Text in the values is escaped."""
+    home = importlib.resources.files("classifier.report")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: home.joinpath(name).read_text(encoding="utf-8")),
+    )
+    environment.filters |= {"picture": _picture, "is_number": _is_number}
+    script = home.joinpath("page.js").read_text(encoding="utf-8")
+    return environment.get_template(template).render(
         citation=CITATION.format(version=importlib.metadata.version("rulescope")),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
     )

@@ -21,7 +21,14 @@ from generator.training.stack import Stack
 
 torch.set_num_threads(1)  # as cohorts are trained; small tensors only lose by sharing a busy machine
 
-WIDTHS = {"knet5": 1 / 4, "knet5l": 1 / 4, "alexne": 1 / 32, "resnet": 1 / 32}  # by the first letters
+WIDTHS = {
+    "knet4": 1 / 4,
+    "knet4l": 1 / 4,
+    "knet5": 1 / 4,
+    "knet5l": 1 / 4,
+    "alexne": 1 / 32,
+    "resnet": 1 / 32,
+}  # by the first letters
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
 ACTIVATIONS |= {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
 # Architectures with parameters: each parameter, both families, every norm and pool, with links and without.

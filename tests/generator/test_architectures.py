@@ -75,8 +75,8 @@ def test_evaluation_leaves_running_statistics_alone_and_ignores_the_rest_of_the_
 
 def test_layers_and_weights_are_those_of_the_arithmetic() -> None:
     names = ("mlp2", "mlp3", "knet4", "knet4lrn", "vnn3")
-    sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name).sizes] for name in names}
-    macs = {name: [s.macs for s in member("sgdm", name).sizes] for name in names}
+    sizes = {name: [(s.name, s.weights, s.units) for s in member("sgdm", name, width=1.0).sizes] for name in names}
+    macs = {name: [s.macs for s in member("sgdm", name, width=1.0).sizes] for name in names}
     assert macs["vnn3"] == [64 * 1280, 128 * 1280, 128 * 10]
     assert macs["knet4"] == [n * p for (_, n, _), p in zip(sizes["knet4"], (16**2, 8**2, 4**2, 1), strict=True)]
     knet = [

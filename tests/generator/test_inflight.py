@@ -109,8 +109,8 @@ def test_dropout_augmentation_and_divergence_resume_too(tmp_path: Path) -> None:
     contrastive = [member("fa", "alexnet", "photos", objective="simclr", batch_size=200, data_seed=i) for i in range(2)]
     diverging = [member("sgdm", learning_rate=rate, batch_size=100) for rate in (1.0, 1e9)]
     for name, members in (("a", contrastive), ("b", diverging)):
+        undisturbed = list(loop.train(members, CHECKPOINTS, PROBE))
         for after in (1, 2, CHECKPOINTS):
-            undisturbed = list(loop.train(members, CHECKPOINTS, PROBE))
             assert same(interrupted(members, tmp_path / f"{name}{after}", after), undisturbed)
     assert undisturbed[-1].diverged_at[1] >= 0
 

@@ -72,6 +72,7 @@ def test_the_head_replaces_the_readout(architecture: str) -> None:
     assert len(contrastive.network.norms) == len(supervised.network.norms) + 2
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("rule", ["sgdm", "adam", "fa", "ia", "dfa"])
 def test_every_rule_learns_to_tell_views_apart(rule: str) -> None:
     built = stack(member(rule, "mlp2", "photos", objective="simclr", batch_size=32, learning_rate=4.0))

@@ -216,7 +216,7 @@ def test_a_plan_counts_the_products_that_a_rule_makes() -> None:
 
 
 def test_stacks_fill_the_room_of_their_device_and_shrink_where_a_cohort_would_not_fit(monkeypatch: Any) -> None:
-    small, large = (member(architecture=name, batch_size=128) for name in ("mlp3", "knet4"))
+    small, large = (member(architecture=name, batch_size=128, width=1.0) for name in ("mlp3", "knet4"))
     assert planning.stack_size(small, "cpu", 256) > planning.stack_size(large, "cpu", 256) >= planning.FEW
     assert planning.stack_size(large, "cuda", 256) > 100
     monkeypatch.setitem(planning.ROOM, "cpu", planning.Room(fast=12 << 20, memory=60 << 20, most=16, copies=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,22 @@ DESIGN = Design(
     np.array([1.0]),
     SESSIONS,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fitted_once() -> Iterator[None]:
+    """The surface through the same conditions is fitted once, for all tests: it does not change, and fitting takes a second."""
+    fit, known = surface.fit, {}
+
+    def once(coordinates: Any, accuracies: Any) -> surface.Surface:
+        asked = (np.shape(coordinates), *(np.asarray(each, float).tobytes() for each in (coordinates, accuracies)))
+        if asked not in known:
+            known[asked] = fit(coordinates, accuracies)
+        return known[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surface, "fit", once)
+        yield
 
 
 @pytest.fixture(scope="module")

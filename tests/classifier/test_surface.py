@@ -56,6 +56,12 @@ def test_the_surface_falls_along_no_axis_even_if_fitted_to_noise(seed: int) -> N
     assert found(worse).max() <= 1
 
 
+def test_the_same_conditions_give_the_same_surface() -> None:
+    x = box()
+    accuracies = np.random.default_rng(9).random(len(x))
+    assert np.array_equal(*(surface.fit(x, accuracies)(x) for _ in range(2)))
+
+
 def test_without_scatter_the_surface_goes_through_what_was_simulated() -> None:
     x = box()
     truth = 0.3 + 0.1 * x[:, 0] + 0.1 * x[:, 1] + 0.02 * x[:, 2]

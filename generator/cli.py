@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
         (rerun, "rulescope rerun datasets/demo 3f2a"),
         (merge, "rulescope merge datasets/both datasets/demo datasets/other"),
         (record, "rulescope record monkey.nwb --stimulus target --windows 20 --out datasets/monkey"),
+        (match, "rulescope match datasets/monkey atlas --out atlas-monkey.toml"),
     ):
         app.command(rich_help_panel="From a spec to a dataset", epilog=f"Example: {example}")(command)
 
@@ -381,6 +382,31 @@ def record(
         units.append(f"{many} units of {one.name}{noise}")
     console.print(
         f"{out}: {recording.sessions:,} sessions, {recording.stimuli:,} stimuli, {', '.join(units)}", soft_wrap=True
+    )
+
+
+def match(
+    recording: Annotated[str, typer.Argument(help="The dataset of a recording.", metavar="RECORDING")],
+    spec: SpecFile,
+    out: Annotated[str, typer.Option(help="Where to: a spec, .toml.", metavar="FILE")],
+) -> None:
+    """Write a spec whose networks are measured just as a recording was: its units, noise, stimuli, sessions and observables."""
+    from pathlib import Path
+
+    from generator.cores import cores
+    from generator.dataset.storage import Dataset, check_writable
+    from generator.recordings.matched import matched
+    from generator.spec import planning
+    from generator.spec import spec as specs
+
+    check_writable(out)
+    found = matched(Dataset(recording), specs.read(spec))
+    Path(out).write_text(found.to_toml(), encoding="utf-8")
+    planned, workers = planning.plan(found), cores()
+    Shown().print(
+        f"{out}: {planned.networks:,} networks, about {planning.duration(planned.core_seconds / workers)} with {workers} CPU "
+        f"workers (an estimate): `rulescope generate {out}` makes them",
+        soft_wrap=True,
     )
 
 

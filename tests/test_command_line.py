@@ -216,6 +216,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "rerun",
         "merge",
         "record",
+        "match",
         "curves",
         "report",
         "evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tomli_w
+from typer.testing import CliRunner
 
+import rulescope
 from generator.api import generate, merge, plan, rerun, status, verify
 from generator.dataset import schema
 from generator.dataset.electrodes import Electrode
 from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
+from generator.recordings.matched import matched
 from generator.recordings.recording import Recording
 from generator.recordings.written import write
+from generator.spec.spec import of
 
 SIMULATED = Path(__file__).parents[1] / "data" / "schema2"
 FILES = ["observables/recording.parquet", "networks/recording.parquet"]
@@ -336,3 +342,41 @@ def test_no_network_of_it_can_be_trained(made: Dataset, ask: Callable[[Dataset],
     with pytest.raises(RequestError, match=f"holds a recording: only simulated networks can {deed}"):
         ask(made)
     assert made.stamps() == before
+
+
+# -- networks that are measured as it was --------------------------------------------------------------------------------
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "root_seed": 3,
+    "electrode": [{"units": [10, 30], "noise": 0.5}],
+    "snapshots": {"networks": 1},
+    "grid": [{"task": "digits", "architecture": "mlp2", "rule": ["sgdm", "fa"], "width": 0.25, "epochs": 3}],
+}
+
+
+def test_a_spec_measures_the_same_networks_as_a_recording_was(whole: Path, recording: Recording) -> None:
+    found, spec = matched(Dataset(whole), of(SMALL)), of(SMALL)
+    assert [one.network_id for one in found.networks] == [one.network_id for one in spec.networks]
+    assert (found.name, found.probe, found.checkpoints, found.snapshots) == ("small-mouse-1", 11, 5, None)
+    assert [one.name for one in found.electrodes] == ["full", recording.electrode.name]
+    assert set(found.measured) == {one.observable for one in recording.measured()[0]}
+    assert of(tomllib.loads(found.to_toml())) == found
+
+
+def test_other_units_and_times_of_their_own_are_kept(tmp_path: Path) -> None:
+    y = np.random.default_rng(0).normal(size=(4, 12, 9))
+    irregular = Recording(y, times=[0, 1, 5, 7], followed=False)
+    found = matched(irregular.write(tmp_path / "x"), of(SMALL))
+    assert found.checkpoints == 21
+    assert found.electrodes[-1] == Electrode(9, redraw=True)
+    with pytest.raises(RequestError, match="holds simulated networks"):
+        matched(Dataset(SIMULATED), of(SMALL))
+
+
+def test_the_command_writes_the_spec(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(tomli_w.dumps(SMALL))
+    arguments = ["match", str(whole), str(tmp_path / "small.toml"), "--out", str(tmp_path / "like.toml")]
+    found = CliRunner().invoke(rulescope.command_line(), arguments)
+    assert found.exit_code == 0, found.output
+    assert "2 networks" in found.output
+    assert rulescope.Spec.model_validate(tomllib.loads((tmp_path / "like.toml").read_text())).probe == 11

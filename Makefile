@@ -5,6 +5,7 @@
 # make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= test
 BIN := $(VENV)/bin
 
 .PHONY: setup locked audit demo test docs results models bench clean
@@ -13,7 +14,7 @@ setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 locked:
@@ -41,8 +42,8 @@ test: setup
 	$(BIN)/python -m pytest -q --numprocesses auto --no-loadscope-reorder
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m pytest -q tests/docs/pages.py
-	$(BIN)/python tests/docs/notebooks.py
+	$(BIN)/python tests/docs/notebooks.py & notebooks=$$!; \
+	$(BIN)/python -m pytest -q tests/docs/pages.py && wait $$notebooks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 $(VENV)/.docs: $(VENV)/.installed

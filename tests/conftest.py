@@ -59,8 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Shapes and types are checked while a test runs, and its fixtures are made, unless it is marked."""
-    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("unchecked") is not None)
+    """Shapes and types are checked while a test of the generator runs, and its fixtures are made, unless it is marked.
+
+    Other tests use the generator at length, whose own tests have checked it.
+    """
+    unchecked = item.path.parent.name != "generator" or item.get_closest_marker("unchecked") is not None
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
     return (yield)
 
 

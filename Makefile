@@ -38,12 +38,12 @@ demo: setup
 test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --numprocesses auto --no-loadscope-reorder
+	$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest -q --numprocesses auto --no-loadscope-reorder && wait $$types
 
 docs: $(VENV)/.docs
 	$(BIN)/python tests/docs/notebooks.py & notebooks=$$!; \
-	$(BIN)/python -m pytest -q tests/docs/pages.py && wait $$notebooks
+	$(BIN)/python -m pytest -q --numprocesses 2 tests/docs/pages.py && wait $$notebooks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 $(VENV)/.docs: $(VENV)/.installed

@@ -39,6 +39,19 @@ def registries() -> Iterator[None]:
 
 
 QUEUE = ("test_slurm.py", "test_chaos.py")  # these use the one Slurm queue, so they take turns
+PAGES = "pages.py"
+PLUMBING = (  # datasets and the making of them: what they hold is checked elsewhere
+    *(
+        "test_chaos.py",
+        "test_dataset.py",
+        "test_folders.py",
+        "test_foreign_files.py",
+        "test_generate.py",
+        "test_hub.py",
+    ),
+    *("test_merge_and_rerun.py", "test_recording_files.py", "test_site.py", "test_slurm.py", "test_status.py"),
+    *("test_strangers.py", "test_verify.py", "test_written_recordings.py"),
+)
 LONG = (
     *QUEUE,
     "test_split_oracle.py",
@@ -63,7 +76,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
     Other tests use the generator at length, whose own tests have checked it.
     """
-    unchecked = item.path.parent.name != "generator" or item.get_closest_marker("unchecked") is not None
+    elsewhere = item.path.parent.name != "generator" or item.path.name in PLUMBING
+    unchecked = elsewhere or item.get_closest_marker("unchecked") is not None
     jaxtyping.config.update("jaxtyping_disable", unchecked)
     return (yield)
 
@@ -76,12 +90,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several processes, each file is tested by one of them."""
+    """With several processes, each file is tested by one of them, and each page of the docs."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
+            if file.endswith(PAGES):
+                return str(nodeid)
             return "queue" if file.endswith(QUEUE) else file
 
     return ByFile(config, log)

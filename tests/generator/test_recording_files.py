@@ -26,8 +26,6 @@ from generator.recordings import memory, tables
 from generator.recordings.files import How, read
 from generator.recordings.recording import Recording
 
-pytestmark = pytest.mark.unchecked  # test_recordings.py measures with checks
-
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 HERE = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="no recordings here")
 DAY = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)

@@ -29,8 +29,6 @@ from generator.recordings.recording import Recording
 from generator.recordings.written import write
 from generator.spec.spec import of
 
-pytestmark = pytest.mark.unchecked  # test_recordings.py measures with checks
-
 SIMULATED = Path(__file__).parents[1] / "data" / "schema2"
 FILES = ["observables/recording.parquet", "networks/recording.parquet"]
 

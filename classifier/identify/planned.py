@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from classifier.examples.scenarios import text
+from classifier.examples.scenarios import scenarios, text
 from classifier.examples.trajectories import ACTIVITY, Examples, sets, survey
 from classifier.identify import identifier as identifiers
 from classifier.identify import trust
@@ -42,8 +43,8 @@ def planned(
         tests: datasets of other networks of the same classes, to ask too.
 
     Returns:
-        {reference, target, labels, electrodes, statistics (how many), sessions, areas, networks, quality, none_of_these,
-        tests: {name: quality}}.
+        {reference, target, labels, electrodes, statistics (how many), sessions, areas, networks, quality, nulls,
+        none_of_these, tests: {name: quality}}.
 
     Raises:
         RequestError: an unknown name, or more of something than the reference has.
@@ -73,8 +74,26 @@ def planned(
         "areas": areas,
         "networks": int(measured.identity["origin"].nunique()),
         "quality": {**made.quality, "temperature": made.calibration.temperature, "chance": 1 / len(made.labels)},
+        "nulls": _nulls(measured, made.reading, target, seed),
         "none_of_these": alien,
         "tests": asked,
+    }
+
+
+def _nulls(examples: Examples, reading: Reading, target: str, seed: int) -> dict[str, float]:
+    """Balanced accuracy of what knows nothing of the rule: before learning, and with classes permuted within scenarios."""
+    first = replace(examples, values=examples.values[:, :1], curves=examples.curves[:, :1])
+    before = Reading.of(reading.statistics, 1, reading.areas)
+    origins = examples.identity.drop_duplicates("origin").reset_index(drop=True)
+    unit, rng = scenarios(origins, target), np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(unit)), unit))
+    dealt = np.empty(len(unit), dtype=object)
+    dealt[np.argsort(unit, kind="stable")] = origins[target].to_numpy()[order]
+    permuted = dict(zip(origins["origin"], dealt, strict=True))
+    other = examples.identity.assign(**{target: examples.identity["origin"].map(permuted)})
+    return {
+        "before learning": identifiers.accuracy(first, before, target, seed),
+        "permuted": identifiers.accuracy(replace(examples, identity=other), reading, target, seed),
     }
 
 

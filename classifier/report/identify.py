@@ -24,6 +24,7 @@ NONE = "–"  # where there is no number
 SETS = f"{LEVEL:.0%} set"
 CHANGED = ("units", "noise", "sessions", "areas")  # columns of what more would bring, those that there are
 PICTURE = "identification"  # the name of its file
+NULLS = "what is named by who knows nothing of the rule (balanced accuracy, one fold)"
 _RELIABILITY = (
     "Reliability: the probability of the named, and the share of networks that are named rightly; the least sure first"
 )
@@ -231,6 +232,9 @@ def print_trust(found: Mapping[str, Any]) -> None:
     )
     columns = {"held out": found["quality"], **found["tests"]}
     console.table("how far to trust answers", _quality("tested on", columns, len(found["labels"]), several))
+    console.print(
+        ", ".join(f"{name} {value:.3f}" for name, value in found["nulls"].items()) + f": {NULLS}", soft_wrap=True
+    )
     console.table(
         "reliability of held-out networks: probability of the named, share named rightly", _bins(found["quality"])
     )

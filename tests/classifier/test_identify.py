@@ -251,6 +251,8 @@ def test_what_an_answer_would_be_worth_is_known_before_there_is_a_recording(
     assert found["sessions"] == 5
     assert found["quality"]["networks"] == 120
     assert found["networks"] == 60
+    assert found["nulls"].keys() == {"before learning", "permuted"}
+    assert found["nulls"]["before learning"] < 0.5  # equal weights under every rule: a third is chance
     print_trust(found)
     shown = capsys.readouterr().out
     for said in ("1 area", "5 sessions", "units8_relative0.25", f"{found['quality']['log_loss']:.4f}", "held out"):

@@ -1,6 +1,6 @@
 # make setup: install; make demo: the whole pipeline; make test: every check; make results: the demo's results into docs/demo.md
 # make docs: run the code of README, pages and notebooks, and build the site into site/
-# make models: train the models that come along, of datasets/atlas
+# make models: train the models that come along, of datasets/atlas, and score the planner's table, of datasets/planner
 # make locked: setup, but of files whose hashes are in requirements.lock alone; make audit: ask whether one of them has a known hole
 # make bench: measure speed (ONLY=section,… DEVICE=cuda); see tests/benchmarks/README.md
 PYTHON ?= python3
@@ -61,6 +61,7 @@ models: setup
 	$(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/activity $(MADE) --observables activity
 	for units in 10 30 100 300; do $(BIN)/rulescope train datasets/atlas --out $(SHIPPED)/activity-$$units $(MADE) \
 		--observables activity --electrode units$${units}_relative0.25 || exit 1; done
+	$(BIN)/python -m classifier.identify.conditions datasets/planner classifier/power/shipped/atlas.json
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench.py --device $(or $(DEVICE),cpu) --only "$(ONLY)"

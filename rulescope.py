@@ -42,6 +42,7 @@ _NAMES = {
     ),
     "classifier.examples.trajectories": ("Examples",),
     "classifier.examples.splits": ("Split",),
+    "classifier.power.design": ("noise_of",),
 }  # fmt: skip
 _HOME = {name: module for module, found in _NAMES.items() for name in found}
 __all__ = sorted([*_HOME, "names", "__version__"])

@@ -698,26 +698,32 @@ def robustness(
 
 
 def power(
-    dataset: Place,
+    dataset: Place = "atlas",
     *,
     units: int | None = None,
     noise: float = 0.0,
     noise_mode: str | None = None,
     sessions: int | None = None,
-    observable: str = "all",
+    observable: str | None = None,
     layers: int | None = None,
+    animals: int = 1,
     rules: Sequence[str] | None = None,
     target_accuracy: float | None = None,
-    model: str = "forest",
+    model: str | None = None,
     seed: int = 0,
     cluster: str | None = None,
 ) -> Power:
     """How well a planned recording would name the rule, and what would reach a target accuracy.
 
     Args:
+        dataset: with several electrodes; "atlas" is a table that comes with Rulescope, and answers at once: of activity in any
+            one layer, under four rules.
         units: recorded in each layer; None for all.
-        noise: as the dataset's electrodes count it.
+        noise: as the dataset's electrodes count it; `rs.noise_of` says it from the reliability of halves, or from variances.
         sessions: checkpoints recorded; None for all.
+        observable: "all" by default. `layers`: any so many of each network; None for all. `model`: forest by default.
+        animals: that learn alike, 1, 2, 4 or 8, whose evidence is added; of a dataset always one.
+        rules: to tell apart, or pathways, such as bp.
 
     Raises:
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
@@ -730,7 +736,7 @@ def power(
     only = None if rules is None else _several(rules)
     question = Question(noise_mode, observable, layers, only, model, seed)
     with parallel.on(cluster):
-        return Power(planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy))
+        return Power(planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy, animals))
 
 
 def report(

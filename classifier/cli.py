@@ -601,19 +601,43 @@ def report(
 
 
 def power(
-    dataset: DatasetPath,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="with several electrodes; by default the table that comes with Rulescope"
+        ),
+    ] = "atlas",
     units: Annotated[int | None, typer.Option(min=1, help="units recorded in each layer; by default all")] = None,
-    noise: Annotated[float, typer.Option(min=0, help="as the dataset's electrodes count it; 0: none")] = 0.0,
+    noise: Annotated[
+        float | None, typer.Option(min=0, help="as the dataset's electrodes count it; by default none")
+    ] = None,
+    reliability: Annotated[
+        float | None, typer.Option(help="noise from the correlation between halves of the trials, instead")
+    ] = None,
+    signal_sd: Annotated[
+        float | None, typer.Option(help="noise from the standard deviation of responses, instead, and")
+    ] = None,
+    noise_sd: Annotated[float | None, typer.Option(help="of single trials around them")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="of each stimulus, for --noise-sd")] = 1,
     sessions: Annotated[int | None, typer.Option(min=1, help="checkpoints recorded; by default all")] = None,
     noise_mode: Annotated[
         str | None,
         typer.Option(help="relative (the default), absolute, or poisson: noise is the mean number of spikes"),
     ] = None,
-    observable: Annotated[str, typer.Option(help="all, weight, activation or change")] = "all",
-    layers: Annotated[int | None, typer.Option(min=1, help="layers recorded in each network; by default all")] = None,
-    rules: Annotated[str | None, typer.Option(help="those to tell apart, comma-separated; by default all")] = None,
+    observable: Annotated[
+        str | None, typer.Option(help="all (the default), weight, activation, change, activity, …")
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="layers recorded in each network, any of them; by default all")
+    ] = None,
+    animals: Annotated[int, typer.Option(help="that learn alike: 1, 2, 4 or 8, of the table alone")] = 1,
+    rules: Annotated[
+        str | None, typer.Option(help="rules, or pathways such as bp, to tell apart, comma-separated; by default all")
+    ] = None,
     target_accuracy: Annotated[float | None, typer.Option(help="what would reach this balanced accuracy?")] = None,
-    model: Annotated[str, typer.Option(help="svm, logistic, forest, xgboost, conv, pooled or layers")] = "forest",
+    model: Annotated[
+        str | None, typer.Option(help="svm, logistic, forest (the default), xgboost, conv, pooled or layers")
+    ] = None,
     seed: Seed = 0,
     validate: Annotated[
         bool, typer.Option("--validate", help="how well simulated conditions are predicted from the others, instead")
@@ -623,16 +647,20 @@ def power(
 ) -> None:
     """How well a planned recording would name the rule, and what would reach a target accuracy."""
     from classifier.power import power as planning
-    from classifier.power.design import Planned
+    from classifier.power.design import Planned, noise_of
     from classifier.power.simulated import Question
     from classifier.report.tables import print_power, print_validation
 
+    if not (reliability is None and signal_sd is None and noise_sd is None):
+        if noise is not None:
+            raise RequestError("give --noise, or what it follows from, not both")
+        noise = noise_of(reliability, signal_sd, noise_sd, trials)
     question = Question(noise_mode, observable, layers, None if rules is None else _list(rules), model, seed)
     with _on(cluster):
         if validate:
             found = planning.power_validation(dataset, question)
         else:
-            found = planning.power(dataset, Planned(units, noise, sessions), question, target_accuracy)
+            found = planning.power(dataset, Planned(units, noise or 0.0, sessions), question, target_accuracy, animals)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1) + "\n")
     (print_validation if validate else print_power)(found)

@@ -179,12 +179,8 @@ def fit(examples: Examples, reading: Reading, target: str = "rule", seed: int = 
         )
     table, fold = reading.table(examples), _folds(units, seed)
     everything = np.ones(len(table), dtype=bool)
-    jobs = [fold != number for number in range(FOLDS)] + [everything]
-    with ThreadPoolExecutor(cores()) as pool:
-        trained = list(pool.map(lambda rows: train(table[rows], codes[rows], seed), jobs))
-    raw = np.empty((len(table), len(labels)))
-    for number, classifier in enumerate(trained[:-1]):
-        raw[fold == number] = _log(classifier, table[fold == number])
+    trained = _trained(table, codes, [*_others(fold), everything], seed)
+    raw = _held_out(trained, table, fold, len(labels))
     first = (who[DRAW] == 0).to_numpy() if DRAW in who else everything
     logs, quality = crossed(raw, codes, fold, first)
     quality["scenarios"] = int(units.max() + 1)
@@ -216,6 +212,40 @@ def accuracy(examples: Examples, reading: Reading, target: str, seed: int = 0) -
     asked = (fold == 0) & ((who[DRAW] == 0).to_numpy() if DRAW in who else True)
     right = _log(train(table[fold != 0], codes[fold != 0], seed, QUICK), table[asked]).argmax(axis=1) == codes[asked]
     return float(np.mean([right[codes[asked] == code].mean() for code in np.unique(codes[asked])]))
+
+
+def crossed_scores(examples: Examples, reading: Reading, target: str, seed: int = 0) -> tuple[Scores, Codes, Codes]:
+    """(networks, classes) log scores of networks that were not trained on, their classes and folds; trained sooner than `fit`."""
+    who = one_each(examples, reading.areas)
+    labels, codes = np.unique(text(who[target]), return_inverse=True)
+    table, fold = reading.table(examples), _folds(held_out_together(who, target), seed)
+    trained = _trained(table, codes, _others(fold), seed, QUICK)
+    return _held_out(trained, table, fold, len(labels)), codes, fold
+
+
+def _others(fold: Codes) -> list[NDArray[np.bool_]]:
+    """Of each fold, (networks,) which are not of it."""
+    return [fold != number for number in range(FOLDS)]
+
+
+def _trained(
+    table: Table,
+    codes: Codes,
+    parts: Sequence[NDArray[np.bool_]],
+    seed: int,
+    trees: Mapping[str, Any] | None = None,
+) -> list[XGBClassifier]:
+    """A classifier of each part."""
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(lambda rows: train(table[rows], codes[rows], seed, trees), parts))
+
+
+def _held_out(trained: Sequence[XGBClassifier], table: Table, fold: Codes, classes: int) -> Scores:
+    """(networks, classes) log scores of every fold by the classifier of the others."""
+    raw = np.empty((len(table), classes))
+    for number in range(FOLDS):
+        raw[fold == number] = _log(trained[number], table[fold == number])
+    return raw
 
 
 def crossed(raw: Scores, codes: Codes, fold: Codes, asked: NDArray[np.bool_]) -> tuple[Scores, dict[str, Any]]:

@@ -93,6 +93,10 @@ class Reference:
             self._read |= load_each(self.dataset, lacking, only=self.statistics)
         return {name: self._read[name] for name in electrodes}
 
+    def forget(self, electrode: str) -> None:
+        """Free the memory of what was read of it."""
+        self._read.pop(electrode, None)
+
     @property
     def stimuli(self) -> int:
         """To which its networks answered."""

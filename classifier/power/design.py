@@ -52,6 +52,38 @@ class Planned:
                 raise RequestError(f"{name} must be at least {least}, not {value}")
 
 
+def noise_of(
+    reliability: float | None = None,
+    signal_sd: float | None = None,
+    noise_sd: float | None = None,
+    trials: int = 1,
+) -> float:
+    """The noise of stimulus means, in standard deviations of what is measured, as electrodes with relative noise count it.
+
+    Args:
+        reliability: the correlation, over units and stimuli, of the means over two halves of the trials. Noise of the mean over
+            all trials is then √((1 − r) / (2 r)) (Spearman–Brown).
+        signal_sd, noise_sd: the standard deviation of true responses over units and stimuli, and of one trial around them.
+        trials: of each stimulus: noise falls with their square root.
+
+    Raises:
+        RequestError: values that cannot be, neither of the two ways, or both.
+    """
+    if (reliability is None) == (signal_sd is None and noise_sd is None):
+        raise RequestError(
+            "noise follows from the reliability of halves, or from both standard deviations: give one of the two"
+        )
+    if reliability is not None:
+        if not 0 < reliability <= 1:
+            raise RequestError(f"the reliability of halves is above 0 and at most 1, not {reliability}")
+        return math.sqrt((1 - reliability) / (2 * reliability))
+    if signal_sd is None or noise_sd is None:
+        raise RequestError("give the standard deviations of the signal and of the noise")
+    if not (0 < signal_sd < math.inf and 0 <= noise_sd < math.inf and trials >= 1):
+        raise RequestError("the signal's standard deviation is above 0, the noise's 0 or more, and trials at least 1")
+    return noise_sd / math.sqrt(trials) / signal_sd
+
+
 @dataclass(frozen=True)
 class Design:
     """The conditions of a dataset that bear on a question: the electrodes of one noise mode and those without noise.

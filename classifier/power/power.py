@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from classifier.examples.gaps import gaps
 from classifier.power import surface
+from classifier.power import table as tables
 from classifier.power.design import AXES, Design, Planned, Points, coordinates, surrounded
 from classifier.power.simulated import Question, ask, simulated
 from generator.dataset.noise import MODES
@@ -34,16 +35,20 @@ def power(
     planned: Planned = Planned(),
     question: Question = Question(),
     target_accuracy: float | None = None,
+    animals: int = 1,
 ) -> dict[str, Any]:
     """The accuracy per network that a planned recording would have, and what would reach a target.
 
     Args:
+        dataset: or the name of a table that comes with Rulescope: "atlas" (`table`).
+        animals: that learn alike, whose evidence is added; of a dataset always one.
         planned: the recording.
         question: what is to be told apart, and with what.
         target_accuracy: balanced accuracy to be reached.
 
     Returns:
-        The answer as it is written to JSON: {asked: {units, noise, sessions, noise_mode, observable, layers, rules, model, seed},
+        The answer as it is written to JSON: {asked: {units, noise, sessions, noise_mode, observable, layers, rules, model, seed,
+        target, animals},
         chance, gaps (what the dataset lacks, a sentence each), design (how classes share scenarios, where not all do),
         accuracy: {expected, low, high, level},
         confusion: {labels, shares (true rule by row), interpolated: true},
@@ -56,19 +61,45 @@ def power(
     Raises:
         RequestError: a recording outside what was simulated, or a name that the dataset lacks.
     """
-    published = Dataset(dataset)
-    question, design = ask(published, question, planned.noise)
     planned.check()
     if target_accuracy is not None and not 0 < target_accuracy <= 1:
         raise RequestError(f"the target accuracy must be above 0 and at most 1, not {target_accuracy}")
+    if tables.shipped(dataset):
+        return _at_once(str(dataset), planned, tables.check(question), target_accuracy, animals)
+    if animals != 1:
+        raise RequestError("a dataset is asked of one animal; of several only the table that comes with Rulescope")
+    published = Dataset(dataset)
+    question, design = ask(published, question, planned.noise)
     planned = replace(planned, sessions=design.sessions[-1] if planned.sessions is None else planned.sessions)
     design.check(planned)
     found = answer(simulated(published, question, design), question, design, planned, target_accuracy)
-    return found | {"gaps": gaps(published, "rule")}
+    return found | {"gaps": gaps(published, question.target)}
+
+
+def _at_once(name: str, planned: Planned, question: Question, target: float | None, animals: int) -> dict[str, Any]:
+    """From a table that comes with Rulescope."""
+    known, design = tables.read(name, animals)
+    least, most = known["asked_units"].min(), known["asked_units"].max()
+    if planned.units is None or planned.units > most:
+        wrong = (
+            "say how many units are recorded" if planned.units is None else f"{planned.units} units were not simulated"
+        )
+        raise RequestError(f"{wrong}: the table that comes with Rulescope has {least:g} to {most:g}")
+    planned = replace(planned, sessions=planned.sessions or design.sessions[-1])
+    design.check(planned)
+    found = answer(known, question, design, planned, target, animals)
+    networks = known.attrs["networks"]
+    gap = (
+        f"scored on {networks:,} networks; `rulescope trust` asks a dataset itself, and says how sure answers would be"
+    )
+    return found | {"gaps": [gap]}
 
 
 def power_validation(dataset: str | os.PathLike[str], question: Question = Question()) -> dict[str, Any]:
     """How far the answers of `power` on this dataset can be trusted: what `validate` returns. Raises RequestError alike."""
+    if tables.shipped(dataset):
+        known, design = tables.read(str(dataset), 1)
+        return validate(known.assign(units=design.mean_units(known["asked_units"])), design.noise_mode)
     published = Dataset(dataset)
     question, design = ask(published, question)
     table = simulated(published, question, design)
@@ -76,7 +107,12 @@ def power_validation(dataset: str | os.PathLike[str], question: Question = Quest
 
 
 def answer(
-    table: pd.DataFrame, question: Question, design: Design, asked: Planned, target: float | None = None
+    table: pd.DataFrame,
+    question: Question,
+    design: Design,
+    asked: Planned,
+    target: float | None = None,
+    animals: int = 1,
 ) -> dict[str, Any]:
     """What `power` returns, from the simulated conditions."""
     table = table.assign(units=design.mean_units(table["asked_units"]))
@@ -86,7 +122,9 @@ def answer(
     expected, low, high = found(point)[0].tolist()
     shares = confusion(found.distances(point, known), table["confusion"], expected)
     return {
-        "asked": asdict(asked) | asdict(question) | {"rules": question.rules and list(question.rules)},
+        "asked": asdict(asked)
+        | asdict(question)
+        | {"rules": question.rules and list(question.rules), "animals": animals},
         "chance": 1 / len(shares),
         "design": table.attrs.get("design", ""),
         "accuracy": {"expected": expected, "low": low, "high": high, "level": surface.LEVEL},

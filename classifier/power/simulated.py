@@ -19,6 +19,8 @@ from generator.dataset.schema import header
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
+MODEL = "forest"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -28,24 +30,38 @@ class Question:
         noise_mode: of the electrodes, beside those without noise: relative, absolute or poisson. None: relative, where the
             dataset has it or noise is asked for.
         observable: "all" or one observable.
-        layers: how many layers of a network are recorded; None for all.
-        rules: those to tell apart; None for all.
+        layers: how many layers of a network are recorded, any of them; None for all.
+        rules: those to tell apart; None for all. Names of pathways stand for their rules.
+        target: what is named: the rule, or the pathway if `rules` names pathways (`told_apart`).
     """
 
     noise_mode: str | None = None
-    observable: str = "all"
+    observable: str | None = None
     layers: int | None = None
     rules: Sequence[str] | None = None
-    model: str = "forest"
+    model: str | None = None
     seed: int = 0
+    target: str = "rule"
+
+    def told_apart(self, dataset: Dataset) -> Question:
+        """With the rules of the pathways that are named, if one of the names is a pathway's alone: as in `bp` or `fa`."""
+        if self.rules is None:
+            return self
+        networks = dataset.read_kind("networks", ["rule", "pathway"])
+        of = set(zip(networks["rule"].to_pylist(), networks["pathway"].to_pylist(), strict=True))
+        rules, pathways = {rule for rule, _ in of}, {pathway for _, pathway in of}
+        named = set(self.rules)
+        if named <= rules or not named <= pathways or len(named) < 2:
+            return replace(self, rules=tuple(sorted(named)))
+        return replace(self, rules=tuple(sorted(rule for rule, pathway in of if pathway in named)), target="pathway")
 
     def check(self, dataset: Dataset) -> None:
         """Raises RequestError for a name that the dataset, or Rulescope, does not know."""
-        grid(self.model)
+        grid(self.model or MODEL)
         cohorts = dataset.complete_in_order()
         statistics = header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"]
         observables = ["all", *dict.fromkeys(parts["observable"] for parts in statistics.values())]
-        if self.observable not in observables:
+        if self.observable is not None and self.observable not in observables:
             raise unknown("observable", self.observable, observables, str(dataset))
         networks = dataset.read_kind("networks", ["rule", "layers"])
         known = pc.unique(networks["rule"]).to_pylist()
@@ -77,20 +93,19 @@ def ask(dataset: Dataset, question: Question = Question(), noise: float = 0.0) -
         names = (dataset.settings() or {}).get("electrodes", ())
         has_relative = any(Electrode.named(name).noise_mode == "relative" for name in names)
         mode = "relative" if noise or has_relative else "none"
-    rules = None if question.rules is None else tuple(sorted(set(question.rules)))
-    question = replace(question, noise_mode=mode, rules=rules)
+    observable, model = question.observable or ALL, question.model or MODEL
+    question = replace(question.told_apart(dataset), noise_mode=mode, observable=observable, model=model)
     question.check(dataset)
     return question, Design.of(dataset, mode)
 
 
 def simulated(dataset: Dataset, question: Question, design: Design) -> pd.DataFrame:
     """The accuracies of all conditions of the design: those that any study measured before, and those that are measured now."""
-    study = Study(rules=question.rules, features=FEATURES, n_splits=N_SPLITS, seed=question.seed)
+    model, observable = question.model or MODEL, question.observable or ALL
+    study = Study(question.target, question.rules, features=FEATURES, n_splits=N_SPLITS, seed=question.seed)
     conditions = [
-        Condition(
-            electrode, ALL if count == design.sessions[-1] else f"sessions{count}", question.observable, question.layers
-        )
+        Condition(electrode, ALL if count == design.sessions[-1] else f"sessions{count}", observable, question.layers)
         for electrode in design.electrodes
         for count in design.sessions
     ]
-    return accuracies(dataset, conditions, question.model, study, store=Store(dataset, question.model, study))
+    return accuracies(dataset, conditions, model, study, store=Store(dataset, model, study))

@@ -224,10 +224,13 @@ def recording_sentence(asked: dict[str, Any]) -> str:
     units = "all units" if asked["units"] is None else f"{asked['units']} units"
     unit = MODES[asked["noise_mode"]].unit
     noise = f"noise {asked['noise']:g}{unit and ' '}{unit} ({asked['noise_mode']})" if asked["noise"] else "no noise"
-    layers = "all layers" if asked["layers"] is None else f"layers {asked['layers']}"
+    layers = {None: "all layers", 1: "any one layer"}.get(asked["layers"], f"layers {asked['layers']}")
     rules = "all rules" if asked["rules"] is None else f"rules {', '.join(asked['rules'])}"
-    what = f"{layers}, observable {asked['observable']}; {rules}; {asked['model']}"
-    return f"{units}, {noise}, {asked['sessions']} sessions; {what}"
+    named = "" if asked.get("target", "rule") == "rule" else f" by {asked['target']}"
+    what = f"{layers}, observable {asked['observable']}; {rules}{named}; {asked['model']}"
+    count = asked.get("animals", 1)
+    animals = "" if count == 1 else f", {count} animals"
+    return f"{units}, {noise}, {asked['sessions']} sessions{animals}; {what}"
 
 
 def confusion_title(evaluation: Mapping[str, Any]) -> str:
@@ -293,7 +296,10 @@ def print_power(found: dict[str, Any]) -> None:
         [f"{accuracy['expected']:.3f}", interval, f"{found['chance']:.3f}"],
     ]
     console.table("Balanced accuracy per network", rows)
-    console.table("Share of networks by rule (interpolated)", confusion_rows(found["confusion"]))
+    console.table(
+        f"Share of networks by {found['asked'].get('target', 'rule')} (interpolated)",
+        confusion_rows(found["confusion"]),
+    )
     if found["target"] is not None:
         console.table(
             f"What reaches {found['target']['accuracy']:g}",

@@ -45,7 +45,7 @@ from generator.dataset.schema import DatasetError
 from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError
 
-QUESTION = Question("relative")
+QUESTION = Question("relative", "all", model="forest")
 DESIGN = Design(
     "relative",
     tuple(
@@ -239,7 +239,7 @@ def test_the_answer_is_json_and_says_what_was_asked_and_simulated() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found["asked"] == {
         **{"units": 100, "noise": 0.5, "sessions": 8, "noise_mode": "relative", "observable": "all", "layers": None},
-        **{"rules": None, "model": "forest", "seed": 0},
+        **{"rules": None, "model": "forest", "seed": 0, "target": "rule", "animals": 1},
     }
     assert found["chance"] == CHANCE
     assert found["confusion"]["labels"] == sorted(RULES)

@@ -249,7 +249,7 @@ def test_the_examples_of_the_docstrings_run(
     )
     monkeypatch.chdir(tmp_path)
     finder, shown = doctest.DocTestFinder(recurse=False), set()
-    for name in (*WITH_EXAMPLES, "names"):
+    for name in (*WITH_EXAMPLES, "noise_of", "names"):
         (example,) = finder.find(getattr(rs, name), name, globs={"rs": rs})
         assert example.examples, f"rs.{name} has no example"
         runner = doctest.DocTestRunner(verbose=False)

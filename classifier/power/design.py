@@ -68,6 +68,10 @@ def noise_of(
 
     Raises:
         RequestError: values that cannot be, neither of the two ways, or both.
+
+    Example:
+        >>> round(rs.noise_of(reliability=0.8), 3), rs.noise_of(signal_sd=2.0, noise_sd=4.0, trials=16)
+        (0.354, 0.5)
     """
     if (reliability is None) == (signal_sd is None and noise_sd is None):
         raise RequestError(

@@ -40,8 +40,8 @@ class Area:
         name: its name; areas stand in the order in which signals run through them, if that is known.
         activity: of each session (stimuli, units), the mean over trials; finite.
         weights: of each session (synapses,) the strengths of the same synapses, finite; None where none were measured.
-        noise: by split halves of the trials, the standard deviation of the means' errors over that of the signal; None without
-            trials.
+        noise: by split halves of the trials, the standard deviation of the means' errors over that of the signal; of what is
+            known up to a change, of the signal within units, which it leaves as it is. None without trials.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Recording:
             activity = tuple(
                 np.ascontiguousarray(y[:, at], dtype=np.float32) for y, at in zip(means, units, strict=True)
             )
-            noise = _noise([t[:, :, at] for t, at in zip(trials, units, strict=True)])
+            noise = _noise([t[:, :, at] for t, at in zip(trials, units, strict=True)], within_units=bool(up_to))
             areas.append(Area(key, activity, None, noise))
         object.__setattr__(self, "areas", tuple(areas))
         self._check_sizes()
@@ -446,11 +446,15 @@ def _kept_units(
     return [np.flatnonzero(one) for one in whole]
 
 
-def _noise(sessions: Sequence[NDArray[np.float64]]) -> float | None:
+def _noise(sessions: Sequence[NDArray[np.float64]], within_units: bool = False) -> float | None:
     """The error of a mean over trials, as electrodes count noise: its standard deviation over that of the responses.
 
     From halves of the trials: a half's mean errs by √2 times as much as the whole's, and the difference of two halves by twice.
     Of sessions in which no stimulus has two trials nothing is known; None if that is all of them.
+
+    Args:
+        within_units: whether responses vary about each unit's own mean, and not about the mean of all: that changes neither with
+            a rotation nor with baselines.
     """
     errors, signals = [], []
     for trials in sessions:
@@ -458,7 +462,8 @@ def _noise(sessions: Sequence[NDArray[np.float64]]) -> float | None:
         both = np.isfinite(halves[0]) & np.isfinite(halves[1])
         if both.any():
             errors.append(np.mean((halves[0][both] - halves[1][both]) ** 2) / 4)
-            signals.append(np.nanvar(_mean(trials)))
+            means = _mean(trials)
+            signals.append(np.nanvar(means - np.nanmean(means, axis=0) if within_units else means))
     if not errors:
         return None
     signal = float(np.mean(signals) - np.mean(errors))

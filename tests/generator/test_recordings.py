@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import member
+from scipy.stats import ortho_group
 
 from generator.architectures.layers import Pass
 from generator.dataset.electrodes import FULL
@@ -354,6 +355,19 @@ def test_sessions_differ_by_what_neither_unit_nor_rotation_changes() -> None:
     np.testing.assert_allclose(apart(others, followed=False), apart(y, followed=False), atol=1e-5)
     assert (np.diag(apart(y)) == 0).all()
     np.testing.assert_allclose(np.diag(apart(y, followed=False)), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("word", ["rotation", "baseline"])
+def test_noise_does_not_change_with_what_is_arbitrary(word: str) -> None:
+    """Signal of size 1 within units, which is what is left of it, and noise of 0.5 in four trials."""
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(3, 400, 1, 12)) + 2 * rng.normal(size=12)
+    trials = signal + rng.normal(size=(3, 400, 4, 12))
+    change = {"rotation": lambda y: y @ ortho_group.rvs(12, random_state=2), "baseline": lambda y: y + np.arange(12)}
+    known = [Recording(y, up_to=word).areas[0].noise for y in (trials, change[word](trials))]
+    assert known == pytest.approx([0.5, 0.5], rel=0.05)
+    assert known[0] == pytest.approx(known[1], rel=1e-6)
+    assert Recording(trials).areas[0].noise == pytest.approx(0.5 / np.sqrt(1 + 4), rel=0.3)
 
 
 def test_noise_is_of_the_sessions_that_have_two_trials() -> None:

@@ -31,6 +31,7 @@ from classifier.report import distinguish as distinguish_plots
 from classifier.report import identify as answering
 from classifier.report import plots, robustness_plots, transfer_plots
 from classifier.report import robustness as robust
+from classifier.report import sessions as recorded
 from classifier.report.tables import basis
 from classifier.studies import conditions
 from classifier.studies import controls as controlling
@@ -41,6 +42,7 @@ from classifier.studies import predict as naming
 from classifier.studies import train as training
 from classifier.studies import transfer as carrying
 from classifier.studies.study import Study
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
 Place = str | os.PathLike[str]
@@ -74,10 +76,29 @@ class Evaluation(Answer):
         labels = self["confusion"]["labels"]
         return pd.DataFrame(self["confusion"]["counts"], pd.Index(labels, name="true"), pd.Index(labels, name="named"))
 
-    def plot(self, level: str = "network") -> Figure:
-        """Accuracy by observable and model, with 95 % intervals; `level`: network or layer."""
+    @property
+    def trust(self) -> pd.DataFrame:
+        """How far the selected model's probabilities may be believed, a row per level: log_loss_raw and log_loss (nats, before
+        and after calibration), calibration_error (debiased), coverage and size of 90 % prediction sets. Empty where fewer than
+        five scenarios, or one held-out value, were tested."""
+        found = {level: {**one} for level, one in (self["trust"] or {}).items()}
+        table = pd.DataFrame.from_dict(found, orient="index").rename_axis("level").reset_index()
+        return table.drop(columns="reliability", errors="ignore")
+
+    def plot(self, what: str = "network") -> Figure:
+        """Accuracy by observable and model, with 95 % intervals, per network or layer; or reliability.
+
+        Args:
+            what: network, layer, or reliability: how often the named class is right, over how probable it was said to be.
+        """
+        if what not in (known := ("network", "layer", "reliability")):
+            raise unknown("picture", what, known)
         rests = basis(self["networks"], len(self["folds"]))
-        return plots.accuracy(self["models"], self["chance"], level, rests)
+        if what != "reliability":
+            return plots.accuracy(self["models"], self["chance"], what, rests)
+        if not self["trust"]:
+            raise RequestError("too few scenarios, or values, were tested to say how far probabilities may be believed")
+        return plots.reliability(self["trust"], self["chance"], f"{self['selected']['model']}; {rests}")
 
 
 class Controls(Answer):
@@ -293,6 +314,15 @@ class Curves(Table):
         return {str(key): value for key, value in self.table.attrs.items()} | super().to_dict()
 
 
+@dataclass(frozen=True)
+class Sessions(Table):
+    """What `curves` found of a recording: a row per area, statistic and session."""
+
+    def plot(self) -> Figure:
+        """The statistics over sessions, a panel each."""
+        return recorded.draw(self.table)
+
+
 def load(dataset: Place, *, electrode: str | None = None, sampling: str = ALL) -> Examples:
     """The trajectories of all complete networks of a dataset, an example per layer.
 
@@ -311,8 +341,10 @@ def load(dataset: Place, *, electrode: str | None = None, sampling: str = ALL) -
     return measured(dataset, electrode, sampling)
 
 
-def curves(dataset: Place) -> Curves:
+def curves(dataset: Place) -> Curves | Sessions:
     """Training loss, probe loss and probe accuracy over updates by rule, also of a dataset that is still growing.
+
+    Of a recording, of which nobody knows a loss, its statistics over sessions.
 
     Args:
         dataset: only its complete cohorts are read; networks that diverged count as far as they got.
@@ -320,6 +352,7 @@ def curves(dataset: Place) -> Curves:
     Returns:
         `.table`: a row per architecture, curriculum, rule, curve and checkpoint, with step (updates made), networks, and the
         quartiles over them: low, median, high. Losses are in the objective's unit (nats, of cross-entropy), accuracy is a share.
+        Of a recording: a row per area, statistic and session, with time and value.
 
     Raises:
         RequestError: no such dataset, or no complete cohort.
@@ -327,7 +360,8 @@ def curves(dataset: Place) -> Curves:
     Example:
         >>> picture = rs.curves("datasets/demo").plot()
     """
-    return Curves(learning.curves(dataset))
+    source = Dataset(dataset)
+    return Curves(learning.curves(source)) if source.recording is None else Sessions(recorded.sessions(source))
 
 
 def evaluate(

@@ -164,27 +164,35 @@ def curves(
         ),
     ] = None,
 ) -> None:
-    """Draw loss and accuracy over updates by rule, and print what networks end at, also while a dataset is being made."""
+    """Draw loss and accuracy over updates by rule, and print what networks end at, also while a dataset is being made.
+
+    Of a recording, of which nobody knows a loss: its statistics over sessions.
+    """
     kind = "" if out is None else out.suffix.removeprefix(".").lower()
     if out is not None and kind not in ("png", "svg", "pdf"):
         raise RequestError(f"--out must end in .png, .svg or .pdf, not {str(out)!r}")
     from classifier.report import curves as learning
     from classifier.report import looks
+    from classifier.report import sessions as recorded
     from generator.console import Shown
     from generator.dataset.storage import Dataset
 
     source = Dataset(dataset)
     if out is None:
         source.check_writable("report/curves.png")
-    table = learning.curves(source)
-    figure = learning.draw(table)
+    if source.recording is not None:
+        table, finals = recorded.sessions(source), []
+        figure, rests = recorded.draw(table), recorded.basis(table)
+    else:
+        table, finals = learning.curves(source), learning.finals(source)
+        figure, rests = learning.draw(table), learning.basis(table)
     if out is None:
         looks.publish(source, "report/curves", figure)
     else:
         _write(out, looks.draw(figure, kind))
-    for section in learning.finals(source):
+    for section in finals:
         Shown().table(section.title, section.rows or [])
-    typer.echo(f"{learning.basis(table)}: {out or f'{source}/report/curves.png and .svg'}")
+    typer.echo(f"{rests}: {out or f'{source}/report/curves.png and .svg'}")
 
 
 def evaluate(

@@ -59,13 +59,27 @@ def test_a_model_names_it(
         rs.predict(tmp_path / "m", written, electrode="units3")
 
 
-def test_it_has_no_curves(written: rs.Dataset, command: Any) -> None:
-    said = "holds a recording: only simulated networks can have learning curves"
-    with pytest.raises(rs.RequestError, match=said):
-        rs.curves(written)
-    refused = command("curves", written.location)
-    assert (refused.returncode, refused.stdout, said in refused.stderr) == (2, "", True)
+def test_its_curves_are_its_statistics_over_sessions(
+    recording: rs.Recording, written: rs.Dataset, command: Any, tmp_path: Path
+) -> None:
+    """Nobody knows a loss; the mean of an area's activity is that of the array."""
+    found = rs.curves(written)
+    one = found.table.query("area == 'V4' and statistic == 'activation_raw_mean'")
+    expected = [y.mean() for y in recording.areas[1].activity]
+    np.testing.assert_allclose(one["value"], expected, rtol=1e-5)
+    assert one["session"].tolist() == list(range(recording.sessions)) == one["time"].tolist()
+    assert {axes.get_title() for axes in found.plot().axes} >= {"activation_raw_mean"}
+    said = command("curves", written.location, "--out", tmp_path / "c.svg")
+    assert said.returncode == 0
+    assert said.stdout.startswith(f"{recording.sessions} sessions, 2 areas, ")
+    assert "activation_raw_mean" in (tmp_path / "c.svg").read_text(encoding="utf-8")
     assert not Path(written, "report").exists()
+
+
+def test_its_curves_stand_at_the_times_of_its_sessions(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 20, 8))
+    written = rs.Recording(x, times=[0, 1, 7]).write(tmp_path / "d")
+    assert rs.curves(written).table["time"].drop_duplicates().tolist() == [0, 1, 7]
 
 
 @pytest.mark.parametrize("name", ["evaluate", "controls", "distinguish", "power", "report", "robustness", "train"])

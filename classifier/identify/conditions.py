@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from classifier.examples.scenarios import text
 from classifier.examples.trajectories import ACTIVITY
 from classifier.identify import identifier as identifiers
-from classifier.identify.identifier import FOLDS, Reading
+from classifier.identify.identifier import Reading
 from classifier.identify.identify import Place, Reference
 from classifier.identify.matching import Measurement, drawn
 from classifier.identify.planned import statistics
-from classifier.identify.trust import Codes, Scores
+from classifier.models.trust import FOLDS, Codes, Scores
 from classifier.power.table import ANIMALS
 from generator.dataset.electrodes import Electrode
 

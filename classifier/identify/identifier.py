@@ -22,15 +22,14 @@ from classifier.examples.features import Feature, TrajectoryFeatures, layout, sc
 from classifier.examples.scenarios import drawn, scenarios, text
 from classifier.examples.splits import DOMAIN_OF
 from classifier.examples.trajectories import Examples
-from classifier.identify import trust
 from classifier.identify.matching import DRAW
 from classifier.identify.outside import Neighbourhood
-from classifier.identify.trust import Calibration, Codes, Scores
+from classifier.models import trust
 from classifier.models.pooling import POOLS, Networks
+from classifier.models.trust import FOLDS, Calibration, Codes, Scores, dealt
 from generator.cores import cores
 from generator.errors import RequestError
 
-FOLDS = 5
 ONE_AREA = "summary+cosines+logdifference+shape+dimensionless"
 NEAR = "summary+dimensionless"  # of which distances are taken
 AREAS = f"{ONE_AREA}+summary@less_mean+summary@less_next+normchange@over_mean"
@@ -177,12 +176,12 @@ def fit(examples: Examples, reading: Reading, target: str = "rule", seed: int = 
         raise RequestError(
             f"the reference has {units.max() + 1} scenarios of such networks, and at least {FEWEST} are needed to calibrate on"
         )
-    table, fold = reading.table(examples), _folds(units, seed)
+    table, fold = reading.table(examples), dealt(units, seed)
     everything = np.ones(len(table), dtype=bool)
     trained = _trained(table, codes, [*_others(fold), everything], seed)
     raw = _held_out(trained, table, fold, len(labels))
     first = (who[DRAW] == 0).to_numpy() if DRAW in who else everything
-    logs, quality = crossed(raw, codes, fold, first)
+    logs, quality = trust.crossed(raw, codes, fold, first)
     quality["scenarios"] = int(units.max() + 1)
     return Identifier(
         reading,
@@ -200,7 +199,7 @@ def fit(examples: Examples, reading: Reading, target: str = "rule", seed: int = 
 
 def neighbourhood(examples: Examples, near: Reading, target: str, seed: int) -> Neighbourhood:
     """What lies among the reference; the first fold says how far other networks lie."""
-    fold = _folds(held_out_together(one_each(examples, near.areas), target), seed)
+    fold = dealt(held_out_together(one_each(examples, near.areas), target), seed)
     return Neighbourhood.fit(near.table(examples), fold == 0)
 
 
@@ -208,7 +207,7 @@ def accuracy(examples: Examples, reading: Reading, target: str, seed: int = 0) -
     """Balanced accuracy on one fold of a classifier trained on the others: what `fit` says at length, sooner."""
     who = one_each(examples, reading.areas)
     codes = np.unique(text(who[target]), return_inverse=True)[1]
-    table, fold = reading.table(examples), _folds(held_out_together(who, target), seed)
+    table, fold = reading.table(examples), dealt(held_out_together(who, target), seed)
     asked = (fold == 0) & ((who[DRAW] == 0).to_numpy() if DRAW in who else True)
     right = _log(train(table[fold != 0], codes[fold != 0], seed, QUICK), table[asked]).argmax(axis=1) == codes[asked]
     return float(np.mean([right[codes[asked] == code].mean() for code in np.unique(codes[asked])]))
@@ -218,7 +217,7 @@ def crossed_scores(examples: Examples, reading: Reading, target: str, seed: int 
     """(networks, classes) log scores of networks that were not trained on, their classes and folds; trained sooner than `fit`."""
     who = one_each(examples, reading.areas)
     labels, codes = np.unique(text(who[target]), return_inverse=True)
-    table, fold = reading.table(examples), _folds(held_out_together(who, target), seed)
+    table, fold = reading.table(examples), dealt(held_out_together(who, target), seed)
     trained = _trained(table, codes, _others(fold), seed, QUICK)
     return _held_out(trained, table, fold, len(labels)), codes, fold
 
@@ -246,23 +245,6 @@ def _held_out(trained: Sequence[XGBClassifier], table: Table, fold: Codes, class
     for number in range(FOLDS):
         raw[fold == number] = _log(trained[number], table[fold == number])
     return raw
-
-
-def crossed(raw: Scores, codes: Codes, fold: Codes, asked: NDArray[np.bool_]) -> tuple[Scores, dict[str, Any]]:
-    """Log-probabilities of every fold as calibrated on the others, and how good they are.
-
-    Args:
-        asked: (networks,) on which quality rests: a recording of each.
-    """
-    logs = np.empty_like(raw)
-    sets = np.zeros_like(raw, dtype=bool)
-    for number in range(FOLDS):
-        inside = fold == number
-        calibration = Calibration.fit(raw[~inside], codes[~inside])
-        logs[inside] = calibration(raw[inside])
-        known = ~inside & asked
-        sets[inside] = trust.members(logs[inside], trust.threshold(calibration(raw[known]), codes[known]))
-    return logs, trust.quality(logs[asked], codes[asked], sets[asked], raw[asked])
 
 
 def train(table: Table, codes: Codes, seed: int, trees: Mapping[str, Any] | None = None) -> XGBClassifier:
@@ -313,7 +295,7 @@ def strangers(examples: Examples, reading: Reading, target: str, seed: int = 0) 
     """
     who = one_each(examples, reading.areas)
     labels, codes = np.unique(text(who[target]), return_inverse=True)
-    table, fold = reading.table(examples), _folds(held_out_together(who, target), seed)
+    table, fold = reading.table(examples), dealt(held_out_together(who, target), seed)
     cloud = reading.near.table(examples)
     there = np.unique(codes[fold == 0])  # those that can be asked about
     chosen = np.sort(np.random.default_rng(seed).permutation(there)[:LEFT_OUT])
@@ -345,9 +327,3 @@ def held_out_together(who: pd.DataFrame, target: str) -> Codes:
         if len(held) >= ROUGH and (held > 0).all(axis=None):
             return np.asarray(domains, dtype=np.intp)
     return scenarios(who, target)
-
-
-def _folds(units: Codes, seed: int) -> Codes:
-    rng = np.random.default_rng(seed)
-    found: Codes = (rng.permutation(units.max() + 1) % FOLDS)[units]
-    return found

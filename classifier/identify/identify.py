@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from classifier.examples.scenarios import text
 from classifier.examples.trajectories import Examples, Recorded, load, load_each, survey
 from classifier.identify import identifier as identifiers
-from classifier.identify import trust
 from classifier.identify.identifier import Identifier, Reading, with_prior
 from classifier.identify.matching import COMPARING, Measurement, drawn, ladder
 from classifier.identify.order import SURE, order
 from classifier.identify.outside import doubt
+from classifier.models import trust
 from generator.dataset.electrodes import Electrode
 from generator.dataset.origin import About
 from generator.dataset.storage import Dataset

@@ -11,10 +11,10 @@ import numpy as np
 from classifier.examples.scenarios import scenarios, text
 from classifier.examples.trajectories import ACTIVITY, Examples, sets, survey
 from classifier.identify import identifier as identifiers
-from classifier.identify import trust
 from classifier.identify.identifier import Identifier, Reading
 from classifier.identify.identify import Place, Reference
 from classifier.identify.matching import DRAW, Measurement, drawn, ladder
+from classifier.models import trust
 from generator.dataset.electrodes import Electrode
 from generator.errors import RequestError, unknown
 

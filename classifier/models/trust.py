@@ -22,6 +22,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 BINS = 15
+FOLDS = 5
 LEVEL = 0.9  # of prediction sets
 
 Scores = NDArray[np.float64]
@@ -56,23 +57,29 @@ def log_loss(logs: Scores, codes: Codes) -> float:
 
 
 def reliability(logs: Scores, codes: Codes, bins: int = BINS) -> list[dict[str, float]]:
-    """By bins of equal numbers: {said (mean probability of the named class), right (share), networks}, the least sure first."""
+    """By bins of equal numbers: {said (mean probability of the named class), right (share), count}, the least sure first."""
     sure, right = np.exp(log_softmax(logs, axis=1)).max(axis=1), logs.argmax(axis=1) == codes
     order = np.argsort(sure, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    return [{"said": float(sure[i].mean()), "right": float(right[i].mean()), "networks": len(i)} for i in parts]
+    return [{"said": float(sure[i].mean()), "right": float(right[i].mean()), "count": len(i)} for i in parts]
 
 
-def calibration_error(logs: Scores, codes: Codes, bins: int = BINS) -> float:
+def calibration_error(logs: Scores, codes: Codes, bins: int = BINS, draws: Codes | None = None) -> float:
     """The debiased calibration error of the named class's probability; 0 where chance alone explains what is seen.
 
     √ max(0, Σ_b n_b / n · ((right_b − said_b)² − right_b (1 − right_b) / (n_b − 1))).
+
+    Args:
+        draws: (networks,) of which draw each is. One network may be in several, which chance then moves together: each draw has
+            bins of its own.
     """
+    drawn = np.zeros(len(codes), dtype=np.intp) if draws is None else draws
     total = 0.0
-    for one in reliability(logs, codes, bins):
-        count, right = one["networks"], one["right"]
-        chance = right * (1 - right) / max(count - 1, 1)
-        total += count / len(codes) * ((right - one["said"]) ** 2 - chance)
+    for draw in np.unique(drawn):
+        for one in reliability(logs[drawn == draw], codes[drawn == draw], bins):
+            count, right = one["count"], one["right"]
+            chance = right * (1 - right) / max(count - 1, 1)
+            total += count / len(codes) * ((right - one["said"]) ** 2 - chance)
     return math.sqrt(max(total, 0.0))
 
 
@@ -98,12 +105,45 @@ def members(logs: Scores, least: float) -> NDArray[np.bool_]:
     return np.asarray((p >= least) | (p == p.max(axis=1, keepdims=True)))
 
 
-def quality(logs: Scores, codes: Codes, sets: NDArray[np.bool_], raw: Scores) -> dict[str, Any]:
+def dealt(units: Codes, seed: int, folds: int = FOLDS) -> Codes:
+    """(networks,) the fold of each: networks of one unit, a scenario or a domain, stay together."""
+    rng = np.random.default_rng(seed)
+    found: Codes = (rng.permutation(units.max() + 1) % folds)[units]
+    return found
+
+
+def crossed(
+    raw: Scores, codes: Codes, fold: Codes, asked: NDArray[np.bool_] | None = None, draws: Codes | None = None
+) -> tuple[Scores, dict[str, Any]]:
+    """Log-probabilities of every fold as calibrated on the others, and how good they are.
+
+    Args:
+        raw: (networks, classes) log scores by classifiers that were not trained on them.
+        asked: (networks,) on which quality rests: a recording of each. None: all.
+        draws: as `calibration_error` takes them.
+    """
+    logs = np.empty_like(raw)
+    sets = np.zeros_like(raw, dtype=bool)
+    every = np.ones(len(raw), dtype=bool) if asked is None else asked
+    for number in np.unique(fold):
+        inside = fold == number
+        calibration = Calibration.fit(raw[~inside], codes[~inside])
+        logs[inside] = calibration(raw[inside])
+        known = ~inside & every
+        sets[inside] = members(logs[inside], threshold(calibration(raw[known]), codes[known]))
+    of = None if draws is None else draws[every]
+    return logs, quality(logs[every], codes[every], sets[every], raw[every], of)
+
+
+def quality(
+    logs: Scores, codes: Codes, sets: NDArray[np.bool_], raw: Scores, draws: Codes | None = None
+) -> dict[str, Any]:
     """How good the answers are of networks whose class is known.
 
     Args:
         logs: (networks, classes) calibrated; `raw`: as they were.
         sets: (networks, classes) which are members.
+        draws: as `calibration_error` takes them.
 
     Returns:
         {networks, accuracy (balanced), calibration_error, log_loss, log_loss_raw, coverage, size (of sets), reliability}.
@@ -112,7 +152,7 @@ def quality(logs: Scores, codes: Codes, sets: NDArray[np.bool_], raw: Scores) ->
     return {
         "networks": len(codes),
         "accuracy": float(np.mean([right[codes == code].mean() for code in np.unique(codes)])),
-        "calibration_error": calibration_error(logs, codes),
+        "calibration_error": calibration_error(logs, codes, draws=draws),
         "log_loss": log_loss(logs, codes),
         "log_loss_raw": log_loss(raw, codes),
         "coverage": float(sets[np.arange(len(codes)), codes].mean()),

@@ -10,10 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from classifier.identify.identifier import FOLDS
 from classifier.identify.identify import NOTICED, STRANGE
 from classifier.identify.order import SURE
-from classifier.identify.trust import LEVEL
+from classifier.models.trust import FOLDS, LEVEL
 from classifier.report import looks
 from classifier.report.identify_plots import MOST, alone, likeliest, picture, verdict
 from classifier.report.page import fill
@@ -248,7 +247,7 @@ def print_trust(found: Mapping[str, Any]) -> None:
 
 def _bins(quality: Mapping[str, Any]) -> Rows:
     """Header and a row per bin of networks."""
-    rows = [[f"{part['said']:.3f}", f"{part['right']:.3f}", f"{part['networks']:,}"] for part in quality["reliability"]]
+    rows = [[f"{part['said']:.3f}", f"{part['right']:.3f}", f"{part['count']:,}"] for part in quality["reliability"]]
     return [["probability of the named", "named rightly", "networks"], *rows]
 
 
@@ -257,7 +256,7 @@ def _reliability(answer: Mapping[str, Any]) -> Rows:
     found = [one["quality"]["reliability"] for one in answer["recordings"]]
     if alone(answer):
         return _bins(answer["recordings"][0]["quality"])
-    cells = [[f"{part['said']:.3f}: {part['right']:.3f} of {part['networks']:,}" for part in parts] for parts in found]
+    cells = [[f"{part['said']:.3f}: {part['right']:.3f} of {part['count']:,}" for part in parts] for parts in found]
     header = [f"measured like {one['name']}" for one in answer["recordings"]]
     return [header, *(list(row) for row in itertools.zip_longest(*cells, fillvalue=NONE))]
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from classifier.identify.trust import LEVEL
-from classifier.report import looks
+from classifier.models.trust import LEVEL
+from classifier.report import looks, plots
 
 MOST = 12  # classes that are drawn: the most probable
 LONGEST = 36  # letters of a recording's name, and of a class's
@@ -102,17 +102,11 @@ def posterior(axes: Axes, answer: Mapping[str, Any]) -> None:
 def reliability(axes: Axes, answer: Mapping[str, Any]) -> None:
     """Of held-out networks how often the named class is right, over how probable it was said to be."""
     chance = answer["recordings"][0]["quality"]["chance"]
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="as probable as said")
-    axes.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance ({chance:.2g})")
+    plots.diagonal(axes, chance)
     for number, one in enumerate(answer["recordings"]):
         look = {"color": looks.BLUE, "marker": "o"} if alone(answer) else _look(number)
         said, right = ([part[key] for part in one["quality"]["reliability"]] for key in ("said", "right"))
         axes.plot(said, right, markersize=4, linewidth=1, **look)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.set_aspect("equal")
-    axes.set_xlabel("probability of the named", fontsize=9)
-    axes.set_ylabel("share that is right", fontsize=9)
     axes.set_title("Reliability, on networks not trained on", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="upper left")
 

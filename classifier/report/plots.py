@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
@@ -66,6 +67,39 @@ def _is_ratio(start: NDArray[np.float64], change: NDArray[np.float64]) -> bool:
     least = max(NEAR_ZERO * np.median(size), FAR * np.median(np.nanmax(np.abs(change[defined]), axis=1)))
     one_sign = (start[defined] > 0).all() or (start[defined] < 0).all()
     return bool(one_sign and np.quantile(size, 0.05) >= least)
+
+
+def diagonal(axes: Axes, chance: float) -> None:
+    """What a reliability diagram is compared with: probabilities that are what they say, and chance."""
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="as probable as said")
+    axes.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance ({chance:.2g})")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability of the named", fontsize=9)
+    axes.set_ylabel("share that is right", fontsize=9)
+
+
+def reliability(trust: Mapping[str, Any], chance: float, rests: str) -> Figure:
+    """How often the named class is right, over how probable it was said to be; a line per level.
+
+    Args:
+        trust: as `evaluate.believed` gives it.
+        rests: what it rests on, for the title.
+    """
+    figure = Figure(figsize=(4.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    diagonal(axes, chance)
+    for number, (level, found) in enumerate(trust.items()):
+        said, right = ([part[name] for part in found["reliability"]] for name in ("said", "right"))
+        color, marker = (looks.BLUE, looks.ORANGE)[number], looks.MARKERS[number]
+        axes.plot(
+            said, right, color=color, marker=marker, markersize=5, linewidth=1, label=f"per {level}", clip_on=False
+        )
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    figure.suptitle(f"Reliability of calibrated probabilities\n{rests}", fontsize=9)
+    style(figure)
+    return figure
 
 
 def trajectories(examples: Examples, classes: NDArray[np.str_], statistics: Sequence[str], condition: str) -> Figure:

@@ -41,6 +41,8 @@ from classifier.report.tables import (
     sentence,
     split_rows,
     status_rows,
+    trust_rows,
+    trust_title,
     usual_rate,
 )
 from classifier.studies.evaluate import evaluate
@@ -58,7 +60,13 @@ N_SPLITS = 10
 OTHER_N_SPLITS = 5  # of the random ones among them, and with other seeds
 SEEDS = 3  # of the headline's splits
 TOP = 10
-PICTURES = ("accuracy", "confusion", "importance", "trajectories")  # of results.md, each a .png and an .svg
+PICTURES = (
+    "accuracy",
+    "confusion",
+    "reliability",
+    "importance",
+    "trajectories",
+)  # of results.md, each a .png and an .svg
 
 
 def _sections(
@@ -79,6 +87,7 @@ def _sections(
         Section(f"Accuracy per network ({kind})", accuracy_rows(headline, "network"), "accuracy"),
         Section(f"Accuracy per layer ({kind})", accuracy_rows(headline, "layer")),
         Section(confusion_title(headline), count_rows(headline["confusion"]), "confusion"),
+        *([Section(trust_title(headline), trust_rows(headline), "reliability")] if headline["trust"] else []),
         Section(
             f"The headline with other seeds of splits, {OTHER_N_SPLITS} each ({card.model}, all observables)",
             seed_rows([headline, *seeds]),
@@ -150,7 +159,7 @@ def report(
     """Evaluate, train and draw: write `<dataset>/report/` and print the main tables.
 
     Writes evaluation.json (the headline: scenario split, rule), seeds.json and splits.json (other seeds of its splits, and other
-    splits, selected model), results.md, index.html (the same on one page that needs nothing else), five pictures as PNG and as
+    splits, selected model), results.md, index.html (the same on one page that needs nothing else), six pictures as PNG and as
     SVG, and the trained model in `<dataset>/report/model/`.
 
     Args:
@@ -215,6 +224,8 @@ def report(
         ),
         "curves": curves.draw(learned),
     }
+    if headline["trust"]:
+        figures["reliability"] = plots.reliability(headline["trust"], headline["chance"], f"{model}; {rests}")
     pictures = {name: looks.publish(target, f"report/{name}", figure) for name, figure in figures.items()}
     for name, found in (("evaluation", headline), ("seeds", seeds), ("splits", others)):
         target.publish(f"report/{name}.json", (json.dumps(found, indent=1) + "\n").encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from classifier.examples import splits as splitting
+from classifier.models.trust import LEVEL
 from generator.console import Shown
 from generator.dataset.noise import MODES
 
@@ -212,6 +214,8 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     if evaluation["split"] not in splitting.RANDOM:
         console.table("By held-out value (selected model)", split_rows([evaluation]))
     console.table(confusion_title(evaluation), count_rows(evaluation["confusion"]))
+    if evaluation["trust"]:
+        console.table(trust_title(evaluation), trust_rows(evaluation))
     said = (*evaluation["gaps"], sentence(evaluation), *inner_sentences(evaluation), evaluation["design"])
     for text in filter(None, said):
         console.print(text)
@@ -238,6 +242,25 @@ def confusion_title(evaluation: Mapping[str, Any]) -> str:
     return (
         f"Networks by true and named class ({evaluation['selected']['model']}, all observables; {counted(evaluation)})"
     )
+
+
+def trust_title(evaluation: Mapping[str, Any]) -> str:
+    """The title of the table that says how far probabilities may be believed."""
+    values = evaluation["split"] not in splitting.RANDOM
+    other = f"other values of {evaluation['split']}" if values else "other scenarios"
+    return f"How far its probabilities may be believed ({evaluation['selected']['model']}, calibrated on {other})"
+
+
+def trust_rows(evaluation: Mapping[str, Any]) -> Rows:
+    """Header and a row per level: log loss before and after calibration, what is left of its error, and prediction sets."""
+    classes = len(evaluation["confusion"]["labels"])
+    sets = f"{LEVEL:.0%} set"
+    header = ["", "log loss as scored (nats)", f"calibrated (who knows nothing: {math.log(classes):.3f})"]
+    header += ["calibration error, debiased", f"{sets}s that hold the truth", f"mean size of {sets}s, of {classes}"]
+    cells = [[one["log_loss_raw"], one["log_loss"], one["calibration_error"]] for one in evaluation["trust"].values()]
+    rows = [[*(f"{number:.3f}" for number in each)] for each in cells]
+    ends = [[f"{one['coverage']:.1%}", f"{one['size']:.2f}"] for one in evaluation["trust"].values()]
+    return [header, *([f"per {name}", *a, *b] for name, a, b in zip(evaluation["trust"], rows, ends, strict=True))]
 
 
 def count_rows(confusion: dict[str, Any]) -> Rows:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ from sklearn.metrics import confusion_matrix
 
 from classifier.examples import gaps
 from classifier.examples import splits as splitting
-from classifier.examples.scenarios import Sharing, drawn
+from classifier.examples.scenarios import Sharing, drawn, scenarios
 from classifier.examples.splits import DOMAIN, Fold, Inner, Rows
 from classifier.examples.trajectories import Examples
 from classifier.models.estimators import MODELS, Learner, Recipe, Setting, but_for_count, grid, name_of, nested, vote
 from classifier.models.parallel import in_turn, parallel
 from classifier.models.problem import CURVE, Problem
+from classifier.models.trust import FOLDS, crossed, dealt
 from classifier.studies.intervals import corrected, independent
 from classifier.studies.study import Study
 from generator.errors import RequestError, unknown
@@ -36,11 +37,16 @@ SPREAD = "xgboost"  # the model that learns from examples spread over workers
 
 @dataclass(frozen=True)
 class Score:
-    """Balanced accuracy per layer and per network, and the networks' confusion matrix (true class, named class)."""
+    """Balanced accuracy per layer and per network, and the networks' confusion matrix (true class, named class).
+
+    Attributes:
+        said: (rows, classes) the log scores that they come from.
+    """
 
     layer: float
     network: float
     confusion: NDArray[np.intp]
+    said: NDArray[np.float32] = field(repr=False)
 
 
 def balanced_accuracy(truth: NDArray[np.intp], called: NDArray[np.intp]) -> float:
@@ -58,6 +64,7 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
         balanced_accuracy(truth, scores.argmax(axis=1)),
         balanced_accuracy(network_truth, called),
         confusion_matrix(network_truth, called, labels=range(len(problem.labels))),
+        scores.astype(np.float32),
     )
 
 
@@ -202,6 +209,44 @@ def beside(
     return found
 
 
+LEVELS = ("network", "layer")
+TRUST = ("calibration_error", "log_loss", "log_loss_raw", "coverage", "size", "reliability")  # what is said of it
+
+
+def believed(problem: Problem, split: str, folds: Sequence[Fold], scores: Sequence[Score]) -> dict[str, Any] | None:
+    """How far a model's probabilities may be believed, and prediction sets made of them, per network and per layer.
+
+    Scores of all test parts together; a network counts each time that it is tested. Each is calibrated, with one temperature, on
+    networks of other scenarios; where values are held out, on networks of other values.
+
+    Args:
+        scores: of each of `folds`.
+
+    Returns:
+        {network, layer: {calibration_error, log_loss, log_loss_raw, coverage, size, reliability: [{said, right, count}]}}
+        (`trust.quality`); None where fewer than five scenarios were tested, or one value.
+    """
+    values = split not in splitting.RANDOM
+    unit = scenarios(problem.examples.identity, problem.target)
+    found: dict[str, Any] = {}
+    for level in LEVELS:
+        parts = []
+        for number, (fold, one) in enumerate(zip(folds, scores, strict=True)):
+            rows, said = fold.test, one.said.astype(np.float64)
+            if level == "network":
+                _, said = vote(said, problem.networks[rows])
+                rows = rows[np.unique(problem.networks[rows], return_index=True)[1]]
+            draw = np.full(len(rows), number)
+            parts.append((said, problem.codes[rows], draw if values else unit[rows], draw))
+        said, codes, held_out, draws = (np.concatenate(each) for each in zip(*parts, strict=True))
+        names, apart = np.unique(held_out, return_inverse=True)
+        if len(names) < (2 if values else FOLDS):
+            return None
+        quality = crossed(said, codes, dealt(apart, 0, min(FOLDS, len(names))), draws=draws)[1]
+        found[level] = {name: quality[name] for name in TRUST}
+    return found
+
+
 def permuted_scores(problem: Problem, recipe: Recipe, setting: Setting, split: str, count: int) -> list[float]:
     """Scores per network after the classes were exchanged within scenarios, once per permutation.
 
@@ -248,7 +293,8 @@ def evaluate(
         permuted: {mean, sem} per network or None, chosen: {model: {features: splits}},
         folds: {split: {layer, network, lacks (classes that a held-out value does not have)}} and
         confusion: {labels, counts} of the selected model on all observables
-        (counts of networks, true class by row, summed over splits), networks, examples, left_out: {status: networks}}.
+        (counts of networks, true class by row, summed over splits), trust (of the same; `believed`), networks, examples,
+        left_out: {status: networks}}.
 
     Where the examples exceed this machine's memory they stay on the workers of the cluster that `parallel.on` names (`spread`).
 
@@ -310,6 +356,7 @@ def evaluate(
             "labels": list(problem.labels),
             "counts": np.sum([one.scores["all"].confusion for one in of[model]], axis=0).tolist(),
         },
+        "trust": believed(problem, split, folds, [one.scores["all"] for one in of[model]]),
         "networks": int(examples.identity["network_id"].nunique()),
         "examples": len(examples),
         "left_out": examples.left_out,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from asked import evaluate
+from scipy.special import log_softmax
 from synthetic import RULES, grid, write
 
+from classifier import api
 from classifier.examples.splits import INNER_FOLDS, Fold
 from classifier.examples.trajectories import load
 from classifier.models.estimators import MODELS, Recipe
+from classifier.models.trust import calibration_error, log_loss
 from classifier.studies import evaluate as evaluation
 from classifier.studies.evaluate import balanced_accuracy
 from classifier.studies.study import Study
@@ -65,6 +69,78 @@ def test_the_report_has_the_promised_keys_and_is_json(found: dict[str, Any]) -> 
     tested_per_class = 3 * 2  # a quarter of 12 scenarios, two seeds
     assert found["confusion"]["labels"] == sorted(RULES)
     assert found["confusion"]["counts"] == (2 * tested_per_class * np.eye(4, dtype=int)).tolist()
+
+
+Said = tuple[evaluation.Problem, list[Fold], list[evaluation.Score], list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def sure(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Said]:
+    """Layers that see their class in noise and are three times as sure as they may be, on a split; and what they may say."""
+    rates = [round(1.05**one, 6) for one in range(40)]
+    examples = load(write(tmp_path_factory.mktemp("sure") / "d", grid(("sgdm", "fa"), learning_rates=rates, seeds=1)))
+    problem = evaluation.Problem.of(examples, "rule", ["levels"])
+    seen = np.random.default_rng(0).normal(np.eye(2)[problem.codes])
+    honest = log_softmax(seen, axis=1)
+
+    def on(split: str) -> Said:
+        folds = Study(split=split, n_splits=3).folds(examples.identity)
+        scores = [evaluation.score(problem, fold.test, 3 * honest[fold.test]) for fold in folds]
+        return problem, folds, scores, [honest[fold.test] for fold in folds]
+
+    return on
+
+
+@pytest.mark.parametrize("split", ["scenario", "architecture"])
+def test_probabilities_are_what_they_say_after_calibration(sure: Callable[[str], Said], split: str) -> None:
+    """A network's are of its layers together: they see apart, so the sum of what each may say is what all may."""
+    problem, folds, scores, honest = sure(split)
+    found = evaluation.believed(problem, split, folds, scores)
+    assert found is not None
+    codes, networks = (np.concatenate([of[fold.test] for fold in folds]) for of in (problem.codes, problem.networks))
+    where = np.concatenate([np.full(len(fold.test), number) for number, fold in enumerate(folds)])
+    frame = pd.DataFrame(np.concatenate(honest)).assign(split=where, network=networks, code=codes)
+    whole = frame.groupby(["split", "network", "code"]).sum().reset_index()
+    for level, logs in (("layer", frame), ("network", whole)):
+        one, may = found[level], log_loss(logs[[0, 1]].to_numpy(), logs["code"].to_numpy())
+        assert one["log_loss"] == pytest.approx(may, abs=0.01)
+        assert 0.86 < one["coverage"] < 0.94
+        assert 1 <= one["size"] < 2
+        assert sum(part["count"] for part in one["reliability"]) == len(logs)
+    assert found["layer"]["log_loss_raw"] > found["layer"]["log_loss"] + 0.15
+    known = frame["code"].to_numpy()
+    assert found["layer"]["calibration_error"] < 0.5 * calibration_error(3 * frame[[0, 1]].to_numpy(), known)
+
+
+@pytest.mark.parametrize("split", ["scenario", "architecture"])
+def test_calibration_is_never_on_networks_of_the_same_scenario_or_value(
+    sure: Callable[[str], Said], split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, folds, scores, _ = sure(split)
+    seen: list[np.ndarray] = []
+    original = evaluation.crossed
+
+    def spy(said: Any, codes: Any, fold: np.ndarray, draws: Any) -> Any:
+        seen.append(fold)
+        return original(said, codes, fold, draws=draws)
+
+    monkeypatch.setattr(evaluation, "crossed", spy)
+    evaluation.believed(problem, split, folds, scores)
+    identity = problem.examples.identity.iloc[np.concatenate([fold.test for fold in folds])]
+    held_out = ["architecture"] if split == "architecture" else ["architecture", "task", "learning_rate"]
+    assert identity.assign(fold=seen[1]).groupby(held_out)["fold"].nunique().max() == 1
+    assert len(np.unique(seen[1])) == (2 if split == "architecture" else 5)
+
+
+def test_nothing_is_said_of_probabilities_where_few_scenarios_were_tested(traced: Path) -> None:
+    found = evaluate(traced, ["forest"], ["shape"], ["all"], n_splits=1)
+    assert found["trust"] is None
+    answer = api.Evaluation(found)
+    assert answer.trust.empty
+    with pytest.raises(RequestError, match="too few scenarios"):
+        answer.plot("reliability")
+    with pytest.raises(RequestError, match="unknown picture 'layers'"):
+        answer.plot("layers")
 
 
 def test_equal_seeds_give_equal_reports(traced: Path) -> None:

@@ -69,7 +69,7 @@ def recording(name: str, labels: list[str], new: Numbers, bins: int = 3) -> dict
             **{"networks": new.count(), "accuracy": new.share(), "chance": 1 / len(labels), "temperature": 1.25},
             **{"calibration_error": new.share(), "log_loss": new.share(), "log_loss_raw": new.share()},
             **{"coverage": new.share(), "size": 1.5},
-            "reliability": [{"said": new.share(), "right": new.share(), "networks": new.count()} for _ in range(bins)],
+            "reliability": [{"said": new.share(), "right": new.share(), "count": new.count()} for _ in range(bins)],
         },
         "none_of_these": left_out,
         "outside": {"strangeness": new.share(), "statistics": [{"statistic": "activation_raw_mean", "share": 0.5}]},

@@ -29,7 +29,7 @@ from rulescope import command_line
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with its report, made from one model and one split to be quick."""
-    location = write(tmp_path_factory.mktemp("reported") / "demo", grid(architectures=["mlp3"], seeds=1))
+    location = write(tmp_path_factory.mktemp("reported") / "demo", grid(seeds=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("classifier.report.report.FEATURES", ("relative",))
         patch.setattr("classifier.report.report.N_SPLITS", 2)
@@ -41,7 +41,11 @@ def test_the_report_holds_everything_promised(reported: Path) -> None:
     folder = reported / "report"
     headline = json.loads((folder / "evaluation.json").read_text())
     assert headline["split"] == "scenario"
-    assert [one["split"] for one in json.loads((folder / "splits.json").read_text())] == ["task", "paper"]
+    assert [one["split"] for one in json.loads((folder / "splits.json").read_text())] == [
+        "architecture",
+        "task",
+        "paper",
+    ]
     assert [one["seed"] for one in json.loads((folder / "seeds.json").read_text())] == [1, 2]
     results = (folder / "results.md").read_text()
     for text in (
@@ -86,14 +90,14 @@ def texts(picture: Path) -> str:
 
 def test_every_picture_says_on_what_it_rests(reported: Path) -> None:
     folder = reported / "report"
-    assert "24 networks, 2 splits" in texts(folder / "accuracy.svg")
-    assert "forest, scenario split; 24 networks" in texts(folder / "confusion.svg")
+    assert "48 networks, 2 splits" in texts(folder / "accuracy.svg")
+    assert "forest, scenario split; 48 networks" in texts(folder / "confusion.svg")
     assert "counts over 2 splits; a network counts each time it is tested" in texts(folder / "confusion.svg")
     trained = json.loads((folder / "model" / "card.json").read_text())["networks"]
-    assert f"trained on {trained} networks, measured on {24 - trained} others" in texts(folder / "importance.svg")
+    assert f"trained on {trained} networks, measured on {48 - trained} others" in texts(folder / "importance.svg")
     assert re.search(r"learning rate × 1: \d+ networks", texts(folder / "trajectories.svg"))
     assert "rule (networks)" in texts(folder / "trajectories.svg")
-    assert "24 networks" in texts(folder / "curves.svg")
+    assert "48 networks" in texts(folder / "curves.svg")
 
 
 def table(**columns: list[Any]) -> pd.DataFrame:
@@ -230,7 +234,7 @@ def test_trajectories_are_drawn_as_medians_of_the_relative_change(reported: Path
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     peak = {"sgdm": 1, "adam": 2, "fa": 3, "ia": 4}
     for rule, step in peak.items():
-        line = lines[f"{rule} (6)"]
+        line = lines[f"{rule} (12)"]
         np.testing.assert_allclose(line.get_ydata(), 900 * (np.arange(6) == step), atol=1e-3)
         assert line.get_color() == looks.RULES[rule].color
 
@@ -293,7 +297,7 @@ def test_a_colour_does_not_depend_on_which_rules_there_are(reported: Path) -> No
         {line.get_label(): line.get_color() for line in lines if "(" in line.get_label()}
         for lines in (all_rules, three)
     )
-    assert set(after) == set(before) - {"adam (6)"}
+    assert set(after) == set(before) - {"adam (12)"}
     assert {name: before[name] for name in after} == after
 
 

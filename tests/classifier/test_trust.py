@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from classifier.identify import trust
-from classifier.identify.trust import Calibration
+from classifier.models import trust
+from classifier.models.trust import Calibration
 
 
 def drawn(networks: int, classes: int, sharpness: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -49,7 +49,7 @@ def test_chance_alone_is_taken_off_on_average() -> None:
         bins = trust.reliability(logs, codes)
         plain.append(np.mean([(one["right"] - one["said"]) ** 2 for one in bins]))
         debiased.append(
-            np.mean([(b["right"] - b["said"]) ** 2 - b["right"] * (1 - b["right"]) / (b["networks"] - 1) for b in bins])
+            np.mean([(b["right"] - b["said"]) ** 2 - b["right"] * (1 - b["right"]) / (b["count"] - 1) for b in bins])
         )
     assert abs(np.mean(debiased)) < 0.2 * np.mean(plain)
 

@@ -27,6 +27,7 @@ from generator.dataset.storage import Dataset
 from generator.errors import RequestError, unknown
 
 STRANGE = 0.99  # of held-out networks that lie nearer: beyond, a recording is outside
+UNSURE = 0.05  # of held-out networks that are named less surely: below, none of the classes may fit
 NOTICED = 0.8  # area under the ROC curve from which a rule that the reference lacks is said to be noticed
 HEADS = ("pathway", "update", "objective")  # what is named beside the rule
 OF_MANY = ("population",)  # observables that depend on how many stimuli there are
@@ -246,6 +247,7 @@ def _one(
         ],
         "quality": {**made.quality, "temperature": made.calibration.temperature, "chance": 1 / len(made.labels)},
         "none_of_these": alien,
+        "less_sure": float(np.mean(made.held_out.max(axis=1) < log.max())),
         "outside": {
             "strangeness": strangeness,
             "doubt": doubt(strangeness, stand),
@@ -364,7 +366,8 @@ def _more(
 def verdict(answer: Mapping[str, Any]) -> dict[str, Any]:
     """{kind, kinds, sentences, set}: in words what the answer amounts to.
 
-    Kinds are those that hold of `outside`, `no learning`, and then one of `cannot tell` and `named`; `kind` is the first.
+    Kinds are those that hold of `outside`, `no learning`, `none of these`, and then one of `cannot tell` and `named`; `kind` is
+    the first.
     """
     sentences: list[str] = []
     kinds: dict[str, None] = {}
@@ -384,6 +387,12 @@ def verdict(answer: Mapping[str, Any]) -> dict[str, Any]:
         elif stand["p"] > SURE:
             kinds["no learning"] = None
             sentences.append(f"{name} shows no learning: its sessions stand in no order (p = {stand['p']:.2g})")
+        if noticed(one["none_of_these"], "surest") and one["less_sure"] < UNSURE:
+            kinds["none of these"] = None
+            sentences.append(
+                f"{name} may be none of these: {one['less_sure']:.1%} of held-out networks are named less surely, and "
+                f"that tells networks of a {answer['target']} that was left out"
+            )
         if one["warnings"]:
             count = len(one["warnings"])
             sentences.append(
@@ -400,13 +409,18 @@ def verdict(answer: Mapping[str, Any]) -> dict[str, Any]:
         )
     else:
         sentences.append(f"of the simulated {target}s only {best} is likely: {answer['posterior'][best]:.0%}")
-    alien = [each for one in answer["recordings"] for each in one["none_of_these"].values()]
-    if alien and min(max(each.values()) for each in alien) < NOTICED:
+    alien = [one["none_of_these"] for one in answer["recordings"] if one["none_of_these"]]
+    if not all(noticed(each, "surest", "distance") for each in alien):
         sentences.append(
             f"a {target} that is none of {', '.join(labels)} would not be noticed: the answer is among these"
         )
     kinds["cannot tell" if len(members) > 1 else "named"] = None
     return {"kind": next(iter(kinds)), "kinds": list(kinds), "sentences": sentences, "set": list(members)}
+
+
+def noticed(alien: Mapping[str, Mapping[str, float]], *by: str) -> bool:
+    """Whether each class that was left out would have been noticed, by one of these (`identifiers.strangers`)."""
+    return bool(alien) and min(max(each[name] for name in by) for each in alien.values()) >= NOTICED
 
 
 def _and(names: Sequence[str]) -> str:

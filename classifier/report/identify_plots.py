@@ -17,6 +17,7 @@ LONGEST = 36  # letters of a recording's name, and of a class's
 VERDICTS = {
     "outside": "outside what was simulated",
     "no learning": "no learning is seen",
+    "none of these": "none of these may fit",
     "cannot tell": "cannot be told",
     "named": "{best} is named",
 }

@@ -106,6 +106,7 @@ def test_an_answer_is_a_posterior_with_all_that_is_to_be_known_of_it(answer: dic
     assert one["order"]["p"] < 0.04
     assert {"networks", "accuracy", "calibration_error", "coverage", "size", "reliability"} <= one["quality"].keys()
     assert one["none_of_these"].keys() == answer["posterior"].keys()
+    assert 0 <= one["less_sure"] <= 1
     assert answer["heads"]["pathway"]["bp"] == pytest.approx(answer["posterior"]["adam"] + answer["posterior"]["sgdm"])
     assert answer["heads"]["update"]["adam"] == pytest.approx(answer["posterior"]["adam"])
     assert len(one["evidence"]) == 10
@@ -209,6 +210,7 @@ def test_a_verdict_says_first_what_forbids_an_answer() -> None:
         "outside": {"strangeness": 0.999, "statistics": [{"statistic": "step_activation_norm", "share": 0.5}]},
         "order": {"p": 0.4, "correlation": 0.1, "orders": 2000},
         "none_of_these": {"fa": {"surest": 0.5, "distance": 0.6}},
+        "less_sure": 0.5,
     }
     answer = {
         **{"recordings": [one], "reference": {"labels": ["fa", "ia", "sgdm"]}, "target": "rule"},
@@ -224,6 +226,32 @@ def test_a_verdict_says_first_what_forbids_an_answer() -> None:
     found = verdict({**answer, "recordings": [inside], "set": ["fa"]})
     assert found["kinds"] == ["named"]
     assert "only fa is likely: 60%" in found["sentences"][0]
+
+
+@pytest.mark.parametrize(
+    ("told", "less_sure", "kinds", "unnoticed"),
+    [
+        ({"fa": (0.9, 0.5), "ia": (0.85, 0.5)}, 0.01, ["none of these", "named"], False),
+        ({"fa": (0.9, 0.5), "ia": (0.85, 0.5)}, 0.2, ["named"], False),  # it is as sure as others
+        ({"fa": (0.9, 0.5), "ia": (0.5, 0.9)}, 0.01, ["named"], False),  # distance would notice ia, and does not speak
+        ({"fa": (0.9, 0.5), "ia": (0.5, 0.5)}, 0.01, ["named"], True),
+    ],
+)
+def test_none_of_these_is_said_where_doubt_is_known_to_tell(
+    told: dict[str, tuple[float, float]], less_sure: float, kinds: list[str], unnoticed: bool
+) -> None:
+    one = {
+        **{"name": "monkey", "sessions": 8, "warnings": [], "order": {"p": 0.001}, "less_sure": less_sure},
+        "outside": {"strangeness": 0.4, "statistics": []},
+        "none_of_these": {name: dict(zip(("surest", "distance"), of, strict=True)) for name, of in told.items()},
+    }
+    answer = {
+        **{"recordings": [one], "reference": {"labels": ["fa", "ia"]}, "target": "rule"},
+        **{"posterior": {"fa": 0.6, "ia": 0.4}, "set": ["fa"]},
+    }
+    found = verdict(answer)
+    assert found["kinds"] == kinds
+    assert any("would not be noticed" in sentence for sentence in found["sentences"]) == unnoticed
 
 
 def test_several_areas_are_read_as_a_network(ask: Callable[..., dict[str, Any]], activity: Array) -> None:

@@ -268,7 +268,7 @@ def copy_into_readme(readme: str | os.PathLike[str], dataset: str | os.PathLike[
     pictures = target.parent / "pictures"
     pictures.mkdir(exist_ok=True)
     results = (source / "results.md").read_text(encoding="utf-8")
-    for name in (f"{picture}.png" for picture in PICTURES):
+    for name in (f"{picture}.png" for picture in PICTURES if f"]({picture}.png)" in results):
         (pictures / name).write_bytes((source / name).read_bytes())
         results = results.replace(f"]({name})", f"](pictures/{name})")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]

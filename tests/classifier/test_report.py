@@ -217,6 +217,18 @@ def test_it_is_copied_between_the_markers_and_again(reported: Path, tmp_path: Pa
     assert readme.read_text() == once
 
 
+def test_a_report_without_a_picture_is_copied_without_it(reported: Path, tmp_path: Path) -> None:
+    """As that of few scenarios, of whose probabilities nothing is said."""
+    report = tmp_path / "d" / "report"
+    report.mkdir(parents=True)
+    (report / "results.md").write_text("![one](accuracy.png)")
+    (report / "accuracy.png").write_bytes((reported / "report" / "accuracy.png").read_bytes())
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    copy_into_readme(readme, tmp_path / "d")
+    assert [one.name for one in (tmp_path / "pictures").iterdir()] == ["accuracy.png"]
+
+
 def test_a_readme_without_markers_or_a_dataset_without_report_is_a_sentence(reported: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(RequestError, match="must hold the markers"):

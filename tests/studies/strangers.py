@@ -151,10 +151,11 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
             name: roc_auc_score(truth, np.concatenate([usual[name], of[name]]))
             for name in ("strangeness", "p", "doubt")
         }
+        out, still = of["strangeness"] > STRANGE, of["p"] > SURE
         found.append(
             {"recordings": kind, "count": len(of)}
             | {f"auroc of {name}": value for name, value in auroc.items()}
-            | {"outside": (of["strangeness"] > STRANGE).mean(), "no learning": (of["p"] > SURE).mean()}
+            | {"outside": out.mean(), "no learning": still.mean(), "either": (out | still).mean()}
         )
     return pd.DataFrame(found)
 

@@ -21,7 +21,6 @@ VERDICTS = {
     "cannot tell": "cannot be told",
     "named": "{best} is named",
 }
-COLORS = (looks.ORANGE, looks.GREEN, looks.PINK, looks.RED, looks.SKY, looks.WINE, looks.BLACK)  # of recordings
 KEYS = 3  # names of what is drawn, in a line
 OUT = "0.8"  # the colour of what is not in the set
 
@@ -85,7 +84,7 @@ def posterior(axes: Axes, answer: Mapping[str, Any]) -> None:
     for number, one in enumerate([] if alone(answer) else answer["recordings"]):
         drawn.append(np.array([one["posterior"][name] for name in order]))
         offset = 0.4 * (0.5 - number / (len(answer["recordings"]) - 1))
-        look = {**_look(number), "linestyle": "", "markersize": 5, "zorder": 4}
+        look = {**looks.numbered(number), "linestyle": "", "markersize": 5, "zorder": 4}
         axes.plot(drawn[-1], place + offset, label=f"{short(one['name'])} alone", **look)
     for y, share in zip(place, p, strict=True):
         axes.text(1.01, y, f"{share:.2f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8)
@@ -105,7 +104,7 @@ def reliability(axes: Axes, answer: Mapping[str, Any]) -> None:
     chance = answer["recordings"][0]["quality"]["chance"]
     plots.diagonal(axes, chance)
     for number, one in enumerate(answer["recordings"]):
-        look = {"color": looks.BLUE, "marker": "o"} if alone(answer) else _look(number)
+        look = looks.numbered(number, alone(answer))
         said, right = ([part[key] for part in one["quality"]["reliability"]] for key in ("said", "right"))
         axes.plot(said, right, markersize=4, linewidth=1, **look)
     axes.set_title("Reliability, on networks not trained on", fontsize=9)
@@ -130,8 +129,3 @@ def evidence(figure: SubFigure, recordings: Sequence[Mapping[str, Any]]) -> None
     figure.suptitle("What it rests on", fontsize=10)
     for axes in grid[len(recordings) :]:
         axes.set_visible(False)
-
-
-def _look(number: int) -> dict[str, Any]:
-    """Colour and marker of a recording, by its place."""
-    return {"color": COLORS[number % len(COLORS)], "marker": looks.MARKERS[number % len(looks.MARKERS)]}

@@ -35,6 +35,13 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 RED, SKY, WINE, BLACK = "#D55E00", "#56B4E9", "#882255", "#000000"
 DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 4)), (0, (8, 3)))
 MARKERS = "osD^vPX*"
+APART = (ORANGE, GREEN, PINK, RED, SKY, WINE, BLACK)  # of what has no look of its own; blue is of what stands alone
+
+
+def numbered(number: int, alone: bool = False) -> dict[str, Any]:
+    """Colour and marker of what has no look of its own, by its place among several."""
+    color = BLUE if alone else APART[number % len(APART)]
+    return {"color": color, "marker": MARKERS[number % len(MARKERS)]}
 
 
 def _looks(**colors: str) -> dict[str, Look]:

@@ -17,7 +17,6 @@ from generator.errors import RequestError
 
 COLUMNS = 5  # of panels
 MOST_AREAS = 12  # that have a line of their own
-COLORS = (looks.BLUE, looks.ORANGE, looks.GREEN, looks.PINK, looks.RED, looks.SKY, looks.WINE, looks.BLACK)
 
 
 def sessions(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
@@ -74,8 +73,14 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, name in zip(panels, names, strict=False):
         for number, area in enumerate(shown):
             here = parts[name, area]
-            look = {"color": COLORS[number % len(COLORS)], "marker": looks.MARKERS[number % len(looks.MARKERS)]}
-            axes.plot(here["time"], here["value"], markersize=3, linewidth=1.2, label=looks.plain(area), **look)
+            axes.plot(
+                here["time"],
+                here["value"],
+                markersize=3,
+                linewidth=1.2,
+                label=looks.plain(area),
+                **looks.numbered(number, len(areas) == 1),
+            )
         axes.set_title(looks.plain(name), fontsize=8)
         axes.margins(y=0.1)
         formatter = ScalarFormatter(useOffset=False)

@@ -56,13 +56,20 @@ class Damaged(DatasetError):
     """A file that Rulescope wrote is not what it was: it can be made again."""
 
 
+_SAID = ("sampled", "compiled")  # of a cohort, where it is so
+
+
 @dataclass(frozen=True)
 class Cohort:
-    """One recorded cohort: its file name and the networks in it, in stacking order; whether they are those of a drawn shape."""
+    """One recorded cohort: its file name and the networks in it, in stacking order.
+
+    `sampled`: whether they are those of a drawn shape. `compiled`: whether, on a CPU, they learn in compiled code.
+    """
 
     name: str
     network_ids: tuple[str, ...]
     sampled: bool = False
+    compiled: bool = False
 
 
 def _cohort(entry: Any) -> Cohort:
@@ -70,9 +77,12 @@ def _cohort(entry: Any) -> Cohort:
     name, networks = named(entry["name"]), entry["networks"]
     if not isinstance(networks, list) or not networks:
         raise ValueError(f"cohort {name} has no list of networks")
-    if not isinstance(sampled := entry.get("sampled", False), bool):
-        raise ValueError(f"cohort {name} is neither sampled nor not")
-    return Cohort(name, tuple(named(network) for network in networks), sampled)
+    for what in _SAID:
+        if not isinstance(entry.get(what, False), bool):
+            raise ValueError(f"cohort {name} is neither {what} nor not")
+    return Cohort(
+        name, tuple(named(network) for network in networks), **{what: entry.get(what, False) for what in _SAID}
+    )
 
 
 def _reached(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -370,7 +380,7 @@ class Dataset(Folder):
             "identity_version": identity_version,
             "settings": dict(settings),
             "cohorts": [
-                {"name": c.name, "networks": list(c.network_ids)} | ({"sampled": True} if c.sampled else {})
+                {"name": c.name, "networks": list(c.network_ids)} | {what: True for what in _SAID if getattr(c, what)}
                 for c in cohorts
             ],
         }

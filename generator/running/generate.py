@@ -28,6 +28,7 @@ from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec, differing
 from generator.toml import loads
+from generator.training import compiled
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
@@ -94,10 +95,11 @@ def generate(
         cohorts = prepare(dataset, parsed, device, anew.append)
         complete = dataset.complete()
         todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
-        needed = tuple(plugins.named(entry) for entry in parsed.plugins or [])
+        how: dict[str, Any] = {"plugins": tuple(plugins.named(entry) for entry in parsed.plugins or [])}
+        in_code = {cohort.name for cohort in dataset.cohorts() if cohort.compiled and device == "cpu"}
+        shared = (parsed.settings(), parsed.snapshot_ids, device)
         assignments = [
-            Assignment(place, name, tuple(members), parsed.settings(), parsed.snapshot_ids, device, plugins=needed)
-            for name, members in todo
+            Assignment(place, name, tuple(members), *shared, **how, compiled=name in in_code) for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)
         costs = {name: planning.cost(members, parsed) for name, members in todo}
@@ -309,5 +311,6 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
             )
     known = {name for cohort in recorded for name in cohort.network_ids}
     new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
+    new = compiled.chosen(new) if device == "cpu" else new
     old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
     return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]

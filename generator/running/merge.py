@@ -31,7 +31,7 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
     opened = [Dataset(each) for each in datasets]
     first, version = opened[0].settings() or {}, opened[0].identity_version()
     cohorts: dict[str, tuple[Cohort, Dataset]] = {}
-    home: dict[str, Cohort] = {}
+    home: dict[str, str] = {}
     for dataset in opened:
         dataset.check_simulated("be merged")
         settings, complete = dataset.settings() or {}, dataset.complete()
@@ -49,9 +49,9 @@ def merge(out: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]
             raise RequestError(f"{why}: `rulescope generate {dataset}` makes it again")
         for cohort in dataset.cohorts():
             for network in cohort.network_ids:
-                if home.setdefault(network, cohort) != cohort:
+                if home.setdefault(network, cohort.name) != cohort.name:
                     raise RequestError(
-                        f"network {network} is in cohort {home[network].name} and, in {dataset}, in cohort {cohort.name}: "
+                        f"network {network} is in cohort {home[network]} and, in {dataset}, in cohort {cohort.name}: "
                         "a dataset holds a network once"
                     )
             if cohort.name not in cohorts or cohort.name in complete:

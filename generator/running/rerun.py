@@ -54,7 +54,7 @@ def rerun(
 
     opened = Dataset(dataset)
     opened.check_simulated("be trained again")
-    owner = {network: each.name for each in opened.cohorts() for network in each.network_ids}
+    owner = {network: each for each in opened.cohorts() for network in each.network_ids}
     found = [network for network in owner if network.startswith(network_id)]
     if len(found) != 1:
         what = f"{len(found)} networks" if found else "no network"
@@ -75,13 +75,13 @@ def rerun(
     with process.for_training():
         where = resolved(device)
         how = (spec.checkpoints, spec.probe, where, [0], electrodes, spec.measured)
-        for each in loop.train([network], *how):
+        for each in loop.train([network], *how, compiled=owner[found[0]].compiled and where == "cpu"):
             for tensors in each.snapshots.values():  # none once it has diverged
                 target.publish(f"{each.checkpoint}.safetensors", safetensors.numpy.save(dict(tensors)))
                 seen.append(each.statistics[0].swapaxes(0, 1))
     names = [one.name for one in observables.statistics(spec.measured)]
     rows = np.stack(seen, axis=1).reshape(-1, len(names)) if seen else np.empty((0, len(names)))
-    return Rerun(network, str(target), len(seen), _difference(opened, owner[found[0]], found[0], rows, names))
+    return Rerun(network, str(target), len(seen), _difference(opened, owner[found[0]].name, found[0], rows, names))
 
 
 def _difference(dataset: Dataset, cohort: str, network_id: str, ours: np.ndarray, names: list[str]) -> float:

@@ -85,8 +85,12 @@ def networks(
     seconds: float,
     device: str,
     failure: str = "",
+    compiled: bool = False,
 ) -> pa.Table:
-    """A row per network, with what became of it. `failure` is why the cohort could not be trained, if it could not."""
+    """A row per network, with what became of it. `failure` is why the cohort could not be trained, if it could not.
+
+    `compiled`: whether they learned in compiled code, which the versions then say.
+    """
     rows = []
     for i, member in enumerate(members):
         seen = [o for o in observations if o.diverged_at[i] < 0]
@@ -116,16 +120,16 @@ def networks(
                 "cohort": cohort,
                 "seconds": seconds / len(members),
                 "device": device,
-                "versions": versions(),
+                "versions": versions(compiled),
             }
         )
     return table({name: [row[name] for row in rows] for name in schema.NETWORKS.names}, schema.NETWORKS)
 
 
 @cache
-def versions() -> str:
-    """The software that a row was made with, JSON."""
-    installed = {name: importlib.metadata.version(name) for name in VERSIONED}
+def versions(compiled: bool = False) -> str:
+    """The software that a row was made with, JSON; with what compiles, if what trained was compiled."""
+    installed = {name: importlib.metadata.version(name) for name in (*VERSIONED, *(["numba"] if compiled else []))}
     return json.dumps(installed | {"python": platform.python_version()})
 
 

@@ -35,6 +35,7 @@ class Assignment:
     """A cohort to train, and where to write it.
 
     `parts`: how many stacks it is trained in, one after the other. `plugins`: what has to run first.
+    `compiled`: whether its networks learn in compiled code.
     """
 
     location: str
@@ -45,6 +46,7 @@ class Assignment:
     device: str
     parts: int = 1
     plugins: tuple[Plugin, ...] = ()
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def _work(dataset: Dataset, assignment: Assignment) -> Receipt:
     electrodes = [Electrode.named(each) for each in assignment.settings["electrodes"]]
     parts = list(zip(_parts(assignment), trained, strict=True))
     share = seconds / len(assignment.members)
-    records = [tables.networks(part, seen, name, share * len(part), assignment.device) for part, seen in parts]
+    where: dict[str, Any] = {"device": assignment.device, "compiled": assignment.compiled}
+    records = [tables.networks(part, seen, name, share * len(part), **where) for part, seen in parts]
     record = pa.concat_tables(records).unify_dictionaries()
     observables = _measured(assignment.settings)
     measured = [tables.observables(part, seen, electrodes, observables) for part, seen in parts]
@@ -130,9 +133,14 @@ def _train(dataset: Dataset, assignment: Assignment, number: int, notes: list[st
     electrodes = [Electrode.named(each) for each in settings["electrodes"]]
     keep = [i for i, member in enumerate(members) if member.network_id in assignment.snapshot_ids]
     about = {"networks": [m.network_id for m in members], "kept": keep, "device": assignment.device}
-    about |= {"settings": dict(settings), "versions": tables.versions()}
+    about |= {"settings": dict(settings), "versions": tables.versions(assignment.compiled)}
     inflight = Inflight(dataset, _state(assignment.cohort, number, assignment.parts), about)
-    with closing(Stack(members, assignment.device, electrodes=electrodes, observables=_measured(settings))) as stack:
+    how: dict[str, Any] = {
+        "electrodes": electrodes,
+        "observables": _measured(settings),
+        "compiled": assignment.compiled,
+    }
+    with closing(Stack(members, assignment.device, **how)) as stack:
         if not (observations := inflight.restore(stack)):
             stack.settle()
         notes += filter(None, [inflight.refused])
@@ -155,7 +163,8 @@ def give_up(assignment: Assignment, failure: str, seconds: float = 0.0) -> Recei
     if dataset.is_complete(name):
         done = dataset.read_table(f"networks/{name}.parquet", "networks", ["status"]).column("status")
         return Receipt(name, members, Counter(done.to_pylist()), seconds)
-    record = tables.networks(assignment.members, [], name, seconds, assignment.device, failure)
+    where: dict[str, Any] = {"device": assignment.device, "compiled": assignment.compiled}
+    record = tables.networks(assignment.members, [], name, seconds, **where, failure=failure)
     dataset.publish_table(f"{FAILED}/{name}.parquet", record)
     return Receipt(name, members, {"failed": members}, seconds, failure)
 

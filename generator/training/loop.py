@@ -55,6 +55,7 @@ def train(
     keep: Collection[int] = (),
     electrodes: Sequence[Electrode] = (FULL,),
     observables: Sequence[str] = PAPER,
+    compiled: bool = False,
 ) -> Iterator[Observation]:
     """Train a cohort and yield its observations, one per checkpoint, until the end or until no network is alive.
 
@@ -64,8 +65,9 @@ def train(
         keep: positions of the networks whose raw tensors are wanted.
         electrodes: with what is recorded, and how.
         observables: what is measured.
+        compiled: whether they learn in compiled code.
     """
-    with closing(Stack(members, device, electrodes=electrodes, observables=observables)) as stack:
+    with closing(Stack(members, device, electrodes=electrodes, observables=observables, compiled=compiled)) as stack:
         stack.settle()
         yield from go_on(stack, [], checkpoints, probe, keep)
 
@@ -82,7 +84,7 @@ def go_on(
 
     Args:
         stack: settled, if nothing was seen; `stack.losses` are those of the updates since the last observation.
-        learned: called after every update.
+        learned: called after every update, or after several if they are made at once.
     """
     stimuli = stack.probe(probe)
     reference = cache(stack.reference)
@@ -94,8 +96,8 @@ def go_on(
     for index, until in list(enumerate(checkpoint_steps(stack.first.steps, checkpoints)))[len(seen) :]:
         if bool((diverged_at >= 0).all()):
             return
-        for step in range(done + len(stack.losses), until):
-            stack.losses.append(stack.step(stack.batch(step)))
+        while (step := done + len(stack.losses)) < until:
+            stack.losses += stack.learn(step, until)
             learned()
         losses, accuracy, statistics, snapshots = observe(stack, stimuli, keep, reference, index)
         learning = torch.stack([*stack.losses, losses])[:-1]  # (updates, k)

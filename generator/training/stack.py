@@ -26,6 +26,7 @@ from generator.observables.recorder import Recorder
 from generator.rules import together
 from generator.rules.contract import Pace, Pathway, Update, per_network
 from generator.spec.network import NetworkSpec
+from generator.training.compiled import Compiled
 from generator.training.feed import OnDevice, Streamed
 
 REFERENCE = 512  # training stimuli that a read-out is fitted to, where the objective needs one [ours]
@@ -44,8 +45,12 @@ class Stack:
         dtype: torch.dtype = torch.float32,
         electrodes: Sequence[Electrode] = (FULL,),
         observables: Sequence[str] = PAPER,
+        compiled: bool = False,
     ) -> None:
-        """Draw the initial weights. Raises ValueError if the members cannot share a stack."""
+        """Draw the initial weights. Raises ValueError if the members cannot share a stack.
+
+        `compiled`: the networks learn in compiled code, which all of them must suit, and the device and dtype as well.
+        """
         if len({member.stack_key for member in members}) != 1:
             raise ValueError(
                 "the networks of a stack must agree in all but rates, weight decay, seeds and rules that share a pass"
@@ -84,6 +89,7 @@ class Stack:
         self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
         self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
         self.orders: dict[int, Int[np.ndarray, "streams train"]] = {}
+        self.compiled = Compiled(self) if compiled else None
 
     def _per_member(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
@@ -143,6 +149,10 @@ class Stack:
         """Stop reading stimuli ahead."""
         if isinstance(self.feed, Streamed):
             self.feed.close()
+
+    def learn(self, step: int, until: int) -> list[Float[Tensor, " k"]]:
+        """Learn from the batch of `step`, or from several, none of `until` or later: the losses before each update."""
+        return [self.step(self.batch(step))] if self.compiled is None else self.compiled.learn(step, until)
 
     def step(self, batch: Batch) -> Float[Tensor, " k"]:
         """Learn from one batch; the loss before the update."""

@@ -276,6 +276,7 @@ def _moments(v: Tensor, median: Tensor, third: Tensor) -> list[Tensor]:
 
 
 STATISTICS = {"plain": plain, "tuned": tuned}
+KINDS = (*STATISTICS, "jax")  # the last: see jitted.py
 
 
 # -- as a script -------------------------------------------------------------------------------------------------------
@@ -289,12 +290,21 @@ def workload(architecture: str, task: str, rules: list[str], each: int, epochs: 
     )
 
 
+def trained(kind: str, member: NetworkSpec, checkpoints: int = 21) -> np.ndarray:
+    """A network of one of the `KINDS`; (checkpoints, layers, 45) statistics."""
+    if kind == "jax":
+        import jitted
+
+        return jitted.train(member, checkpoints=checkpoints)
+    return train(member, STATISTICS[kind], checkpoints=checkpoints)
+
+
 def _timed(
     kind: str, members: list[NetworkSpec], checkpoints: int, table: Path | None
 ) -> Iterator[tuple[float, np.ndarray]]:
     for member in members:
         start = time.perf_counter()
-        found = train(member, STATISTICS[kind], checkpoints=checkpoints)
+        found = trained(kind, member, checkpoints)
         if table is not None:
             _write(found, table)
         yield time.perf_counter() - start, found
@@ -308,7 +318,7 @@ def _write(found: np.ndarray, table: Path) -> None:
 def main() -> None:
     """Train, and print seconds per network as JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=STATISTICS)
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("architecture")
     parser.add_argument("task")
     parser.add_argument("rule")
@@ -329,8 +339,10 @@ def main() -> None:
         arguments.checkpoints,
     )
     members = spec.parse(text).networks
-    warm = workload(arguments.architecture, arguments.task, [arguments.rule], 1, 1, 2)
-    _write(train(spec.parse(warm).networks[0], plain, checkpoints=2), arguments.save / "warm.parquet")
+    # JAX compiles for so many updates between checkpoints as there will be
+    epochs, checkpoints = (arguments.epochs, arguments.checkpoints) if arguments.kind == "jax" else (1, 2)
+    warm = spec.parse(workload(arguments.architecture, arguments.task, [arguments.rule], 1, epochs, checkpoints))
+    _write(trained(arguments.kind, warm.networks[0], checkpoints), arguments.save / "warm.parquet")
     seconds = []
     table = arguments.save / f"{arguments.kind}.parquet" if arguments.parquet else None
     runs = _timed(arguments.kind, members, arguments.checkpoints, table)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import machine
 from measure_floors import floors
+from measure_peer import peer
 from measure_pipeline import pipeline
 from measure_reading import classifier, cli
 from measure_recording import electrodes
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[str], Iterator[Row]]] = {
     "floors": floors,
     "statistics": observables,
     "training": training,
+    "peer": peer,
     "everywhere": everywhere,
     "electrodes": electrodes,
     "classifier": classifier,

@@ -6,7 +6,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import baseline
 import machine
@@ -22,8 +24,8 @@ def training(device: str) -> Iterator[Row]:
     """Training steps alone as a share of the sgemm peak, and what observing adds."""
     cores = local.cores()
     for architecture, task, processes, target in (
-        ("mlp3", "digits", 1, "≥ 60 %"),
-        ("mlp3", "digits", cores, ""),
+        ("mlp3", "digits", 1, "≥ 75 %"),
+        ("mlp3", "digits", cores, "≥ 75 %"),
         ("knet4", "photos", 1, ""),
         ("knet4", "photos", cores, "≥ 70 %"),
     ):
@@ -37,7 +39,10 @@ def training(device: str) -> Iterator[Row]:
             if processes > 1:
                 share = statistics.fmean(each[3] for each in found)
                 yield Row(
-                    f"{architecture} {rule}: observing, share of the fixed workload", 100 * share, "%", target="≤ 20 %"
+                    f"{architecture} {rule}: observing, share of the fixed workload",
+                    100 * share,
+                    "%",
+                    target="≤ 10 %" if architecture == "mlp3" else "≤ 5 %",
                 )
                 yield Row(f"{architecture} {rule}: one step", 1e6 * seconds / processes, "µs/network")
 
@@ -45,17 +50,16 @@ def training(device: str) -> Iterator[Row]:
 def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) -> tuple[float, float, float, float]:
     """Flops per second of sgemm and of training, seconds per step and network, and the share of observing."""
     from generator.spec import planning
-    from generator.training import loop
+    from generator.training import compiled, loop
     from generator.training.stack import Stack
 
     text = baseline.workload(architecture, task, [rule], 64, EPOCHS, CHECKPOINTS)
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    stack = Stack(members)
+    stack = Stack(members, compiled=all(map(compiled.suits, members)))
     stack.settle()
     stimuli, steps = stack.probe(PROBE), 4 if architecture.startswith("knet") else 60
-    for step in range(3):
-        stack.step(stack.batch(step))
+    _learn(stack, 0, 3)
     loop.observe(stack, stimuli)
     peaks, learning, observing = [], [], []
     for repeat in range(7):
@@ -63,8 +67,7 @@ def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) 
         peaks.append(machine.sgemm(0.4))
         wait()
         start = time.perf_counter()
-        for step in range(steps):
-            stack.step(stack.batch(repeat * steps + step))
+        _learn(stack, repeat * steps, (repeat + 1) * steps)
         learning.append((time.perf_counter() - start) / steps / len(members))
         wait()
         start = time.perf_counter()
@@ -73,6 +76,11 @@ def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) 
     step_time, look = statistics.median(learning), statistics.median(observing)
     whole = members[0].steps * step_time + CHECKPOINTS * look
     return statistics.median(peaks), flops(members[0]) / step_time, step_time, CHECKPOINTS * look / whole
+
+
+def _learn(stack: Any, step: int, until: int) -> None:
+    while step < until:
+        step += len(stack.learn(step, until))
 
 
 def flops(member: spec.NetworkSpec) -> float:
@@ -116,14 +124,15 @@ def everywhere(device: str) -> Iterator[Row]:
 def _cohort(wait: Callable[[], int], text: str, checkpoints: int) -> float:
     """Seconds per network of one cohort of the engine's own size."""
     from generator.spec import planning
-    from generator.training import loop
+    from generator.training import compiled, loop
 
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    for _ in loop.train(members[:1], 2, PROBE):  # warm up
-        break
+    how = {"compiled": all(map(compiled.suits, members))}
+    for _ in loop.train([replace(members[0], epochs=1)], 2, PROBE, **how):  # warm up
+        pass
     wait()
     start = time.perf_counter()
-    for _ in loop.train(members, checkpoints, PROBE):
+    for _ in loop.train(members, checkpoints, PROBE, **how):
         pass
     return (time.perf_counter() - start) / len(members)

@@ -68,7 +68,8 @@ def generate(
     Args:
         spec: a file, a dataset's folder, a mapping like one, or a `Spec`.
         out: where to; by default a folder of the spec's name beside its file, or, without a file, here; of a dataset where it is.
-        workers: worker processes of this machine; 0 is this process; by default one per core, or per GPU.
+        workers: worker processes of this machine; 0 is this process; by default one per core, or per GPU, and none for a run of a
+            moment.
         device: auto, cpu or cuda.
         cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml).
         say: told what else a person would like to know.

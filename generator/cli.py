@@ -142,7 +142,9 @@ def generate(
     out: Annotated[str | None, typer.Option(help="Where to; by default a folder of the spec's name beside it.")] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Local worker processes; 0 runs in this one; by default one per core, or one per GPU."),
+        typer.Option(
+            help="Local worker processes; 0 runs in this one; by default one per core, or per GPU; none for a moment's run."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     cluster: Annotated[

@@ -139,6 +139,10 @@ class Site(Table):
     def open(self, device: str, most: int, say: Say, stack: ExitStack) -> Pool:
         """Its workers, until the stack is left; `most`: that there is work for. Raises RequestError if they cannot be had."""
 
+    def suited(self, device: str, seconds: float) -> Site:
+        """The same for a run of so many seconds of one core."""
+        return self
+
     @abstractmethod
     def at_once(self, device: str) -> int:
         """How many cohorts would be trained at once."""

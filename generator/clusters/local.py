@@ -25,6 +25,7 @@ SILENCE = "distributed.scheduler.worker-ttl"  # after which a worker is taken fo
 START = "distributed.worker.multiprocessing-method"
 CLOSED = "distributed.deploy.lost-worker-timeout"  # after a death, when a place that has no worker just then is closed
 NEVER = "365 days"
+BRIEF = 2.0  # seconds of one core that are spent before workers could begin
 REFILLED_MS = 5000  # between two looks for places without a worker
 
 
@@ -127,7 +128,7 @@ class Local(Started):
     """Worker processes on this machine, with one thread each. Nobody else can reach them, or their temporary folder.
 
     Args:
-        workers: how many; by default one per core, or per GPU; 0 is this process itself.
+        workers: how many; by default one per core, or per GPU, and none for a run of a moment; 0 is this process itself.
         workers_per_gpu: that share a GPU, where that is the device.
     """
 
@@ -158,6 +159,11 @@ class Local(Started):
         if self.workers is not None:
             return self.workers
         return len(gpus()) * self.workers_per_gpu if device == "cuda" else cores()
+
+    def suited(self, device: str, seconds: float) -> Local:
+        """This process itself, if nobody said how many workers and it is done sooner than they would be there."""
+        brief = self.workers is None and device == "cpu" and seconds < BRIEF
+        return self.sized(0) if brief else self
 
     def at_once(self, device: str) -> int:
         """A cohort in each."""

@@ -76,7 +76,8 @@ def generate(
     Args:
         spec: a spec file, a dataset's folder or the spec in it, or a validated spec.
         out: where to; by default a folder of the spec's name beside the spec file, or here; of a dataset where it is.
-        workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU.
+        workers: local worker processes; 0 runs in this process; by default one per core, or one per GPU, and none for a run of a
+            moment.
         device: auto, cpu or cuda.
         watch: called with how far it is and each receipt; with None at first, and when workers have come or gone.
         cluster: local, slurm, a scheduler's address or file (.json), or a site file (.toml); by default what the spec's
@@ -103,6 +104,7 @@ def generate(
         ]
         total = sum(len(members) for _, members in todo)
         costs = {name: planning.cost(members, parsed) for name, members in todo}
+        site = _suited(site, device, parsed, sum(costs.values()))
         done = Done(0, total, 0.0, sum(costs.values(), 0.0))
         watch(done, None)
 
@@ -192,6 +194,7 @@ def dry_run(
     complete = dataset.complete() - dataset.damaged().keys() if dataset.settings() is not None else set()
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
     seconds = sum(planning.cost(members, parsed) for _, members in todo)
+    site = _suited(site, device, parsed, seconds)
     at_once = site.at_once(device)
     if device == "cuda":
         time = "how long a GPU takes for them is not estimated"
@@ -224,6 +227,11 @@ def _resolved(
         tasks.check(data, pixels)
     place = Dataset(out).location  # whole: workers elsewhere have other working directories
     return parsed, place, site, _device(device, site, say)
+
+
+def _suited(site: Site, device: str, spec: Spec, seconds: float) -> Site:
+    """The site for a run of so many seconds of one core. Somebody else's code is not run in this process unless asked for."""
+    return site if spec.plugins else site.suited(device, seconds)
 
 
 def _device(asked: str, site: Site, say: Callable[[str], None]) -> str:

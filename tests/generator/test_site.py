@@ -161,6 +161,23 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
     assert "0 networks in 0 cohorts" in dry_run(parse(SPEC), tmp_path / "x", workers=0)[2]
 
 
+def test_a_run_of_a_moment_does_not_wait_for_workers(tmp_path: Path) -> None:
+    def shown(text: str, **how: Any) -> str:
+        return dry_run(parse(text), tmp_path / "x", device="cpu", **how)[1]
+
+    inside, many = "cluster: none", SPEC.replace("epochs = 3", "epochs = 3000")
+    assert inside in shown(SPEC)
+    assert "1 local worker" in shown(SPEC, workers=1), "who says how many gets them"
+    assert "local worker" in shown(many)
+    assert site.choose("slurm", None).suited("cpu", 0.1).kind == "slurm"
+    assert not Local().suited("cuda", 0.1).inside
+    brought = parse(SPEC).model_copy(update={"plugins": ["mine"]})
+    assert "local worker" in dry_run(brought, tmp_path / "x", device="cpu")[1], "somebody's code has a process of its own"
+    generate(parse(SPEC), tmp_path / "x", device="cpu")
+    (log,) = (tmp_path / "x" / "log").iterdir()
+    assert '"workers": 0' in log.read_text(encoding="utf-8")
+
+
 def test_a_dry_run_shows_what_a_job_will_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
     (tmp_path / "sbatch").write_text("#!/bin/sh\n")

@@ -21,6 +21,7 @@ from torch.nn.grad import conv2d_weight
 
 from generator import counters
 from generator.errors import RequestError
+from generator.kernels import in_pieces
 
 # draw(purpose, layer name, shape) -> standard normal numbers of shape (k, *shape)
 Draw = Callable[[str, str, tuple[int, ...]], Tensor]
@@ -315,7 +316,7 @@ class Conv(WeightLayer):
                 "taps could never learn; use a larger input (pixels) or a smaller stem"
             )
         k, b = x.shape[:2]
-        if x.device.type == "cpu":
+        if in_pieces(x):
             each = [F.conv2d(x[i], weight[i], None if bias is None else bias[i], **self.how) for i in range(k)]
             return channels_last(torch.cat(each).unflatten(0, (k, b)))
         shift = None if bias is None else bias.flatten()
@@ -328,7 +329,7 @@ class Conv(WeightLayer):
         k, stride = len(error), self.how["stride"]
         # rows and columns of x behind the centre of the last window, which size and stride alone do not tell
         behind = [(side - 1) % stride for side in x.shape[-2:]]
-        if error.device.type == "cpu":
+        if in_pieces(error):
             each = [F.conv_transpose2d(error[i], matrix[i], **self.how, output_padding=behind) for i in range(k)]
             return channels_last(torch.cat(each).unflatten(0, error.shape[:2]))
         flat = F.conv_transpose2d(_grouped(error), matrix.flatten(0, 1), **self.how, output_padding=behind, groups=k)
@@ -339,7 +340,7 @@ class Conv(WeightLayer):
     ) -> Float[Tensor, "k o c s s"]:
         """Σ δ xᵀ over batch and positions."""
         shape, k = (error.shape[2], x.shape[2], self.size, self.size), len(error)
-        if error.device.type == "cpu":
+        if in_pieces(error):
             how = self.how
             if self.size == 1 and how["stride"] > 1 and WITHOUT_AVX512:
                 x, how = x[..., :: how["stride"], :: how["stride"]], {"stride": 1, "padding": 0}
@@ -398,7 +399,7 @@ class BatchNorm(Norm):
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """Normalised by the batch's statistics in training (which enter the running ones), by the running ones else."""
         k = len(x)
-        if x.device.type == "cpu":
+        if in_pieces(x):
             how: dict[str, Any] = {"training": run.training, "momentum": run.track, "eps": self.epsilon}
             parts = zip(*_split(x, self.mean, self.var, self.weight, self.bias), strict=True)
             return torch.cat([F.batch_norm(*part, **how) for part in parts]).unflatten(0, x.shape[:2])
@@ -417,7 +418,7 @@ class LayerNorm(Norm):
     def __call__(self, x: Float[Tensor, "k b c *positions"], run: Pass) -> Float[Tensor, "k b c *positions"]:
         """The same in training and in evaluation."""
         k = len(x)
-        if x.device.type == "cpu":
+        if in_pieces(x):
             parts = zip(*_split(x, self.weight, self.bias), strict=True)
             each = [F.group_norm(x, 1, weight, bias, self.epsilon) for x, weight, bias in parts]
             return torch.cat(each).unflatten(0, x.shape[:2])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from generator.architectures.layers import WeightLayer
 from generator.dataset.electrodes import Electrode
+from generator.kernels import in_pieces
 from generator.observables.contract import Found, Normal, Places, Scene, Signal
 
 MOST_SPIKES = 1e6  # expected of a unit in a window; only a network that has diverged comes near
@@ -135,7 +136,7 @@ def activity_change(
     weights. φ′ follows from what is `known` of each unit (`Scene.known`).
     """
     slope = layer.phi.slope(known[:, :1] if layer.nonlinearity == "linear" else known)
-    if slope.device.type == "cpu":  # one by one, at equal places in memory: BLAS rounds by both
+    if in_pieces(slope):  # one by one, at equal places in memory: BLAS rounds by both
         pairs = zip(aligned(slope), aligned(response[:, 0]), strict=True)
         product = torch.stack([torch.mv(of_one, r) for of_one, r in pairs])
     else:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generator.dataset.schema import Statistic
+from generator.kernels import in_pieces
 from generator.observables.contract import alike
 
 FUNCTIONS = {"raw": "x", "sq": "x²", "abs": "|x|"}
@@ -73,7 +74,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
 def reduced(x: Float[Tensor, "rows n"]) -> Rows:
     """What one reading of every row leaves."""
     n = max(1, x.shape[1])
-    return joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if x.device.type == "cpu" else len(x))])
+    return joined([_reduce(block) for block in x.split(max(1, BLOCK // n) if in_pieces(x) else len(x))])
 
 
 def reduced_each(tables: Sequence[Float[Tensor, "_ _"]]) -> list[Rows]:
@@ -112,7 +113,7 @@ def _reduce(x: Float[Tensor, "rows n"]) -> Rows:
 
 def _sums(x: Float[Tensor, "rows n"], middle: Tensor, typical: Tensor, positive: bool) -> Float[Tensor, "4 3 rows"]:
     """Power sums about the medians of x and |x|, (rows, 1): deviations that neither cancel nor lose digits far from 0."""
-    if x.device.type == "cpu" and x.numel() > CHUNK:  # in pieces: parts of one row add up, rows stand side by side
+    if in_pieces(x) and x.numel() > CHUNK:  # in pieces: parts of one row add up, rows stand side by side
         if len(x) == 1:
             return torch.stack([_sums(part, middle, typical, positive) for part in x.split(CHUNK, dim=1)]).sum(0)
         bands = (each.split(max(1, CHUNK // x.shape[1])) for each in (x, middle, typical))
@@ -131,7 +132,7 @@ def _powers(d: Float[Tensor, "rows n"]) -> tuple[Tensor, ...]:
 
 
 def _dot(a: Float[Tensor, "rows n"], b: Float[Tensor, "rows n"]) -> Float[Tensor, " rows"]:
-    if a.device.type == "cpu":  # no temporary
+    if in_pieces(a):  # no temporary
         with np.errstate(invalid="ignore", over="ignore"):  # a network that has diverged
             return torch.from_numpy(np.vecdot(a.numpy(), b.numpy()))
     return (a * b).sum(1)
@@ -152,7 +153,7 @@ def _unit(largest: Float[Tensor, " rows"], last: Float[Tensor, " rows"]) -> Floa
 
 def _sort(x: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
     """Rows in ascending order. On a CPU numpy's sort is several times faster than torch's."""
-    if x.device.type == "cpu":
+    if in_pieces(x):
         return torch.from_numpy(np.sort(x.numpy(), axis=1))
     return torch.sort(x, dim=1).values
 

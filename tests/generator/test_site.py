@@ -172,7 +172,9 @@ def test_a_run_of_a_moment_does_not_wait_for_workers(tmp_path: Path) -> None:
     assert site.choose("slurm", None).suited("cpu", 0.1).kind == "slurm"
     assert not Local().suited("cuda", 0.1).inside
     brought = parse(SPEC).model_copy(update={"plugins": ["mine"]})
-    assert "local worker" in dry_run(brought, tmp_path / "x", device="cpu")[1], "somebody's code has a process of its own"
+    assert "local worker" in dry_run(brought, tmp_path / "x", device="cpu")[1], (
+        "somebody's code has a process of its own"
+    )
     generate(parse(SPEC), tmp_path / "x", device="cpu")
     (log,) = (tmp_path / "x" / "log").iterdir()
     assert '"workers": 0' in log.read_text(encoding="utf-8")

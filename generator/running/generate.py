@@ -28,7 +28,6 @@ from generator.spec import spec as specs
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec, differing
 from generator.toml import loads
-from generator.training import compiled
 
 ARRIVAL = 90.0  # seconds; what a network file system remembers of a folder is a minute old at most
 
@@ -95,15 +94,15 @@ def generate(
         anew: list[str] = []
         cohorts = prepare(dataset, parsed, device, anew.append)
         complete = dataset.complete()
-        todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
-        how: dict[str, Any] = {"plugins": tuple(plugins.named(entry) for entry in parsed.plugins or [])}
         in_code = {cohort.name for cohort in dataset.cohorts() if cohort.compiled and device == "cpu"}
+        todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed, in_code)
+        how: dict[str, Any] = {"plugins": tuple(plugins.named(entry) for entry in parsed.plugins or [])}
         shared = (parsed.settings(), parsed.snapshot_ids, device)
         assignments = [
             Assignment(place, name, tuple(members), *shared, **how, compiled=name in in_code) for name, members in todo
         ]
         total = sum(len(members) for _, members in todo)
-        costs = {name: planning.cost(members, parsed) for name, members in todo}
+        costs = {name: planning.cost(members, parsed, name in in_code) for name, members in todo}
         site = _suited(site, device, parsed, sum(costs.values()))
         done = Done(0, total, 0.0, sum(costs.values(), 0.0))
         watch(done, None)
@@ -190,10 +189,13 @@ def dry_run(
     parsed, place, site, device = _resolved(spec, out, workers, device, cluster)
     dataset = Dataset(place)
     dataset.check_vacant()
-    cohorts = _cohorts(dataset, parsed, device)[0]
-    complete = dataset.complete() - dataset.damaged().keys() if dataset.settings() is not None else set()
-    todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed)
-    seconds = sum(planning.cost(members, parsed) for _, members in todo)
+    cohorts, new = _cohorts(dataset, parsed, device)
+    begun = dataset.settings() is not None
+    complete = dataset.complete() - dataset.damaged().keys() if begun else set()
+    recorded = [*(dataset.cohorts() if begun else []), *new]
+    in_code = {cohort.name for cohort in recorded if cohort.compiled and device == "cpu"}
+    todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed, in_code)
+    seconds = sum(planning.cost(members, parsed, name in in_code) for name, members in todo)
     site = _suited(site, device, parsed, seconds)
     at_once = site.at_once(device)
     if device == "cuda":
@@ -319,6 +321,5 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
             )
     known = {name for cohort in recorded for name in cohort.network_ids}
     new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
-    new = compiled.chosen(new) if device == "cpu" else new
     old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
     return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from generator.dataset.electrodes import Electrode
 from generator.dataset.storage import LONGEST, Cohort
 from generator.keys import digest
 from generator.observables import OBSERVABLES, statistics
+from generator.spec import compiling
 from generator.spec.drawn import Drawn, drawn
 from generator.spec.network import NetworkSpec
 from generator.spec.spec import Spec
@@ -55,6 +56,7 @@ FLOPS_PER_SECOND = 70e9
 SECONDS_PER_DRAW = 18e-9  # of one Gaussian number
 SECONDS_PER_ACTIVATION = 8e-9  # of one update: all that is done to a unit's output and its error between products
 SECONDS_PER_LAYER = {"linear": 3.6e-4, "conv": 2.6e-3}  # of one update of a stack, whatever its size
+COMPILED_FLOPS_PER_SECOND = 85e9  # of networks that learn in compiled code, all that lies between products included
 SECONDS_PER_READING = 1.9e-4  # of a stack, by one observable, of one layer through one electrode, whatever its size
 BYTES_PER_ROW, BYTES_PER_STATISTIC = 80, 4
 
@@ -65,7 +67,8 @@ def form_cohorts(
     """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
 
     Those of a grid and those of a sample form cohorts of their own, the grid's of one rule each. Of a sample, where networks of a
-    shape are few, several rules share a cohort that a rule's own networks do not fill.
+    shape are few, several rules share a cohort that a rule's own networks do not fill. Those for a CPU say whether their networks
+    learn in compiled code.
 
     Args:
         device: what the cohorts are sized for, "cpu" or "cuda".
@@ -79,7 +82,8 @@ def form_cohorts(
     for (sampled, key, kind), group in groups.items():
         alone = not sampled or len(group) >= stack_size(group[0], device, probe)
         joined.setdefault((sampled, key, kind if alone else None), []).extend(group)
-    return [named(part) for group in joined.values() for part in _parts(group, stack_size(group[0], device, probe))]
+    found = [named(part) for group in joined.values() for part in _parts(group, stack_size(group[0], device, probe))]
+    return compiling.chosen(found) if device == "cpu" else found
 
 
 def stack_size(network: NetworkSpec, device: str, probe: int) -> int:
@@ -107,8 +111,8 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
     return [group[a:b] for a, b in pairwise(bounds)]
 
 
-def cost(members: Sequence[NetworkSpec], spec: Spec) -> float:
-    """Estimated seconds of one core for networks that are trained as one stack.
+def cost(members: Sequence[NetworkSpec], spec: Spec, compiled: bool = False) -> float:
+    """Estimated seconds of one core for networks that are trained as one stack; `compiled`: whether they learn in compiled code.
 
     The rule's products per layer and update, what lies between them in every forward pass, and the statistics, each network's
     own; and the calls, which a stack makes once.
@@ -119,27 +123,30 @@ def cost(members: Sequence[NetworkSpec], spec: Spec) -> float:
     update = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in sizes)
     readings = len(sizes) * len(spec.electrodes) * len(spec.measured)
     passes = members[0].rule.needs.flops.forward
-    calls = (
-        max(member.steps for member in members) * update * passes + spec.checkpoints * readings * SECONDS_PER_READING
-    )
-    return calls + sum(_own(member, spec) for member in members)
+    calls = 0.0 if compiled else max(member.steps for member in members) * update * passes
+    calls += spec.checkpoints * readings * SECONDS_PER_READING
+    return calls + sum(_own(member, spec, compiled) for member in members)
 
 
-def _own(network: NetworkSpec, spec: Spec) -> float:
+def _own(network: NetworkSpec, spec: Spec, compiled: bool) -> float:
     macs, units = (sum(getattr(size, part) for size in network.sizes) for part in ("macs", "units"))
     shown = network.batch_size * OBJECTIVES[network.objective].shown
     made = network.rule.needs.flops
-    step = shown * (2 * made.total * macs / FLOPS_PER_SECOND + units * SECONDS_PER_ACTIVATION * made.forward)
+    between = units * SECONDS_PER_ACTIVATION * made.forward
+    products = 2 * made.total * macs
+    step = shown * (products / COMPILED_FLOPS_PER_SECOND if compiled else products / FLOPS_PER_SECOND + between)
     measured = sum(_recording(electrode, network, spec) for electrode in spec.electrodes)
     return network.steps * step + spec.checkpoints * measured
 
 
-def in_turn(cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec) -> list[tuple[str, list[NetworkSpec]]]:
+def in_turn(
+    cohorts: Sequence[tuple[str, list[NetworkSpec]]], spec: Spec, compiled: Collection[str] = ()
+) -> list[tuple[str, list[NetworkSpec]]]:
     """Cohorts in the order in which they are trained: the longest of each rule first, the rules in step.
 
     So the end does not wait for one long cohort, and a dataset cut short has about the same share of every rule's work.
     """
-    costs = {name: cost(members, spec) for name, members in cohorts}
+    costs = {name: cost(members, spec, name in compiled) for name, members in cohorts}
     rules: dict[tuple[str, ...], list[tuple[str, list[NetworkSpec]]]] = {}
     for name, members in sorted(cohorts, key=lambda each: -costs[each[0]]):
         rules.setdefault(tuple(dict.fromkeys(m.rule.label for m in members)), []).append((name, members))
@@ -240,7 +247,7 @@ def plan(spec: Spec) -> Plan:
         rows=rows,
         layers={(network.architecture, network.objective): len(network.sizes) for network in gridded},
         counts=dict(Counter((n.rule.label, n.architecture, shown(n.data), n.objective) for n in gridded)),
-        core_seconds=sum(cost(members, spec) for _, members in cohorts),
+        core_seconds=sum(cost(members, spec, cohort.compiled) for cohort, members in cohorts),
         bytes=rows * (BYTES_PER_ROW + BYTES_PER_STATISTIC * len(statistics(spec.measured))),
         missing=tuple(filter(None, (tasks.info(data).missing() for data in dict.fromkeys(n.data for n in networks)))),
         electrodes=len(spec.electrodes),

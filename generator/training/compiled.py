@@ -1,9 +1,8 @@
-"""Stacks whose networks learn one after the other in compiled code: which can, and how what they hold is handed over."""
+"""Stacks whose networks learn one after the other in compiled code: how what they hold is handed over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,62 +10,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from generator import rules
-from generator.architectures.mlp import MLP
-from generator.curricula.objectives import OBJECTIVES
-from generator.curricula.supervised import Supervised
-from generator.dataset.storage import Cohort
 from generator.rules.contract import Update
 from generator.rules.pathways.alignment import InformationAlignment
-from generator.rules.pathways.backprop import Backpropagation
-from generator.rules.pathways.feedback import FeedbackAlignment
 from generator.rules.pathways.primitives import DECAY
 from generator.rules.together import Apart, SharedPass
-from generator.rules.updates.adam import Adam, AdamW
+from generator.rules.updates.adam import Adam
 from generator.rules.updates.momentum import Momentum, Nesterov
 from generator.rules.updates.rmsprop import RMSprop
-from generator.rules.updates.sgd import SGD
 from generator.rules.updates.sign import Lion, SignSGD
-from generator.spec.network import NetworkSpec
+from generator.spec.compiling import NONLINEARITIES
 
 if TYPE_CHECKING:
     from generator.training.stack import Stack
 
-# Exactly these: what derives from one of them may do more.
-PATHWAYS = (Backpropagation, FeedbackAlignment, InformationAlignment)
-UPDATES = (SGD, Momentum, Nesterov, Adam, AdamW, RMSprop, SignSGD, Lion)
-NONLINEARITIES = ("relu", "linear", "leaky_relu", "tanh", "sigmoid", "elu")  # in the kernel's order
-WORTH = 1e12  # floating-point operations: 14 s of one core, of which a third is saved, against 4 s to compile, once per machine
 SECONDS = 0.2  # of one call, about: between two a run can be interrupted, and kept
 FLOPS_PER_SECOND = 70e9
-
-
-def suits(network: NetworkSpec) -> bool:
-    """Whether a network can learn in compiled code: fully connected layers in a chain, and a rule that is written there."""
-    family, rule = network.family, network.rule
-    return (
-        family.build is MLP
-        and family.options.get("norm", "none") == "none"
-        and not family.options.get("residual", False)
-        and network.nonlinearity in NONLINEARITIES
-        and network.precision == "float32"
-        and isinstance(OBJECTIVES[network.objective], Supervised)
-        and rules.PATHWAYS[rule.pathway] in PATHWAYS
-        and rules.UPDATES[rule.update] in UPDATES
-    )
-
-
-def chosen(cohorts: Sequence[tuple[Cohort, list[NetworkSpec]]]) -> list[tuple[Cohort, list[NetworkSpec]]]:
-    """Cohorts that are to be recorded, marked as compiled where that is possible, if all together it is worth while.
-
-    So a short run does not wait for a compiler. It is asked once: what is recorded is trained in the same way ever after.
-    """
-    able = {cohort.name for cohort, members in cohorts if all(map(suits, members))}
-    long = sum(m.flops for cohort, members in cohorts if cohort.name in able for m in members) >= WORTH
-    return [
-        (replace(one, compiled=True), members) if long and one.name in able else (one, members)
-        for one, members in cohorts
-    ]
 
 
 class _Hand(NamedTuple):

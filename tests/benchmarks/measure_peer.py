@@ -60,13 +60,12 @@ def _steps(wait: Callable[[], int], architecture: str, task: str, rule: str) -> 
     os.sched_setaffinity(0, {own[wait() % len(own)]})
     import jitted
 
-    from generator.spec import planning
-    from generator.training import compiled
+    from generator.spec import compiling, planning
     from generator.training.stack import Stack
 
     members = spec.parse(baseline.workload(architecture, task, [rule], 64, EPOCHS, CHECKPOINTS)).networks
     steps = STEPS[architecture]
-    stack = Stack(members[: planning.stack_size(members[0], "cpu", PROBE)], compiled=all(map(compiled.suits, members)))
+    stack = Stack(members[: planning.stack_size(members[0], "cpu", PROBE)], compiled=all(map(compiling.suits, members)))
     stack.settle()
     peers = {k: jitted.Peer(members[:k]) for k in AT_ONCE[architecture]}
 

@@ -28,7 +28,7 @@ def main(*datasets: str) -> None:
         pairs = [
             (
                 sum(took[one] for one in cohort.network_ids),
-                planning.cost([networks[i] for i in cohort.network_ids], spec),
+                planning.cost([networks[i] for i in cohort.network_ids], spec, cohort.compiled),
             )
             for cohort in dataset.cohorts()
             if all(one in took for one in cohort.network_ids)

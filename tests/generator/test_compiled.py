@@ -22,7 +22,9 @@ from generator.running.inflight import Inflight
 from generator.running.merge import merge
 from generator.running.rerun import rerun
 from generator.running.verify import problems
+from generator.spec import compiling, planning
 from generator.spec.network import NetworkSpec
+from generator.spec.planning import form_cohorts
 from generator.spec.spec import parse
 from generator.training import compiled, loop
 from generator.training.stack import Stack
@@ -38,7 +40,7 @@ BOTH = GRID.format("mlp3", '["sgdm", "ia"]') + GRID.format("convnet(depth=3)", '
 @pytest.fixture
 def worth_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even small runs are compiled."""
-    monkeypatch.setattr(compiled, "WORTH", 1.0)
+    monkeypatch.setattr(compiling, "WORTH", 1.0)
 
 
 def learned(members: Sequence[NetworkSpec], updates: int, **how: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -67,7 +69,7 @@ def test_every_rule_learns_what_a_stack_in_double_precision_does(rule: str, dept
     members = [
         member(rule, architecture, model_seed=s, data_seed=s, learning_rate=0.5 + s, **settings) for s in range(3)
     ]
-    assert all(map(compiled.suits, members))
+    assert all(map(compiling.suits, members))
     losses, state = learned(members, 12, compiled=True)
     expected, exact = learned(members, 12, dtype=torch.float64)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
@@ -75,7 +77,7 @@ def test_every_rule_learns_what_a_stack_in_double_precision_does(rule: str, dept
     assert_close(state, exact, 2e-3 if rough else 1e-4)
 
 
-@pytest.mark.parametrize("nonlinearity", compiled.NONLINEARITIES)
+@pytest.mark.parametrize("nonlinearity", compiling.NONLINEARITIES)
 def test_every_nonlinearity_is_that_of_a_stack(nonlinearity: str) -> None:
     members = [member("fa", "mlp(depth=4)", nonlinearity=nonlinearity, batch_size=50, model_seed=s) for s in range(2)]
     losses, state = learned(members, 10, compiled=True)
@@ -141,7 +143,7 @@ def test_what_diverges_is_dated_as_in_a_stack() -> None:
 
 
 def test_a_weight_that_is_no_number_is_not_hidden_by_the_nonlinearity() -> None:
-    for nonlinearity in compiled.NONLINEARITIES:
+    for nonlinearity in compiling.NONLINEARITIES:
         with closing(Stack([member(nonlinearity=nonlinearity)], compiled=True)) as built:
             built.network.layers[0].weight.detach()[0, 0, 0] = float("nan")
             assert built.learn(0, 1)[0].isnan().all(), nonlinearity
@@ -175,10 +177,8 @@ def test_stimuli_that_are_read_ahead_are_learned_from_too(monkeypatch: pytest.Mo
 )
 def test_what_is_not_written_there_is_left_to_stacks(other: dict[str, Any], worth_while: None) -> None:
     one = member(**other)
-    assert not compiled.suits(one)
-    from generator.spec.planning import form_cohorts
-
-    ((cohort, _),) = compiled.chosen(form_cohorts([one]))
+    assert not compiling.suits(one)
+    ((cohort, _),) = form_cohorts([one])
     assert not cohort.compiled
 
 
@@ -187,18 +187,19 @@ def test_a_rule_that_derives_from_one_of_them_is_not_taken_for_it(monkeypatch: p
         """Somebody's own."""
 
     monkeypatch.setitem(rules.PATHWAYS, "fa", Mine)
-    assert not compiled.suits(member("fa"))
+    assert not compiling.suits(member("fa"))
 
 
 def test_a_short_run_does_not_wait_for_a_compiler_and_a_long_one_gains() -> None:
-    from generator.spec.planning import form_cohorts
-
     few = [member(rule) for rule in ("sgdm", "ia")]
-    assert sum(one.flops for one in few) < compiled.WORTH
-    assert not any(cohort.compiled for cohort, _ in compiled.chosen(form_cohorts(few)))
+    assert sum(one.flops for one in few) < compiling.WORTH
+    assert not any(cohort.compiled for cohort, _ in form_cohorts(few))
     long = [replace(one, epochs=10**6) for one in [*few, member(nonlinearity="gelu")]]
-    found = {cohort.name.split("-")[0]: cohort.compiled for cohort, _ in compiled.chosen(form_cohorts(long))}
-    assert [cohort.compiled for cohort, _ in compiled.chosen(form_cohorts(long))] == [True, True, False], found
+    found = {cohort.name.split("-")[0]: cohort.compiled for cohort, _ in form_cohorts(long)}
+    assert [cohort.compiled for cohort, _ in form_cohorts(long)] == [True, True, False], found
+    assert not any(cohort.compiled for cohort, _ in form_cohorts(long, "cuda"))
+    parsed = parse(TINY + BOTH)
+    assert planning.cost(few, parsed, compiled=True) < 0.7 * planning.cost(few, parsed)
 
 
 def test_a_dataset_says_which_it_was_and_goes_on_and_repeats_so(tmp_path: Path, worth_while: None) -> None:
@@ -213,7 +214,7 @@ def test_a_dataset_says_which_it_was_and_goes_on_and_repeats_so(tmp_path: Path, 
     for network in rows.groupby("family")["network_id"].first():
         assert rerun(tmp_path / "x", network).difference == 0
     # what is recorded stays, whatever would be chosen now
-    compiled.WORTH = 1e30
+    compiling.WORTH = 1e30
     lost = next(file for file in (tmp_path / "x" / "observables").iterdir() if file.name.startswith("ia"))
     before = lost.read_bytes()
     lost.unlink()
@@ -227,7 +228,7 @@ def test_a_dataset_from_before_goes_on_in_stacks(tmp_path: Path, monkeypatch: py
     lost = next(file for file in (tmp_path / "x" / "observables").iterdir() if file.name.startswith("ia"))
     before = lost.read_bytes()
     lost.unlink()
-    monkeypatch.setattr(compiled, "WORTH", 1.0)
+    monkeypatch.setattr(compiling, "WORTH", 1.0)
     generate(parse(TINY + BOTH), tmp_path / "x", workers=0)
     assert lost.read_bytes() == before
 
@@ -255,7 +256,7 @@ def test_a_cohort_kept_on_its_way_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 def test_datasets_that_were_made_in_either_way_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate(parse(TINY + BOTH), tmp_path / "stacked", workers=0)
-    monkeypatch.setattr(compiled, "WORTH", 1.0)
+    monkeypatch.setattr(compiling, "WORTH", 1.0)
     generate(parse(TINY + GRID.format("mlp2", '"fa"')), tmp_path / "compiled", workers=0)
     generate(parse(TINY + GRID.format("mlp3", '["sgdm"]')), tmp_path / "again", workers=0)
     both = merge(tmp_path / "both", [tmp_path / name for name in ("stacked", "compiled", "again")])

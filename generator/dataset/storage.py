@@ -63,7 +63,7 @@ _SAID = ("sampled", "compiled")  # of a cohort, where it is so
 class Cohort:
     """One recorded cohort: its file name and the networks in it, in stacking order.
 
-    `sampled`: whether they are those of a drawn shape. `compiled`: whether, on a CPU, they learn in compiled code.
+    `sampled`: whether they are those of a drawn shape. `compiled`: whether, on a CPU, compiled code is used.
     """
 
     name: str

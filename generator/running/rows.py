@@ -89,7 +89,7 @@ def networks(
 ) -> pa.Table:
     """A row per network, with what became of it. `failure` is why the cohort could not be trained, if it could not.
 
-    `compiled`: whether they learned in compiled code, which the versions then say.
+    `compiled`: whether compiled code was used, which the versions then say.
     """
     rows = []
     for i, member in enumerate(members):

@@ -35,7 +35,7 @@ class Assignment:
     """A cohort to train, and where to write it.
 
     `parts`: how many stacks it is trained in, one after the other. `plugins`: what has to run first.
-    `compiled`: whether its networks learn in compiled code.
+    `compiled`: whether compiled code is used.
     """
 
     location: str

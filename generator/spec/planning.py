@@ -67,8 +67,8 @@ def form_cohorts(
     """Group networks that can be trained as one stack, in evenly sized cohorts, named by what is in them.
 
     Those of a grid and those of a sample form cohorts of their own, the grid's of one rule each. Of a sample, where networks of a
-    shape are few, several rules share a cohort that a rule's own networks do not fill. Those for a CPU say whether their networks
-    learn in compiled code.
+    shape are few, several rules share a cohort that a rule's own networks do not fill. Those for a CPU say whether compiled code
+    is used.
 
     Args:
         device: what the cohorts are sized for, "cpu" or "cuda".
@@ -112,14 +112,14 @@ def _parts(group: list[NetworkSpec], most: int) -> list[list[NetworkSpec]]:
 
 
 def cost(members: Sequence[NetworkSpec], spec: Spec, compiled: bool = False) -> float:
-    """Estimated seconds of one core for networks that are trained as one stack; `compiled`: whether they learn in compiled code.
+    """Estimated seconds of one core for networks that are trained as one stack; `compiled`: whether compiled code is used.
 
     The rule's products per layer and update, what lies between them in every forward pass, and the statistics, each network's
     own; and the calls, which a stack makes once.
     """
     if not members:
         return 0.0
-    sizes = members[0].sizes
+    sizes, compiled = members[0].sizes, compiled and all(map(compiling.suits, members))
     update = sum(SECONDS_PER_LAYER["linear" if size.macs == size.weights else "conv"] for size in sizes)
     readings = len(sizes) * len(spec.electrodes) * len(spec.measured)
     passes = members[0].rule.needs.flops.forward

@@ -12,16 +12,16 @@ other way round, (m, b): it has few units and many stimuli, and over the last ax
 from __future__ import annotations
 
 import ctypes
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
 import torch
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
+
+from generator.kernels import compiled
 
 # What is in a row of `places`: the address of each layer's array, or 0 where it has none.
 WEIGHT, BIAS, BACK, WEIGHT_FIRST, WEIGHT_SECOND, BIAS_FIRST, BIAS_SECOND, BACK_FIRST, BACK_SECOND = range(9)
@@ -43,18 +43,6 @@ EXP_1, EXP_0 = f32(1.6666665459e-1), f32(5.0000001201e-1)
 SMALL = f32(0.625)
 TANH_4, TANH_3, TANH_2 = f32(-5.70498872745e-3), f32(2.06390887954e-2), f32(-5.37397155531e-2)
 TANH_1, TANH_0 = f32(1.33314422036e-1), f32(-3.33332819422e-1)
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compiled when first called, and kept beside this file, or in the user's own cache, if either can be written to.
-
-    What checks the arguments of all functions in tests is taken off.
-    """
-    function = inspect.unwrap(function)
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # there is no place for it
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 def _sgemm() -> int:
@@ -88,13 +76,13 @@ def _address_of(kind: Any) -> Any:
 _pointer, _floats = _address_of(types.voidptr), _address_of(types.CPointer(types.float32))
 
 
-@_compiled
+@compiled
 def _at(address, count):  # type: ignore[no-untyped-def]
     """The `count` numbers at an address."""
     return carray(_floats(address), count)
 
 
-@_compiled
+@compiled
 def _product(call, scalars, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def]
     """C (m, n) = A (m, k) B (k, n), column-major, each factor perhaps transposed; `call` and `scalars` hold what BLAS reads."""
     call[0], call[1], call[2], call[3], call[4], call[5], call[6], call[7] = ta, tb, m, n, k, lda, ldb, ldc
@@ -105,7 +93,7 @@ def _product(call, scalars, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):  # type: i
     )  # fmt: skip
 
 
-@_compiled
+@compiled
 def _gather(x, images, order, n):  # type: ignore[no-untyped-def]
     """The stimuli of a batch."""
     for i in range(order.size):
@@ -114,7 +102,7 @@ def _gather(x, images, order, n):  # type: ignore[no-untyped-def]
             x[i * n + j] = images[start + j]
 
 
-@_compiled
+@compiled
 def _exponential(q, power, x, factor, count):  # type: ignore[no-untyped-def]
     """Split e^(factor · x) = 2ⁿ (1 + q) into q and, as the bits of floats, 2ⁿ. What is no number stays none."""
     for i in range(count):
@@ -128,7 +116,7 @@ def _exponential(q, power, x, factor, count):  # type: ignore[no-untyped-def]
         q[i] = p * r * r + r
 
 
-@_compiled
+@compiled
 def _activate(y, p, bias, rows, n, phi, q, power):  # type: ignore[no-untyped-def]
     """y = φ(p + b). What is no number stays none. `q` and `power`: room for as many numbers."""
     if phi in (RELU, LINEAR, LEAKY):
@@ -145,7 +133,7 @@ def _activate(y, p, bias, rows, n, phi, q, power):  # type: ignore[no-untyped-de
     _curve(y, q, power.view(np.float32), rows * n, phi)
 
 
-@_compiled
+@compiled
 def _curve(y, q, power, count, phi):  # type: ignore[no-untyped-def]
     """φ in place, from the exponential of its argument's multiple."""
     if phi == TANH:
@@ -164,7 +152,7 @@ def _curve(y, q, power, count, phi):  # type: ignore[no-untyped-def]
             y[i] = below if y[i] <= f32(0) else y[i]
 
 
-@_compiled
+@compiled
 def _slope(error, y, count, phi):  # type: ignore[no-untyped-def]
     """δ ⊙ φ′, in place, from y = φ(a)."""
     if phi == TANH:
@@ -182,7 +170,7 @@ def _slope(error, y, count, phi):  # type: ignore[no-untyped-def]
             error[i] = error[i] * slope if y[i] <= f32(0) else error[i]
 
 
-@_compiled
+@compiled
 def _sums(error, sums, rows, n):  # type: ignore[no-untyped-def]
     """Σ δ over the batch."""
     for j in range(n):
@@ -192,7 +180,7 @@ def _sums(error, sums, rows, n):  # type: ignore[no-untyped-def]
             sums[j] += error[i * n + j]
 
 
-@_compiled
+@compiled
 def _sums_of_outputs(error, sums, rows, n):  # type: ignore[no-untyped-def]
     """The same of the output layer's, (n, rows)."""
     for j in range(n):
@@ -202,14 +190,14 @@ def _sums_of_outputs(error, sums, rows, n):  # type: ignore[no-untyped-def]
         sums[j] = total
 
 
-@_compiled
+@compiled
 def _expand(y, q, power, count):  # type: ignore[no-untyped-def]
     """y = 2ⁿ (1 + q)."""
     for i in range(count):
         y[i] = power[i] * q[i] + power[i]
 
 
-@_compiled
+@compiled
 def _cross_entropy(p, bias, error, most, total, labels, order, rows, classes, q, power):  # type: ignore[no-untyped-def]
     """The mean loss in nats, and the error at the logits p + b, all (classes, rows). The other arrays are room to work in."""
     share = f32(1) / f32(rows)
@@ -243,7 +231,7 @@ def _cross_entropy(p, bias, error, most, total, labels, order, rows, classes, q,
     return loss * share
 
 
-@_compiled
+@compiled
 def _move(w, g, first, second, rate, epsilon, update, constants):  # type: ignore[no-untyped-def]
     """One step of an update in place; each is what generator/rules/updates says. `epsilon` and `rate` have Adam's corrections."""
     a, b, c, d = constants[0], constants[1], constants[2], constants[3]
@@ -279,28 +267,28 @@ def _move(w, g, first, second, rate, epsilon, update, constants):  # type: ignor
             w[i] -= rate * g[i]
 
 
-@_compiled
+@compiled
 def _add(g, factor, w):  # type: ignore[no-untyped-def]
     """g ← g + factor · w, of as many numbers as w has."""
     for i in range(w.size):
         g[i] += factor * w[i]
 
 
-@_compiled
+@compiled
 def _mix(z, a, x, b, count):  # type: ignore[no-untyped-def]
     """z ← a z + b x."""
     for i in range(count):
         z[i] = a * z[i] + b * x[i]
 
 
-@_compiled
+@compiled
 def _shrink(w, factor):  # type: ignore[no-untyped-def]
     """w ← factor · w."""
     for i in range(w.size):
         w[i] *= factor
 
 
-@_compiled
+@compiled
 def learn(places, sizes, images, labels, orders, how, constants, decays, pace, losses):  # type: ignore[no-untyped-def]
     """Let a network learn from a row of batches, in place.
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from generator import kernels
 from generator.architectures.layers import Pass, WeightLayer
 from generator.curricula.contract import Batch
 from generator.dataset.electrodes import FULL, Electrode
@@ -65,7 +66,7 @@ def train(
         keep: positions of the networks whose raw tensors are wanted.
         electrodes: with what is recorded, and how.
         observables: what is measured.
-        compiled: whether they learn in compiled code.
+        compiled: whether they are measured, and if they suit, learn in compiled code.
     """
     with closing(Stack(members, device, electrodes=electrodes, observables=observables, compiled=compiled)) as stack:
         stack.settle()
@@ -138,7 +139,8 @@ def observe(
     outputs = stack.network.forward(stimuli.x, run)
     losses, accuracy = stack.objective.assess(stack.network, stimuli, run, outputs, reference or stack.reference)
     passed = list(zip(stack.network.layers, run.received, run.outputs, strict=True))
-    statistics = stack.recorder.measure(passed, checkpoint, stimuli.y)
+    with kernels.chosen(stack.kernels):
+        statistics = stack.recorder.measure(passed, checkpoint, stimuli.y)
     tensors = {"probe.label": stimuli.y} if keep else {}
     for layer, x, y in passed if keep else ():
         tensors |= {f"{layer.name}.{part}": t for part, t in _raw(layer, x, y)}

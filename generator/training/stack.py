@@ -20,11 +20,13 @@ from generator.curricula.contract import Batch
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.stimuli import Part, Resident
 from generator.dataset.electrodes import FULL, Electrode
+from generator.kernels import Kernels
 from generator.keys import stream
 from generator.observables import PAPER
 from generator.observables.recorder import Recorder
 from generator.rules import together
 from generator.rules.contract import Pace, Pathway, Update, per_network
+from generator.spec.compiling import suits
 from generator.spec.network import NetworkSpec
 from generator.training.compiled import Compiled
 from generator.training.feed import OnDevice, Streamed
@@ -49,7 +51,8 @@ class Stack:
     ) -> None:
         """Draw the initial weights. Raises ValueError if the members cannot share a stack.
 
-        `compiled`: the networks learn in compiled code, which all of them must suit, and the device and dtype as well.
+        `compiled`: what is measured is computed in compiled code, and the networks learn in it if all of them suit. It takes
+        float32 on a CPU.
         """
         if len({member.stack_key for member in members}) != 1:
             raise ValueError(
@@ -89,7 +92,8 @@ class Stack:
         self.streams = [(member.root_seed, member.data_seed) for member in members]  # of the order of stimuli
         self.place = [list(dict.fromkeys(self.streams)).index(each) for each in self.streams]
         self.orders: dict[int, Int[np.ndarray, "streams train"]] = {}
-        self.compiled = Compiled(self) if compiled else None
+        self.kernels: Kernels | None = "compiled" if compiled else None  # of what is measured
+        self.compiled = Compiled(self) if compiled and all(map(suits, members)) else None
 
     def _per_member(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=self.dtype, device=self.device)

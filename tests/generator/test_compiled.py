@@ -179,7 +179,10 @@ def test_what_is_not_written_there_is_left_to_stacks(other: dict[str, Any], wort
     one = member(**other)
     assert not compiling.suits(one)
     ((cohort, _),) = form_cohorts([one])
-    assert not cohort.compiled
+    assert cohort.compiled, "what is measured of it is"
+    with closing(Stack([one], compiled=True)) as built:
+        assert built.compiled is None
+        assert built.kernels == "compiled"
 
 
 def test_a_rule_that_derives_from_one_of_them_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,8 +198,7 @@ def test_a_short_run_does_not_wait_for_a_compiler_and_a_long_one_gains() -> None
     assert sum(one.flops for one in few) < compiling.WORTH
     assert not any(cohort.compiled for cohort, _ in form_cohorts(few))
     long = [replace(one, epochs=10**6) for one in [*few, member(nonlinearity="gelu")]]
-    found = {cohort.name.split("-")[0]: cohort.compiled for cohort, _ in form_cohorts(long)}
-    assert [cohort.compiled for cohort, _ in form_cohorts(long)] == [True, True, False], found
+    assert all(cohort.compiled for cohort, _ in form_cohorts(long))
     assert not any(cohort.compiled for cohort, _ in form_cohorts(long, "cuda"))
     parsed = parse(TINY + BOTH)
     assert planning.cost(few, parsed, compiled=True) < 0.7 * planning.cost(few, parsed)
@@ -206,11 +208,9 @@ def test_a_dataset_says_which_it_was_and_goes_on_and_repeats_so(tmp_path: Path, 
     dataset = Dataset(tmp_path / "x")
     generate(parse(TINY + BOTH), tmp_path / "x", workers=0)
     assert problems(dataset) == []
-    flags = {cohort.name.split("-")[0] + cohort.name.split("-")[1][:3]: cohort.compiled for cohort in dataset.cohorts()}
-    assert flags == {"sgdmmlp": True, "iamlp": True, "sgdmcon": False}
+    assert all(cohort.compiled for cohort in dataset.cohorts())
     rows = pd.read_parquet(tmp_path / "x" / "networks")
-    said = rows["versions"].astype(str).map(lambda text: "numba" in json.loads(text))
-    assert (said == (rows["family"] == "mlp")).all()
+    assert all("numba" in json.loads(text) for text in rows["versions"].astype(str))
     for network in rows.groupby("family")["network_id"].first():
         assert rerun(tmp_path / "x", network).difference == 0
     # what is recorded stays, whatever would be chosen now

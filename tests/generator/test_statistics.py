@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from oracles import FUNCTIONS, TOLERANCE, close, floor, statistics
 
+from generator import kernels
 from generator.architectures.layers import Linear
 from generator.dataset.electrodes import FULL
 from generator.observables import OBSERVABLES, PAPER, tensors
@@ -32,6 +33,13 @@ KINDS: dict[str, Make] = {
 }
 NAMES = [one.name for one in declared()]
 LENGTHS = [1, 2, 3, 4, 10, 127, 128, 1000, 20_001]
+
+
+@pytest.fixture(autouse=True, params=["pieces", "compiled"])
+def computed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here holds for both."""
+    with kernels.chosen(request.param):
+        yield
 
 
 def check(rows: np.ndarray) -> None:
@@ -77,6 +85,16 @@ def test_a_tensor_longer_than_one_chunk_and_many_rows_of_it_are_right() -> None:
     rng = np.random.default_rng(1)
     check(rng.normal(size=(1, 300_001)))
     check(rng.normal(size=(700, 257)))
+
+
+@pytest.mark.parametrize("n", [3, 17, 1023, 1024, 5000])
+def test_in_compiled_code_a_row_gives_the_same_alone_and_among_others_bit_for_bit(n: int) -> None:
+    rows = torch.from_numpy(np.random.default_rng(2).standard_normal((150, n)).astype(np.float32))
+    rows[::7] = rows[::7].abs() * 1e5
+    with kernels.chosen("compiled"):
+        among = tensor_statistics(rows)
+        alone = torch.cat([tensor_statistics(row[None]) for row in rows])
+    torch.testing.assert_close(among, alone, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_row_that_is_undefined_or_infinite_leaves_the_others_alone() -> None:

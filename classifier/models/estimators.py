@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +74,18 @@ class HeavyTails(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.clip(np.arcsinh(scaled), -self.clip, self.clip)
 
 
+class RowSpace(NamedTuple):
+    """The space that (examples, features) span: a basis, (features, rank), and in it the coordinates, (rank, examples)."""
+
+    basis: NDArray[np.float64]
+    coordinates: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, X: NDArray[np.float32]) -> Self:
+        """Of these."""
+        return cls(*np.linalg.qr(X.T))
+
+
 class RowSpaceSVC(LinearSVC):
     """LinearSVC fitted in the space that the examples span: the same solution, found faster when features are many.
 
@@ -81,12 +93,12 @@ class RowSpaceSVC(LinearSVC):
     2001), so features X are replaced by Rᵀ of the decomposition Xᵀ = Q R, and the weights are rotated back.
     """
 
-    def fit(self, X: NDArray[np.float32], y: ArrayLike) -> Self:
-        """Fit (examples, features)."""
-        basis, coordinates = np.linalg.qr(X.T)
+    def fit(self, X: NDArray[np.float32] | RowSpace, y: ArrayLike) -> Self:
+        """Fit (examples, features), or the space that they span, if others are fitted to it, too."""
+        basis, coordinates = X if isinstance(X, RowSpace) else RowSpace.of(X)
         super().fit(coordinates.T, y)
         self.coef_: NDArray[np.float64] = np.asarray(self.coef_) @ basis.T
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_ = len(basis)
         return self
 
 
@@ -261,12 +273,25 @@ class Recipe:
 
         A forest of n trees is the first n of a larger one's, since trees are drawn one after the other. `layout`: see `given`.
         """
-        fitted: dict[str, Any] = {}
-        for parameters in sorted(grid, key=lambda point: -point.get(COUNT, 0)):  # the largest first
-            if (key := but_for_count(parameters)) not in fitted:
-                classifier = self.build(parameters, columns)
-                fitted[key] = classifier.fit(given(classifier, table, layout), codes)
-        return [_first_trees(fitted[but_for_count(point)], point.get(COUNT)) for point in grid]
+        largest = {but_for_count(point): point for point in sorted(grid, key=lambda point: point.get(COUNT, 0))}
+        classifiers = {key: self.build(point, columns) for key, point in largest.items()}
+        _fit_alike([*classifiers.values()], given(next(iter(classifiers.values())), table, layout), codes)
+        return [_first_trees(classifiers[but_for_count(point)], point.get(COUNT)) for point in grid]
+
+
+def _fit_alike(classifiers: Sequence[Any], table: Any, codes: ArrayLike) -> None:
+    """Fit classifiers that differ in parameters of their last step alone: what comes before is done once for all of them."""
+    steps = classifiers
+    if len(classifiers) > 1 and isinstance(classifiers[0], Pipeline):
+        before = classifiers[0][:-1]
+        table = before.fit_transform(table, codes)
+        for one in classifiers:
+            one.steps[:-1] = before.steps
+        steps = [one[-1] for one in classifiers]
+    if isinstance(steps[0], RowSpaceSVC):
+        table = RowSpace.of(table)
+    for one in steps:
+        one.fit(table, codes)
 
 
 def but_for_count(parameters: Parameters) -> str:

@@ -100,16 +100,15 @@ def choose(problem: Problem, recipe: Recipe, folds: Sequence[Fold], observable: 
     First the features (and the number of trees) with the model's usual hyperparameters, then the others with these
     features. No other row is read.
     """
+    candidates = problem.candidates(observable)
     usual, others = nested(grid(recipe.model))
+    if len(candidates) == 1:  # all at once, which share what they can of the training
+        usual, others = [*usual, *others], []
 
     def inner(settings: Sequence[Setting]) -> list[tuple[Setting, float]]:
         return list(zip(settings, inside(problem, recipe, settings, observable, folds), strict=True))
 
-    by_features = [
-        pair
-        for name in problem.candidates(observable)
-        for pair in inner([Setting(name, parameters) for parameters in usual])
-    ]
+    by_features = [pair for name in candidates for pair in inner([Setting(name, parameters) for parameters in usual])]
     best = max(by_features, key=lambda pair: pair[1])
     tried = inner([Setting(best[0].features, parameters) for parameters in others]) if others else []
     return max([best, *tried], key=lambda pair: pair[1])

@@ -96,6 +96,20 @@ def test_forests_that_share_their_trees_are_the_forests_trained_alone() -> None:
     assert shared[1].estimators_[0] is shared[0].estimators_[0]
 
 
+@pytest.mark.parametrize("model", ["svm", "logistic", "conv", "pooled"])
+def test_classifiers_that_share_what_comes_before_are_those_trained_alone(model: str) -> None:
+    rng = np.random.default_rng(0)
+    table, y = rng.normal(size=(120, 42)).astype(np.float32), np.arange(120) % 3
+    table[:, 0] += y
+    table[::7, 1] = np.nan
+    together = Recipe(model, 4).fit(grid(model), NAMES, table[:80], y[:80], ALONE[:80])
+    said = [log_scores(one, table[80:], ALONE[80:120]) for one in together]
+    assert len({one.tobytes() for one in said}) == len(grid(model))
+    for parameters, scores in zip(grid(model), said, strict=True):
+        alone = Recipe(model, 4).fit([parameters], NAMES, table[:80], y[:80], ALONE[:80])[0]
+        np.testing.assert_array_equal(scores, log_scores(alone, table[80:], ALONE[80:120]))
+
+
 def test_forests_in_threads_warn_of_nothing_and_leave_the_filters_alone() -> None:
     """Their catch_warnings, interleaved, empties the filters that all threads share."""
     rng = np.random.default_rng(0)

@@ -84,8 +84,8 @@ class Convolution(ClassifierMixin, BaseEstimator):
             for _ in range(self.epochs):
                 for batch in torch.randperm(len(inputs), generator=rng).split(BATCH):
                     optimizer.zero_grad()
-                    logits = self._forward(weights, inputs[batch], others[batch])
-                    functional.cross_entropy(logits, truth[batch]).backward()
+                    seen, beside, named = (each.index_select(0, batch) for each in (inputs, others, truth))
+                    functional.cross_entropy(self._forward(weights, seen, beside), named).backward()
                     optimizer.step()
                 fall.step()
         self.kernels_, self.offsets_, self.readout_, self.intercept_ = (one.detach().numpy() for one in weights)

@@ -90,10 +90,13 @@ class Problem:
         """The feature sets to choose among."""
         return [name for name, curves in self.names if curves == (observable == CURVE)]
 
-    def table(self, features: str, observable: str) -> NDArray[np.float32]:
-        """(examples, features) of one observable, or "all", or the curves alone."""
+    def table(self, features: str, observable: str, rows: Rows | None = None) -> NDArray[np.float32]:
+        """(examples, features) of one observable, or "all", or the curves alone; of some rows alone, and no other is copied."""
         table = self.tables[features, observable == CURVE]
-        return table if observable in ("all", CURVE) else table[:, self.places[features][observable]]
+        if observable not in ("all", CURVE):
+            places = self.places[features][observable]
+            return table[:, places] if rows is None else table[np.ix_(rows, places)]
+        return table if rows is None else table[rows]
 
     def columns(self, features: str, observable: str) -> list[str]:
         """The names of that table's columns."""
@@ -103,13 +106,13 @@ class Problem:
     def fit(self, recipe: Recipe, settings: Sequence[Setting], observable: str, train: Rows) -> list[Any]:
         """A classifier per setting, trained on the rows `train`. The settings have the same features."""
         features = settings[0].features
-        table, columns = self.table(features, observable), self.columns(features, observable)
-        points, known = [setting.parameters for setting in settings], np.asfortranarray(table[train])
-        return recipe.fit(points, columns, known, self.codes[train], self.layout(observable)[train])
+        table, columns = self.table(features, observable, train), self.columns(features, observable)
+        points = [setting.parameters for setting in settings]
+        return recipe.fit(points, columns, np.asfortranarray(table), self.codes[train], self.layout(observable)[train])
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes) what a classifier says of some rows."""
-        return log_scores(classifier, self.table(features, observable)[rows], self.layout(observable)[rows])
+        return log_scores(classifier, self.table(features, observable, rows), self.layout(observable)[rows])
 
     def layout(self, observable: str) -> NDArray[np.float32]:
         """(examples, 2) which belong to one network, and in which order (`features.layout`)."""

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from classifier.examples import gaps
 from classifier.examples import splits as splitting
@@ -60,10 +59,12 @@ def score(problem: Problem, rows: Rows, scores: NDArray[np.float64]) -> Score:
     _, votes = vote(scores, problem.networks[rows])
     network_truth = truth[np.unique(problem.networks[rows], return_index=True)[1]]
     called = votes.argmax(axis=1)
+    counts = np.zeros((len(problem.labels),) * 2, dtype=np.intp)
+    np.add.at(counts, (network_truth, called), 1)
     return Score(
         balanced_accuracy(truth, scores.argmax(axis=1)),
         balanced_accuracy(network_truth, called),
-        confusion_matrix(network_truth, called, labels=range(len(problem.labels))),
+        counts,
         scores.astype(np.float32),
     )
 

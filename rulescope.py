@@ -156,6 +156,9 @@ def main() -> None:
 
 
 def _run() -> int | None:
+    from generator.cores import heed
+
+    heed()  # before any library is loaded that starts threads
     import typer
 
     from generator.console import any_encoding

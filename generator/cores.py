@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the first is PyTorch's and Arrow's, too
 GROUPS, MINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -14,6 +15,15 @@ def cores() -> int:
     """As many as its affinity names, or, if that is less, as its control groups give time for, a part of one counted whole."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(found, _quota())))
+
+
+def heed() -> None:
+    """Let numerical libraries that are loaded from now on start no more threads than that, unless they are told how many.
+
+    By themselves they look at the affinity alone: where a control group gives a container two cores of 64, each starts 64.
+    """
+    for name in VARIABLES:
+        os.environ.setdefault(name, str(cores()))
 
 
 def _quota() -> float:

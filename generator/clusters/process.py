@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from generator.cores import VARIABLES
+
 # set, Python imports nothing from the working directory, where anybody's socket.py may lie
 SAFE_PATH = "PYTHONSAFEPATH"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt(3)
@@ -90,7 +92,7 @@ def _keep_memory() -> None:
 
 def environment() -> dict[str, str]:
     """What has to be set before a worker's libraries are loaded."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    threads = dict.fromkeys(VARIABLES, "1")
     # Dask runs a task in a thread of its own, whose own memory arena would be handed back whatever mallopt says.
     return threads | {"MALLOC_ARENA_MAX": "1", SAFE_PATH: "1"} | _faster_sort()
 

@@ -331,13 +331,15 @@ class TrajectoryFeatures(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"{self.features!r} compares layers: give two more columns, numbers of the network and the layer"
             )
-        tables = []
+        parts = blocks(self.features)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            made = {name: self._made(name, trajectories) for name in {name for name, _ in blocks(self.features)}}
-            for name, relation in blocks(self.features):
+            made = {name: self._made(name, trajectories) for name in {name for name, _ in parts}}
+            widths = [int(np.prod(made[name].shape[1:])) for name, _ in parts]
+            flat = np.empty((len(depth), sum(widths) + depth.shape[1]), dtype=np.float32)
+            for (name, relation), width, end in zip(parts, widths, np.cumsum(widths), strict=True):
                 block = made[name] if who is None or relation == OWN else related(relation, made[name], *who.T)
-                tables.append(block.reshape(len(block), int(np.prod(block.shape[1:]))))
-            flat = np.hstack([*tables, depth]).astype(np.float32)
+                flat[:, end - width : end] = block.reshape(len(block), width)
+            flat[:, sum(widths) :] = depth
         flat[~np.isfinite(flat)] = np.nan
         return flat
 

@@ -8,7 +8,6 @@ quality: of a fold by the calibration that the others give. The classifier that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,9 +24,10 @@ from classifier.examples.trajectories import Examples
 from classifier.identify.matching import DRAW
 from classifier.identify.outside import Neighbourhood
 from classifier.models import trust
+from classifier.models.parallel import here
 from classifier.models.pooling import POOLS, Networks
+from classifier.models.problem import CHUNK
 from classifier.models.trust import FOLDS, Calibration, Codes, Scores, dealt
-from generator.cores import cores
 from generator.errors import RequestError
 
 ONE_AREA = "summary+cosines+logdifference+shape+dimensionless"
@@ -39,7 +39,6 @@ TREES: Mapping[str, Any] = {
 }
 QUICK: Mapping[str, Any] = {**TREES, "n_estimators": 120, "learning_rate": 0.15}  # to compare, not to answer
 LEFT_OUT = 8  # classes, one after the other: of more, so many at random
-CHUNK = 4096  # examples whose features are made at a time
 FEWEST, ROUGH = FOLDS, 50  # scenarios on which anything can be calibrated, and below which it is rough
 
 Table = NDArray[np.float32]
@@ -99,8 +98,8 @@ class Reading:
         flat = given.values.reshape(len(given), -1)
         read = np.hstack([flat, layout(given)])
         step = CHUNK - CHUNK % self.areas
-        parts = [self._made.fit_transform(read[at : at + step]) for at in range(0, len(read), step)]
-        table = np.concatenate(parts)
+        chunks = (read[at : at + step] for at in range(0, len(read), step))
+        table = np.concatenate(list(here(self._made.fit_transform, ((chunk,) for chunk in chunks))))
         if self.areas == 1:
             return table
         pooled = np.split(Networks.of(np.hstack([table, layout(given)])).pooled(), len(POOLS), axis=1)
@@ -235,8 +234,7 @@ def _trained(
     trees: Mapping[str, Any] | None = None,
 ) -> list[XGBClassifier]:
     """A classifier of each part."""
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(lambda rows: train(table[rows], codes[rows], seed, trees), parts))
+    return list(here(lambda rows: train(table[rows], codes[rows], seed, trees), ((rows,) for rows in parts)))
 
 
 def _held_out(trained: Sequence[XGBClassifier], table: Table, fold: Codes, classes: int) -> Scores:
@@ -309,8 +307,7 @@ def strangers(examples: Examples, reading: Reading, target: str, seed: int = 0) 
         far = Neighbourhood.fit(cloud[known | asked], asked[known | asked]).distance(cloud[asked])
         return {"surest": float(roc_auc_score(strange, -surest)), "distance": float(roc_auc_score(strange, far))}
 
-    with ThreadPoolExecutor(cores()) as pool:
-        found = list(pool.map(one, chosen))
+    found = list(here(one, ((code,) for code in chosen)))
     return {str(label): each for label, each in zip(labels[chosen], found, strict=True)}
 
 

@@ -28,6 +28,7 @@ MOST = 10**6  # workers that would find something to do
 DAY = 86400.0
 
 _client: ContextVar[Any] = ContextVar("client", default=None)
+_inside: ContextVar[bool] = ContextVar("inside", default=False)  # a call that `here` or a cluster's worker makes
 
 
 def client() -> Any:
@@ -82,9 +83,28 @@ def parallel(function: Callable[..., Any], shared: object, calls: Sequence[tuple
     """
     if client() is not None:
         return _watched(_elsewhere(function, shared, calls), len(calls), title)
+    return _watched(here(function, ((shared, *each) for each in calls)), len(calls), title)
+
+
+def here(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    """What `function(*arguments)` returns for each call's arguments, in order, by threads of this process: one for each core.
+
+    Each call computes single-threaded. One that does so itself, inside another, is on its caller's thread.
+    """
+    threads = 1 if _inside.get() else cores()
     with threadpool_limits(1), _without_false_alarms():
-        workers = Parallel(n_jobs=cores(), prefer="threads", return_as="generator")
-        return _watched(workers(delayed(function)(shared, *each) for each in calls), len(calls), title)
+        yield from Parallel(n_jobs=threads, prefer="threads", return_as="generator")(
+            delayed(_one_of_many)(function, each) for each in calls
+        )
+
+
+def _one_of_many(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """A call beside which others compute on the other cores."""
+    token = _inside.set(True)
+    try:
+        return function(*arguments)
+    finally:
+        _inside.reset(token)
 
 
 @contextmanager
@@ -113,7 +133,7 @@ def _elsewhere(function: Callable[..., Any], shared: object, calls: Sequence[tup
     done = tries = 0
     while done < len(calls):
         everywhere = client().scatter(shared, broadcast=True, hash=False, timeout=DAY)
-        futures = [client().submit(_alone, function, everywhere, each, pure=False) for each in calls[done:]]
+        futures = [client().submit(alone, function, everywhere, each, pure=False) for each in calls[done:]]
         try:
             for future in futures:
                 yield future.result()
@@ -129,9 +149,10 @@ def in_turn(function: Callable[..., Any], shared: object, calls: Sequence[tuple[
     return _watched((function(shared, *arguments) for arguments in calls), len(calls), title)
 
 
-def _alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, ...]) -> Any:
+def alone(function: Callable[..., Any], shared: object, arguments: tuple[Any, ...]) -> Any:
+    """`function(shared, *arguments)` on one core, as workers of a cluster compute it."""
     with threadpool_limits(1):
-        return function(shared, *arguments)
+        return _one_of_many(function, (shared, *arguments))
 
 
 def _watched(results: Iterable[Any], total: int, title: str) -> list[Any]:

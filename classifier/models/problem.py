@@ -17,6 +17,7 @@ from classifier.examples.scenarios import text
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import CURVES, DEPTHS, Examples
 from classifier.models.estimators import Recipe, Setting, log_scores
+from classifier.models.parallel import here
 from generator.errors import RequestError
 
 CURVE = "curves"  # the observable of a classifier that sees the loss and accuracy curves alone: the confound
@@ -24,7 +25,7 @@ CURVE_FEATURES = (
     "levels+difference",
     "logdifference+shape",
 )  # beside what the statistics have: the confound gets the best
-CHUNK = 4096  # examples whose features are computed at a time
+CHUNK = 512  # examples whose features a thread computes at a time, in float64: some 20 MB of usual features, and as much again
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ class Problem:
     def fit(self, recipe: Recipe, settings: Sequence[Setting], observable: str, train: Rows) -> list[Any]:
         """A classifier per setting, trained on the rows `train`. The settings have the same features."""
         features = settings[0].features
-        table, columns = self.table(features, observable, train), self.columns(features, observable)
-        points = [setting.parameters for setting in settings]
-        return recipe.fit(points, columns, np.asfortranarray(table), self.codes[train], self.layout(observable)[train])
+        points, columns = [setting.parameters for setting in settings], self.columns(features, observable)
+        known = np.asfortranarray(self.table(features, observable, train))
+        return recipe.fit(points, columns, known, self.codes[train], self.layout(observable)[train])
 
     def log_scores(self, classifier: Any, features: str, observable: str, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes) what a classifier says of some rows."""
@@ -144,10 +145,18 @@ def _transformer(examples: Examples, features: str, curves: bool) -> TrajectoryF
 
 def feature_table(examples: Examples, features: str, curves: bool = False) -> NDArray[np.float32]:
     """(examples, features) of a feature set, of the statistics or of the curves."""
-    transformer = _transformer(examples, features, curves)
+    return tabled(_transformer(examples, features, curves), examples, curves)
+
+
+def tabled(transformer: TrajectoryFeatures, examples: Examples, curves: bool = False) -> NDArray[np.float32]:
+    """(examples, features) of the statistics, or of the curves; chunks of it are made side by side."""
     table = np.empty((len(examples), len(transformer.get_feature_names_out())), dtype=np.float32)
-    for rows in _chunks(examples, not curves and whole_networks(features)):
+
+    def fill(rows: Rows) -> None:
         table[rows] = transformer.transform(inputs(examples.rows(rows), curves))
+
+    for _ in here(fill, ((rows,) for rows in _chunks(examples, not curves and whole_networks(transformer.features)))):
+        pass
     return table
 
 

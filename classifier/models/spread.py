@@ -21,6 +21,7 @@ from classifier.examples.features import whole_networks
 from classifier.examples.splits import Rows, labels
 from classifier.examples.trajectories import Examples, load, survey
 from classifier.models.estimators import Recipe, Setting, log_scores
+from classifier.models.parallel import alone
 from classifier.models.parallel import client as current
 from classifier.models.problem import CURVE, Problem, described, feature_table, numbered
 from generator.errors import RequestError
@@ -139,7 +140,7 @@ class Spread(Problem):
     def _table(self, block: Any, features: str, observable: str, rows: Rows) -> Any:
         """On a worker: the features of some rows of a block."""
         columns = None if observable in ("all", CURVE) else self.places[features][observable]
-        return current().submit(_table, block, features, observable == CURVE, columns, rows, pure=False)
+        return current().submit(alone, _table, block, (features, observable == CURVE, columns, rows), pure=False)
 
 
 def _freed(client: Any, tables: Sequence[Any]) -> None:

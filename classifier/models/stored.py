@@ -28,6 +28,7 @@ from classifier.models import soundness
 from classifier.models.card import Card, load_card
 from classifier.models.estimators import log_scores
 from classifier.models.formats import FORMATS, LARGEST
+from classifier.models.problem import tabled
 from generator.dataset.storage import Folder
 from generator.errors import RequestError, unknown
 
@@ -75,7 +76,7 @@ class Model:
             raise RequestError(
                 f"the model reads {self.card.checkpoints} checkpoints per trajectory; these have {examples.checkpoints}"
             )
-        return self.transformer.transform(inputs(examples.select(self.card.statistics)))
+        return tabled(self.transformer, examples.select(self.card.statistics))
 
     def renewed(self, table: NDArray[np.float32], examples: Examples, statistics: Sequence[str]) -> NDArray[np.float32]:
         """The table with the columns of these statistics made anew of these examples: every column is of one statistic.

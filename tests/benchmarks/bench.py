@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import machine
+from measure_evaluation import evaluation
 from measure_floors import floors
 from measure_peer import peer
 from measure_pipeline import pipeline
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Callable[[str], Iterator[Row]]] = {
     "electrodes": electrodes,
     "classifier": classifier,
     "cli": cli,
+    "evaluation": evaluation,
     "scheduling": scheduling,
     "pipeline": pipeline,
     "sampled": sampled,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -116,13 +117,9 @@ class Convolution(ClassifierMixin, BaseEstimator):
         table = np.asarray(X, dtype=np.float32)
         if table.ndim != 2 or table.shape[1] != len(self.columns):
             raise ValueError(f"expected a table of {len(self.columns)} columns, got an array of shape {table.shape}")
-        features = [Feature.named(name) for name in self.columns]
-        timed = [place for place, feature in enumerate(features) if feature.checkpoint is not None]
-        if not timed:  # nothing to slide along: what is left is the read-out
+        timed, channel, step = _timed(tuple(self.columns))
+        if not len(timed):  # nothing to slide along: what is left is the read-out
             return np.zeros((len(table), 1, 1), dtype=np.float32), np.nan_to_num(table)
-        names = [":".join((each.transform, each.statistic, each.relation)) for each in map(features.__getitem__, timed)]
-        _, channel = np.unique(names, return_inverse=True)
-        step = np.array([features[place].checkpoint for place in timed], dtype=np.intp)
         trajectories = np.zeros((len(table), channel.max() + 1, step.max() + 1), dtype=np.float32)
         trajectories[:, channel, step] = table[:, timed]
         return trajectories[:, :, step.min() :], np.nan_to_num(np.delete(table, timed, axis=1))
@@ -160,6 +157,17 @@ class Convolution(ClassifierMixin, BaseEstimator):
         found = functional.relu(functional.conv1d(trajectories, kernels, offsets, padding=self.width // 2))
         pooled = functional.adaptive_avg_pool1d(found, self.windows).flatten(1)
         return functional.linear(torch.cat([pooled, others], dim=1), readout, intercept)
+
+
+@lru_cache(maxsize=64)  # a model is fitted to the same columns, and asked, hundreds of times
+def _timed(columns: tuple[str, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """The places of the columns with a checkpoint, and of each of these its channel and its checkpoint."""
+    features = [Feature.named(name) for name in columns]
+    timed = [place for place, feature in enumerate(features) if feature.checkpoint is not None]
+    names = [":".join((each.transform, each.statistic, each.relation)) for each in map(features.__getitem__, timed)]
+    _, channel = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    step = np.array([features[place].checkpoint for place in timed], dtype=np.intp)
+    return np.array(timed, dtype=np.intp), channel, step
 
 
 @contextmanager

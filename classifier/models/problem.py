@@ -117,7 +117,12 @@ class Problem:
 
     def layout(self, observable: str) -> NDArray[np.float32]:
         """(examples, 2) which belong to one network, and in which order (`features.layout`)."""
-        return layout(self.examples, observable == CURVE)
+        return self._layouts[observable == CURVE]
+
+    @cached_property
+    def _layouts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of the statistics and of the curves: they are asked for in every fit."""
+        return layout(self.examples), layout(self.examples, curves=True)
 
     @cached_property
     def networks(self) -> NDArray[np.object_]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from generator.dataset.electrodes import FULL, Electrode
+from generator.dataset.layout import Run
 from generator.dataset.origin import About
 from generator.dataset.schema import IDENTITY_COLUMNS, SETTINGS, DatasetError, Statistic, header
 from generator.dataset.storage import Dataset
@@ -310,18 +311,19 @@ class Survey:
     """What there is in a dataset before any of it is loaded.
 
     Attributes:
-        networks: of each cohort the complete networks: network_id, checkpoints and settings (layers, pixels, …).
+        networks: of each run of cohorts, which lie together, the complete networks: network_id, checkpoints and settings
+            (layers, pixels, …).
         statistics: their names and parts.
         left_out: other networks, per status.
     """
 
-    networks: dict[str, pa.Table]
+    networks: dict[Run, pa.Table]
     statistics: dict[str, Parts]
     left_out: dict[str, int]
 
     @property
     def examples(self) -> list[int]:
-        """Of each cohort."""
+        """Of each run."""
         return [pc.sum(table.column("layers")).as_py() or 0 for table in self.networks.values()]
 
     @property
@@ -329,6 +331,11 @@ class Survey:
         """Length of every trajectory."""
         lengths = [table.column("checkpoints").unique().to_pylist() for table in self.networks.values()]
         return int(next(length[0] for length in lengths if length))
+
+    def cohorts(self, dataset: Dataset) -> list[str]:
+        """Names of those with a complete network, in the order of cohorts.json."""
+        known = {name for table in self.networks.values() for name in table.column("network_id").to_pylist()}
+        return [cohort.name for cohort in dataset.cohorts() if not known.isdisjoint(cohort.network_ids)]
 
     @property
     def bytes(self) -> int:
@@ -344,16 +351,16 @@ def survey(location: str | os.PathLike[str], cohorts: Sequence[str] | None = Non
     """
     dataset = Dataset(location)
     failed = dataset.failed() if cohorts is None else set()
-    cohorts = dataset.complete_in_order() if cohorts is None else cohorts
+    runs = dataset.runs(cohorts)
     asked = ["network_id", "status", "checkpoints", *SETTINGS]
-    networks = dataset.map(lambda table: table, "networks", cohorts, columns=asked)
+    networks = dataset.map(lambda table: table, "networks", runs, columns=asked)
     left_out = Counter(state for table in networks for state in _strings(table.column("status")).to_pylist())
     left_out += Counter(failed=sum(len(each.network_ids) for each in dataset.cohorts() if each.name in failed))
     if not left_out.pop("complete", 0):
         raise RequestError(f"{dataset} has no complete network among its {left_out.total()}")
-    parts = header(dataset.schema("observables", cohorts[0]), str(dataset))["statistics"].items()
+    parts = header(dataset.schema("observables", runs[0][0]), str(dataset))["statistics"].items()
     return Survey(
-        {name: _only(table, "status", pa.array(["complete"])) for name, table in zip(cohorts, networks, strict=True)},
+        {run: _only(table, "status", pa.array(["complete"])) for run, table in zip(runs, networks, strict=True)},
         {name: Parts(*(about[key] for key in ("observable", "function", "statistic"))) for name, about in parts},
         dict(left_out),
     )
@@ -408,7 +415,7 @@ def load_each(
         ) from error
 
     def take(table: pa.Table, ids: pa.Array, end: int, count: int) -> list[pa.Table]:
-        """Copy a cohort's trajectories to their place, and return by electrode its identity columns, a row per example."""
+        """Copy cohorts' trajectories to their place, and return by electrode its identity columns, a row per example."""
         known, of_cohort = _strings(table.column("electrode").unique()).to_pylist(), _only(table, "network_id", ids)
         firsts = []
         for electrode, block in values.items():
@@ -429,13 +436,14 @@ def load_each(
     places = (wanted, examples.cumsum().tolist(), examples.tolist())
     read = None if only is None else [*IDENTITY, "checkpoint", *columns]
     firsts = dataset.map(take, "observables", list(found.networks), *places, columns=read)
-    settings, drawn = _settings(found), {cohort.name for cohort in dataset.cohorts() if cohort.sampled}
+    settings = _settings(found)
+    drawn = {network for cohort in dataset.cohorts() if cohort.sampled for network in cohort.network_ids}
     answers = {}
     for number, (electrode, block) in enumerate(values.items()):
         table = pa.concat_tables(one[number] for one in firsts)
         identity = _known(table)
         if drawn:
-            identity[SAMPLED] = np.repeat([name in drawn for name in found.networks], examples)
+            identity[SAMPLED] = identity["network_id"].isin(drawn)
         answers[electrode] = Examples(
             values=np.moveaxis(block[: len(statistics)], 0, -1),
             statistics=statistics,

@@ -24,6 +24,7 @@ from classifier.models.estimators import Recipe, Setting, log_scores
 from classifier.models.parallel import alone
 from classifier.models.parallel import client as current
 from classifier.models.problem import CURVE, Problem, described, feature_table, numbered
+from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 
 TABLES = (
@@ -208,7 +209,7 @@ def place(
     text = text if "://" in text else os.path.abspath(text)
     found, client = survey(text), current()
     samplings.possible(sampling, found.checkpoints)
-    cohorts = [name for name, count in zip(found.networks, found.examples, strict=True) if count]
+    cohorts = found.cohorts(Dataset(text))
     count = min(len(cohorts), max(BLOCKS * len(client.nthreads()), -(-found.bytes // BLOCK)))
     shares = [list(share) for share in np.array_split(np.array(cohorts, dtype=object), count)]
     blocks = [client.submit(_load, text, electrode, share, sampling, pure=False) for share in shares]

@@ -191,7 +191,7 @@ def _layer_sizes(dataset: Dataset) -> NDArray[np.int32]:
         return table["units"].filter(pc.and_(first, full)).to_numpy()
 
     columns = ["electrode", "checkpoint", "units"]
-    return np.concatenate(dataset.map(one, "observables", dataset.complete_in_order(), columns=columns))
+    return np.concatenate(dataset.map(one, "observables", dataset.runs(), columns=columns))
 
 
 def coordinates(units: ArrayLike, severities: ArrayLike, sessions: ArrayLike) -> Points:

@@ -28,7 +28,7 @@ QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
 def _of_networks(table: pa.Table) -> pd.DataFrame:
-    """Of a cohort's observables a row per network and checkpoint: all its layers and electrodes hold the same curves."""
+    """Of cohorts' observables a row per network and checkpoint: all its layers and electrodes hold the same curves."""
     first = pc.equal(table.column("layer_index"), pc.min(table.column("layer_index")))
     first = pc.and_(first, pc.equal(table.column("electrode"), table.column("electrode")[0]))
     found = table.filter(first).select([*WHO, "checkpoint", "step", *CURVES]).to_pandas()
@@ -55,14 +55,14 @@ def curves(dataset: str | os.PathLike[str] | Dataset) -> pd.DataFrame:
     """
     source = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     source.check_simulated("have learning curves")
-    unfinished, cohorts = progress(source), source.complete_in_order()
+    unfinished, runs = progress(source), source.runs()
     asked = [*WHO, "layer_index", "electrode", "checkpoint", "step", *CURVES]
-    found = pd.concat(source.map(_of_networks, "observables", cohorts, columns=asked), ignore_index=True)
+    found = pd.concat(source.map(_of_networks, "observables", runs, columns=asked), ignore_index=True)
     if found["architecture"].nunique() * found["curriculum"].nunique() > MOST_PANELS:
         found["architecture"] = found["family"]
         found["curriculum"] = found["curriculum"].str.replace(r":\d+", "", regex=True)
     records = pa.concat_tables(
-        source.map(lambda table: table, "networks", cohorts, columns=["rule", "status"])
+        source.map(lambda table: table, "networks", runs, columns=["rule", "status"])
     ).to_pylist()
     long = found.melt([*WHO, "checkpoint", "step"], list(CURVES), "curve")
     long = long[np.isfinite(long["value"])]

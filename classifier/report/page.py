@@ -113,9 +113,8 @@ def _some(words: Sequence[str]) -> str:
 
 
 def _newest(dataset: Dataset) -> str:
-    """When the newest complete cohort was written: equal for equal files, unlike the time of the report."""
-    stamps = [stamp for name in dataset.complete() if (stamp := dataset.stamp(f"networks/{name}.parquet"))]
-    newest = max(stamp[0] for stamp in stamps) // 10**9
+    """When the newest file of a complete cohort was written: equal for equal files, unlike the time of the report."""
+    newest = max(at for at, _ in dataset.stamps().values()) // 10**9
     return datetime.datetime.fromtimestamp(newest, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -26,6 +26,10 @@ class DatasetError(RequestError):
     """A dataset, or a file in it, is not what the contract says."""
 
 
+class Damaged(DatasetError):
+    """A file that Rulescope wrote is not what it was: it can be made again."""
+
+
 class Statistic(NamedTuple):
     """A column of measurements: its name, the parts that it is grouped by, and one line for the column dictionary."""
 

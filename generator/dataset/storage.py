@@ -2,6 +2,7 @@
 
 Everything goes through a pyarrow filesystem and uses no operation that an object store lacks. A cohort is complete when
 both its files, `observables/<cohort>.parquet` and `networks/<cohort>.parquet`, are there; each appears whole or not at all.
+Or when it lies with others in two large files (`layout.py`).
 That a cohort failed stands in a file of its own, `failed/<cohort>.parquet`, which counts for nothing once it is complete:
 so whoever completes it and whoever gives it up need not know of each other, and either may be killed at any moment.
 Imports neither torch nor the rest of the generator's machinery, so the classifier reads datasets through it.
@@ -29,11 +30,13 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from generator.cores import cores
+from generator.dataset.layout import INDEX, Layout, Reader, Run, named
 from generator.dataset.origin import RECORDING, SIMULATION, About
 from generator.dataset.schema import (
     IDENTITY_VERSION,
     KINDS,
     SCHEMA_VERSION,
+    Damaged,
     DatasetError,
     checked,
     declared,
@@ -46,14 +49,9 @@ from generator.reach import within
 T = TypeVar("T")
 
 INFLIGHT = "_inflight"  # the folder of what is in training: where, and how far it is
-LONGEST = 200  # bytes of a name that becomes a file's
 PATIENCE = 10.0  # seconds for the first word of another machine's storage, which by itself would be asked for minutes
 _NUMBERS, _NAMES = ("root_seed", "checkpoints", "probe", "snapshots"), ("electrodes", "observables")  # of the settings
 FAILED = "failed"  # the folder of the networks of cohorts that could not be trained
-
-
-class Damaged(DatasetError):
-    """A file that Rulescope wrote is not what it was: it can be made again."""
 
 
 _SAID = ("sampled", "compiled")  # of a cohort, where it is so
@@ -284,7 +282,8 @@ class Dataset(Folder):
             raise DatasetError(f"{self.root} holds data files but no cohorts.json: it is not a dataset to go on with")
 
     def sweep(self) -> None:
-        """Remove what a killed run left staged, and of complete cohorts their state in training and that they failed once."""
+        """Remove what a killed run left, and of complete cohorts their state in training and that they failed once."""
+        self.settle()
         complete = self.complete()
         for folder in (INFLIGHT, FAILED):
             for info in self.files(folder):
@@ -294,6 +293,19 @@ class Dataset(Folder):
             for info in self.files(folder, recursive=folder == "snapshots"):
                 if info.base_name.endswith(".staged"):
                     self.remove(self.name(info))
+
+    def settle(self) -> None:
+        """Remove the files of cohorts that count for nothing, as `layout` says, and let it say so no longer."""
+        layout = self.layout()
+        gone = [
+            f"{kind}/{name}.parquet"
+            for kind in KINDS
+            for name in (self._tables(kind) & layout.unneeded() if layout != Layout() else ())
+        ]
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(self.remove, gone))
+        if layout.leaving:
+            self.publish(INDEX, Layout(layout.files).content())
 
     # -- what belongs to the dataset -----------------------------------------------------------------------------------
     def settings(self) -> dict[str, Any] | None:
@@ -386,49 +398,66 @@ class Dataset(Folder):
         }
         self.publish("cohorts.json", json.dumps(record, indent=1).encode())
 
+    def layout(self) -> Layout:
+        """Where its cohorts lie. Raises DatasetError if the file that says so is damaged."""
+        return Layout.read(self.read(INDEX), f"{self.root}/{INDEX}") if self.exists(INDEX) else Layout()
+
     def complete(self) -> set[str]:
-        """Names of the cohorts whose files are both there."""
-        return self._tables("observables") & self._tables("networks")
+        """Names of the cohorts whose files are both there, or which lie in large ones."""
+        own = self._tables("observables") & self._tables("networks")
+        layout = (
+            self.layout()
+        )  # read last: what was put together before is named in it, and what is afterwards was listed
+        return (own - {*layout.files, *layout.leaving}) | layout.places.keys()
 
     def is_complete(self, cohort: str) -> bool:
-        """Whether one cohort's files are both there."""
-        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in KINDS)
+        """Whether one cohort is."""
+        return all(self.exists(f"{kind}/{cohort}.parquet") for kind in KINDS) or cohort in self.layout().places
 
     def damaged(self) -> dict[str, str]:
         """The complete cohorts whose files are not whole, as far as footers, names and numbers of rows tell, and why.
 
         Raises DatasetError if a file is foreign, of an unknown version, or cannot be read.
         """
-        complete, electrodes = self.complete(), len((self.settings() or {}).get("electrodes", []))
+        complete, layout = self.complete(), self.layout()
+        electrodes = len((self.settings() or {}).get("electrodes", []))
 
-        def look(cohort: Cohort) -> str:
+        def look(run: Sequence[Cohort]) -> list[str]:
             try:
-                names = [f"{kind}/{cohort.name}.parquet" for kind in KINDS]
-                measured = self.read_table(names[0], "observables", ["network_id"])
-                record = self.read_table(names[1], "networks")
-                made = [record.column(name).to_pylist() for name in ("network_id", "layers", "checkpoints")]
-                if made[0] != list(cohort.network_ids):
-                    return f"{self}/{names[1]} does not hold the networks recorded for it"
-                rows = sum(layers * checkpoints for _, layers, checkpoints in zip(*made, strict=True)) * electrodes
-                if len(measured) != rows or not set(measured.column("network_id").unique().to_pylist()) <= set(made[0]):
-                    return f"{self}/{names[0]} does not hold the {rows:,} rows of its networks"
+                names = layout.names(run[0].name)
+                if run[0].name in layout.places and (lost := [name for name in names if not self.exists(name)]):
+                    raise Damaged(f"{self}/{lost[0]} is missing")
+                measure = Reader(self, "observables", layout, ["network_id"])
+                record = Reader(self, "networks", layout)
+                return [unlike(one, measure((one.name,)), record((one.name,)), names) for one in run]
             except Damaged as error:
-                return str(error)
+                return [str(error)] * len(run)
+
+        def unlike(cohort: Cohort, measured: pa.Table, record: pa.Table, names: Sequence[str]) -> str:
+            made = [record.column(name).to_pylist() for name in ("network_id", "layers", "checkpoints")]
+            whose = cohort.name if cohort.name in layout.places else "it"
+            if made[0] != list(cohort.network_ids):
+                return f"{self}/{names[1]} does not hold the networks recorded for {whose}"
+            rows = sum(layers * checkpoints for _, layers, checkpoints in zip(*made, strict=True)) * electrodes
+            if len(measured) != rows or not set(measured.column("network_id").unique().to_pylist()) <= set(made[0]):
+                return f"{self}/{names[0]} does not hold the {rows:,} rows of the networks recorded for {whose}"
             return ""
 
-        cohorts = [cohort for cohort in self.cohorts() if cohort.name in complete]
+        cohorts = {cohort.name: cohort for cohort in self.cohorts() if cohort.name in complete}
+        runs = [[cohorts[name] for name in run] for run in layout.runs(cohorts)]
         with ThreadPoolExecutor(cores()) as pool:
-            found = zip(cohorts, pool.map(look, cohorts), strict=True)
-            return {cohort.name: why for cohort, why in found if why}
+            found = [why for some in pool.map(look, runs) for why in some]
+        return {name: why for name, why in zip(cohorts, found, strict=True) if why}
 
     def stamps(self) -> dict[str, tuple[int, int]]:
-        """When each file of the complete cohorts was written last (ns), and its size in bytes, by name."""
-        complete = self.complete()
+        """When each file that complete cohorts lie in was written last (ns), and its size in bytes, by name."""
+        complete, layout = self.complete(), self.layout()
+        needed = {*layout.files, *(complete - layout.places.keys())}
         infos = [info for kind in KINDS for info in self.files(kind) if _is_table(info)]
         return {
             self.name(info): (info.mtime_ns, info.size)
             for info in infos
-            if info.base_name.removesuffix(".parquet") in complete
+            if info.base_name.removesuffix(".parquet") in needed
         }
 
     def digest(self, names: Iterable[str]) -> str:
@@ -447,36 +476,49 @@ class Dataset(Folder):
 
     # -- tables --------------------------------------------------------------------------------------------------------
     def publish_table(self, name: str, table: pa.Table) -> None:
-        """Publish a Parquet file. Equal tables give equal bytes.
-
-        Dictionaries only for strings: they slow measurements down, which hardly repeat, and make them larger.
-        """
+        """Publish a Parquet file. Equal tables give equal bytes."""
         buffer = io.BytesIO()
-        repeating = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-        pq.write_table(table, buffer, compression="lz4", use_dictionary=repeating, store_schema=True)
+        with writing(buffer, table.schema) as writer:
+            writer.write_table(table)
         self.publish(name, buffer.getvalue())
+
+    def table(self, kind: str, cohort: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The `observables` or `networks` of one cohort. Raises DatasetError as `read_table` does."""
+        return Reader(self, kind, self.layout(), columns)((cohort,))
 
     def read_table(self, name: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read and check one Parquet file. Raises DatasetError, naming the file, if it is foreign or unknown, or Damaged."""
         return self._read(name, kind, columns)[1]
 
     def _read(
-        self, name: str, kind: str, columns: Sequence[str] | None, like: pa.Schema | None = None
+        self,
+        name: str,
+        kind: str,
+        columns: Sequence[str] | None,
+        like: pa.Schema | None = None,
+        group: int | None = None,
+        groups: int = 0,
     ) -> tuple[pa.Schema, pa.Table]:
-        """The schema of a whole file, and some of its columns.
+        """The schema of a whole file, and some of its columns; or of one row group, in a file of so many.
 
         A file has the statistics that its header declares. A schema equal to `like`, header included, was found good before.
         """
-        where = self._path(name)
+        where, here = self._path(name), isinstance(self.fs, pafs.LocalFileSystem)
         with reaching(where), self.open(name) as file:
             try:
-                parquet = pq.ParquetFile(file)
+                parquet = pq.ParquetFile(file, pre_buffer=not here)  # one request for columns that lie together
                 found = parquet.schema_arrow
                 if like is None or not found.equals(like, check_metadata=True):
                     about = header(found, where)
                     if about["kind"] != kind or not found.equals(declared(about, where)):
                         raise DatasetError(f"{where} does not have the columns of a {kind} file")
-                table = parquet.read(None if columns is None else list(columns), use_threads=False)
+                wanted = None if columns is None else list(columns)
+                if group is None:
+                    table = parquet.read(wanted, use_threads=False)
+                elif parquet.num_row_groups != groups:
+                    raise Damaged(f"{where} has {parquet.num_row_groups} row groups where {INDEX} says {groups}")
+                else:
+                    table = parquet.read_row_group(group, wanted, use_threads=False)
                 table.validate(full=True)  # text that is none, and the like
                 lacking = [one for one in table.column_names if table.column(one).null_count]
                 if lacking := [one for one in lacking if not may_lack(one, header(found, where)["origin"])]:
@@ -485,7 +527,7 @@ class Dataset(Folder):
             except DatasetError:
                 raise
             except (pa.ArrowException, ValueError, OSError) as error:
-                if isinstance(error, OSError) and (error.errno or not isinstance(self.fs, pafs.LocalFileSystem)):
+                if isinstance(error, OSError) and (error.errno or not here):
                     raise  # the storage's
                 raise Damaged(f"{where} is not a readable Parquet file: {error}") from error
 
@@ -494,54 +536,59 @@ class Dataset(Folder):
 
         Raises DatasetError as `complete_in_order` and `map` do.
         """
-        tables = self.map(lambda table: table, kind, self.complete_in_order(), columns=columns)
+        tables = self.map(lambda table: table, kind, self.runs(), columns=columns)
         return pa.concat_tables(tables).unify_dictionaries()
 
     def schema(self, kind: str, cohort: str) -> pa.Schema:
         """The schema of one cohort's `observables` or `networks`. Raises DatasetError as `read_table` does."""
-        return self._read(f"{kind}/{cohort}.parquet", kind, [])[0]
+        return Reader(self, kind, self.layout()).schema(cohort)
+
+    def runs(self, cohorts: Sequence[str] | None = None) -> list[Run]:
+        """The names of cohorts, in their order, those together that lie together and are read at once.
+
+        Args:
+            cohorts: names of complete ones; by default of all, in the order of cohorts.json.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        return self.layout().runs(self.complete_in_order() if cohorts is None else cohorts)
 
     def map(
         self,
         function: Callable[..., T],
         kind: str,
-        cohorts: Sequence[str],
+        runs: Sequence[Run],
         *each: Iterable[Any],
         columns: Sequence[str] | None = None,
+        folders: Sequence[str | None] | None = None,
     ) -> list[T]:
-        """What `function` makes of each table of `observables` or `networks`, in threads, in the order of `cohorts`.
+        """What `function` makes of each table of `observables` or `networks`, in threads, in the order of `runs`.
 
         Args:
-            function: called with the table of a cohort, and with one element of every further iterable.
-            cohorts: names of complete cohorts.
+            function: called with the table of a run of cohorts, and with one element of every further iterable.
+            runs: names of complete cohorts, as `runs` puts them together.
             columns: those that are read; by default all.
+            folders: of each run the folder of its cohorts' own files; by default that of the kind.
 
         Raises:
             DatasetError: a file is foreign, truncated, of an unknown version or unlike the others.
         """
-        return self._map(function, kind, [f"{kind}/{cohort}.parquet" for cohort in cohorts], *each, columns=columns)
+        layout, homes = self.layout(), folders or [None] * len(runs)
+        first, common = runs[0][0], Reader(self, kind, layout).schema(runs[0][0], homes[0])
+        self.check_origin(f"{homes[0] or kind}/{first}.parquet", common, self.origin)
+        jobs: dict[object, list[tuple[int, Any]]] = {}
+        for number, rest in enumerate(zip(runs, homes, *each, strict=True)):
+            place = layout.places.get(rest[0][0])
+            jobs.setdefault(place[:2] if place else number, []).append((number, rest))
 
-    def _map(
-        self,
-        function: Callable[..., T],
-        kind: str,
-        files: Sequence[str],
-        *each: Iterable[Any],
-        columns: Sequence[str] | None,
-    ) -> list[T]:
-        common, origin = self._read(files[0], kind, [])[0], self.origin
-        self.check_origin(files[0], common, origin)
-
-        def one(file: str, *rest: Any) -> T:
-            schema, table = self._read(file, kind, columns, common)
-            if schema.metadata != common.metadata:
-                self.check_origin(file, schema, origin)
-            if not schema.equals(common):
-                raise DatasetError(f"the {kind} files of {self.root} do not all have the same columns")
-            return function(table, *rest)
+        def one(job: list[tuple[int, Any]]) -> list[tuple[int, T]]:
+            read = Reader(self, kind, layout, columns, common)
+            return [(number, function(read(run, folder), *rest)) for number, (run, folder, *rest) in job]
 
         with ThreadPoolExecutor(cores()) as pool:
-            return list(pool.map(one, files, *each))
+            found = dict(pair for pairs in pool.map(one, jobs.values()) for pair in pairs)
+        return [found[number] for number in range(len(runs))]
 
     def check_origin(self, file: str, schema: pa.Schema, origin: str) -> None:
         """Raise DatasetError if the header of a file names another origin than the dataset's."""
@@ -569,10 +616,11 @@ class Dataset(Folder):
         return dict(found)
 
     def records(self, columns: Sequence[str] | None = None) -> list[pa.Table]:
-        """The `networks` of each cohort that is complete or failed, in the order of cohorts.json. Raises as `map` does."""
-        folders = dict.fromkeys(self._tables(FAILED), FAILED) | dict.fromkeys(self.complete(), "networks")
-        names = [f"{folders[c.name]}/{c.name}.parquet" for c in self.cohorts() if c.name in folders]
-        return self._map(lambda table: table, "networks", names, columns=columns) if names else []
+        """The `networks` of all cohorts that are complete or failed, in the order of cohorts.json. Raises as `map` does."""
+        failed, complete = self._tables(FAILED), self.complete()
+        runs = self.runs([one.name for one in self.cohorts() if one.name in failed | complete])
+        folders = [None if run[0] in complete else FAILED for run in runs]
+        return self.map(lambda table: table, "networks", runs, columns=columns, folders=folders) if runs else []
 
     def networks(self) -> int:
         """How many there are, done or not."""
@@ -593,20 +641,6 @@ def check_writable(file: str | os.PathLike[str], made: bool = False) -> None:
         raise DatasetError(f"cannot write {os.fspath(file)}: {place} is not a directory that may be written to")
 
 
-def named(text: object) -> str:
-    """What may be the name of a file. Raises ValueError for anything else: such names come from files, and from strangers."""
-    if (
-        not isinstance(text, str)
-        or not text.isprintable()
-        or text.startswith(".")
-        or not 0 < len(text.encode()) <= LONGEST
-    ):
-        raise ValueError(f"{text!r} is no name of a cohort or a network")
-    if set(text) & set("/\\:"):
-        raise ValueError(f"{text!r} is no name of a cohort or a network: it has a separator of folders in it")
-    return text
-
-
 def _link(staged: str, path: str) -> None:
     """Give a file a second name, unless that is taken; where no file has two, copy it."""
     try:
@@ -625,6 +659,15 @@ def reaching(path: str, act: str = "read") -> Iterator[None]:
         yield
     except OSError as error:
         raise DatasetError(f"cannot {act} {path}: {os.strerror(error.errno) if error.errno else error}") from error
+
+
+def writing(buffer: io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes a Parquet file of the contract.
+
+    Dictionaries only for strings: they slow measurements down, which hardly repeat, and make them larger.
+    """
+    repeating = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    return pq.ParquetWriter(buffer, schema, compression="lz4", use_dictionary=repeating, store_schema=True)
 
 
 def _is_table(info: pafs.FileInfo) -> bool:

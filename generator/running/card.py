@@ -88,7 +88,7 @@ def card(spec: Spec, published: str, licence: str = "https://opensource.org/lice
             {
                 "@type": "cr:FileSet",
                 "@id": f"{kind}-files",
-                "description": f"{ABOUT[kind]}; a file per cohort of networks that were trained together",
+                "description": f"{ABOUT[kind]}; a file per cohort of networks that were trained together, or for many cohorts",
                 "encodingFormat": "application/x-parquet",
                 "includes": f"{kind}/*.parquet",
             }

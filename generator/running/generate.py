@@ -20,6 +20,7 @@ from generator.dataset.storage import Cohort, Dataset
 from generator.errors import RequestError, unknown
 from generator.running import card as croissant
 from generator.running import driver
+from generator.running.compact import by_itself, take_apart
 from generator.running.hold import Hold
 from generator.running.journal import Journal
 from generator.running.work import Assignment, Receipt
@@ -134,6 +135,7 @@ def generate(
         dataset.sweep()
         dataset.fold()
         dataset.publish("croissant.json", croissant.to_json(croissant.card(parsed, date.today().isoformat())))
+        by_itself(dataset, hold.check, say)
     failed = dataset.failed()  # and what a worker that was thought dead has completed since has not
     said = tuple(failure for name, failure in failures.items() if name in failed)
     return Summary(str(dataset), len(parsed.networks), total, dataset.states(), said, tuple(planning.shortages(parsed)))
@@ -255,9 +257,10 @@ def prepare(
             ours.
     """
     begun, (cohorts, new) = dataset.settings() is not None, _cohorts(dataset, spec, device)
-    for name, why in (dataset.damaged() if begun else {}).items():
+    damaged = dataset.damaged() if begun else {}
+    for name, why in damaged.items():
         say(f"cohort {name} is made again: {why}")
-        dataset.remove(f"networks/{name}.parquet")
+    take_apart(dataset, damaged)
     dataset.sweep()
     dataset.publish("spec.toml", spec.to_toml().encode())
     if new or not begun:

@@ -28,12 +28,15 @@ STALE = 90.0  # seconds without one after which a driver counts as dead, whereve
 class Hold:
     """A context in which this process alone drives a dataset.
 
+    Args:
+        instead: what else than to wait for another driver, or to stop it, a person can do.
+
     Raises:
         RequestError: on entering, if another driver lives; from `check`, if another one took over meanwhile.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset, self.token = dataset, uuid.uuid4().hex
+    def __init__(self, dataset: Dataset, instead: str = ", or give this run another --out") -> None:
+        self.dataset, self.instead, self.token = dataset, instead, uuid.uuid4().hex
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._renew, daemon=True)
 
@@ -42,7 +45,7 @@ class Hold:
             if held := living(self.dataset):
                 raise RequestError(
                     f"{self.dataset} is being made by process {held['pid']} on {held['host']}, alive "
-                    f"{max(0.0, time.time() - held['at']):.0f} s ago: wait for it, stop it, or give this run another --out"
+                    f"{max(0.0, time.time() - held['at']):.0f} s ago: wait for it or stop it{self.instead}"
                 )
             self.dataset.remove(FILE)
         self.thread.start()

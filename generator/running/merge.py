@@ -11,6 +11,7 @@ from generator.dataset.schema import KINDS
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import RequestError
 from generator.running import card as croissant
+from generator.running.compact import alone
 from generator.spec.spec import Spec, differing, parse, recorded
 
 T = TypeVar("T")
@@ -90,8 +91,13 @@ def _copy(cohort: Cohort, source: Dataset, target: Dataset) -> None:
     """Snapshots first, networks last: what is complete there was copied whole."""
     names = [f"snapshots/{network}" for network in cohort.network_ids]
     files = [f"{folder}/{info.base_name}" for folder in names for info in source.files(folder)]
-    kinds = KINDS if source.is_complete(cohort.name) else (FAILED,)
-    files += [f"{kind}/{cohort.name}.parquet" for kind in kinds]
+    put_together = cohort.name in source.layout().places
+    if not put_together:
+        kinds = KINDS if source.is_complete(cohort.name) else (FAILED,)
+        files += [f"{kind}/{cohort.name}.parquet" for kind in kinds]
     for file in files:
         if source.exists(file) and not target.exists(file):
             target.publish(file, source.read(file))
+    if put_together and not target.is_complete(cohort.name):
+        for kind in KINDS:
+            target.publish_table(f"{kind}/{cohort.name}.parquet", alone(source.table(kind, cohort.name)))

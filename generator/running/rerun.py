@@ -88,7 +88,7 @@ def _difference(dataset: Dataset, cohort: str, network_id: str, ours: np.ndarray
     """Of rows (layers × checkpoints × electrodes, statistics), relative to the largest absolute value of each statistic."""
     if cohort not in dataset.complete():
         return np.nan
-    table = dataset.read_table(f"observables/{cohort}.parquet", "observables", ["network_id", *names])
+    table = dataset.table("observables", cohort, ["network_id", *names])
     table = table.filter(pc.equal(table.column("network_id").cast("string"), network_id)).select(names)
     theirs = np.stack([column.to_numpy() for column in table.columns], axis=1)
     if ours.shape != theirs.shape or (np.isnan(ours) != np.isnan(theirs)).any():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from generator import observables
 from generator.dataset.electrodes import Electrode
+from generator.dataset.layout import INDEX, Reader
 from generator.dataset.schema import KINDS, NETWORK_IDENTITY, SETTINGS, DatasetError, header
 from generator.dataset.storage import FAILED, Cohort, Dataset
 from generator.errors import Problems, RequestError
@@ -37,15 +38,25 @@ def problems(dataset: Dataset) -> list[str]:
     cohorts = dataset.cohorts()
     judge = _Judge(dataset, cohorts)
     expected, failed = {cohort.name for cohort in cohorts}, dataset.failed()
+    layout = judge.layout
     for folder in (*KINDS, FAILED):
         for info in dataset.files(folder):
-            if info.base_name.removesuffix(".parquet") not in expected and not info.base_name.startswith("."):
+            name = info.base_name.removesuffix(".parquet")
+            if name in layout.places and name not in layout.leaving and folder != FAILED:
+                judge.found.append(
+                    f"{info.path} is there beside {layout.places[name].file}.parquet, which holds it, too: `rulescope compact "
+                    f"{dataset}` removes it"
+                )
+            elif name not in expected.union(layout.files, layout.leaving) and not info.base_name.startswith("."):
                 judge.found.append(f"{info.path} belongs to no cohort of cohorts.json")
+    if strangers := layout.places.keys() - expected:
+        judge.found.append(f"{dataset}/{INDEX} names {min(strangers)}, which is no cohort of cohorts.json")
     for cohort in cohorts:
         try:
             judge.failed(cohort) if cohort.name in failed else judge.cohort(cohort)
         except DatasetError as error:
-            judge.found.append(str(error))
+            if str(error) not in judge.found[-1:]:  # a file that many cohorts lie in is named once
+                judge.found.append(str(error))
     judge.snapshots()
     seen = Counter(network for cohort in cohorts for network in cohort.network_ids)
     judge.found += [f"network {network} stands in {count} cohorts" for network, count in seen.items() if count > 1]
@@ -75,6 +86,8 @@ class _Judge:
         self.checkpoints: int = settings.get("checkpoints", 0)
         self.electrodes: list[Electrode] = []
         self.statistics: dict[str, tuple[str, str, str]] | None = None
+        self.layout = self.dataset.layout()
+        self.read = {kind: Reader(self.dataset, kind, self.layout) for kind in KINDS}
         with reading:
             self.electrodes = [Electrode.named(name) for name in settings.get("electrodes", [])]
         with reading:
@@ -114,11 +127,12 @@ class _Judge:
 
     def cohort(self, cohort: Cohort) -> None:
         """Judge the two files of a cohort. Raises DatasetError if one cannot be read."""
-        names = {kind: f"{kind}/{cohort.name}.parquet" for kind in KINDS}
+        names = dict(zip(KINDS, self.layout.names(cohort.name), strict=True))
         missing = [name for name in names.values() if not self.dataset.exists(name)]
-        self.found += [f"{self.dataset}/{name} is missing" for name in missing]
-        read = {kind: self.dataset.read_table(names[kind], kind) for kind in KINDS if names[kind] not in missing}
-        where = {kind: f"{self.dataset}/{name}" for kind, name in names.items()}
+        self.found += [why for name in missing if (why := f"{self.dataset}/{name} is missing") not in self.found]
+        read = {kind: self.read[kind]((cohort.name,)) for kind in KINDS if names[kind] not in missing}
+        whose = f" (cohort {cohort.name})" * (cohort.name in self.layout.places)
+        where = {kind: f"{self.dataset}/{name}{whose}" for kind, name in names.items()}
         for kind, table in read.items():
             self.dataset.check_origin(names[kind], table.schema, self.origin)
         if "networks" in read and self._record(where["networks"], read["networks"], cohort, ("complete", "diverged")):
@@ -215,7 +229,7 @@ class _Judge:
         for name in ("probe_accuracy", "probe_loss"):
             last = table.column(name).to_numpy()[rows.cumsum()[rows > 0] - 1]
             if not np.array_equal(last, networks.column(f"final_{name}").to_numpy()[rows > 0], equal_nan=True):
-                self.found.append(f"{where} ends with another {name} than networks/{cohort.name}.parquet records")
+                self.found.append(f"{where} ends with another {name} than {self.layout.names(cohort.name)[1]} records")
 
     def snapshots(self) -> None:
         """Judge the raw tensors: each file whole, each network's of all its checkpoints, some of every rule and architecture."""

@@ -161,7 +161,7 @@ def give_up(assignment: Assignment, failure: str, seconds: float = 0.0) -> Recei
     dataset, name = Dataset(assignment.location), assignment.cohort
     members = len(assignment.members)
     if dataset.is_complete(name):
-        done = dataset.read_table(f"networks/{name}.parquet", "networks", ["status"]).column("status")
+        done = dataset.table("networks", name, ["status"]).column("status")
         return Receipt(name, members, Counter(done.to_pylist()), seconds)
     where: dict[str, Any] = {"device": assignment.device, "compiled": assignment.compiled}
     record = tables.networks(assignment.members, [], name, seconds, **where, failure=failure)

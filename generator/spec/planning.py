@@ -15,7 +15,8 @@ from generator.curricula import tasks
 from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
 from generator.dataset.electrodes import Electrode
-from generator.dataset.storage import LONGEST, Cohort
+from generator.dataset.layout import LONGEST
+from generator.dataset.storage import Cohort
 from generator.keys import digest
 from generator.observables import OBSERVABLES, statistics
 from generator.spec import compiling

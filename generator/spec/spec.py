@@ -17,7 +17,8 @@ from generator import plugins, toml
 from generator.clusters import site
 from generator.curricula import tasks
 from generator.dataset.electrodes import FULL, Electrode
-from generator.dataset.storage import LONGEST, Dataset
+from generator.dataset.layout import LONGEST
+from generator.dataset.storage import Dataset
 from generator.errors import Problems, RequestError
 from generator.observables import PAPER, chosen
 from generator.spec.electrode_blocks import ElectrodeGrid

@@ -119,10 +119,10 @@ def test_of_very_many_architectures_families_are_drawn(
 def test_only_the_columns_that_are_needed_are_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, real = set(), Dataset._read
 
-    def watched(self: Dataset, name: str, kind: str, columns: Any, like: Any = None) -> Any:
+    def watched(self: Dataset, name: str, kind: str, columns: Any, *how: Any) -> Any:
         assert columns is not None
         read.update(columns)
-        return real(self, name, kind, columns, like)
+        return real(self, name, kind, columns, *how)
 
     monkeypatch.setattr(Dataset, "_read", watched)
     learning.curves(place)

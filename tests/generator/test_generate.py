@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from generator.cli import _Progress
 from generator.console import Shown
-from generator.dataset import storage
+from generator.dataset import layout
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.running.generate import Done, generate, prepare
@@ -305,5 +305,5 @@ def test_a_task_of_a_long_name_makes_cohorts_of_cut_names() -> None:
         assert network.network_id  # which is kept from now on
         object.__setattr__(network, "task", f"hub:{'d' * 300}")
         names.append(planning.named([network])[0].name)
-    assert [len(storage.named(name)) for name in names] == [200, 200]
+    assert [len(layout.named(name)) for name in names] == [200, 200]
     assert len(set(names)) == 2

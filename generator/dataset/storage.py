@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import uuid
 from collections import Counter
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
@@ -58,16 +59,38 @@ _SAID = ("sampled", "compiled")  # of a cohort, where it is so
 
 
 @dataclass(frozen=True)
-class Cohort:
-    """One recorded cohort: its file name and the networks in it, in stacking order.
+class Outline:
+    """What a cohort's networks are, in brief, for whoever asks before they are made.
 
-    `sampled`: whether they are those of a drawn shape. `compiled`: whether, on a CPU, compiled code is used.
+    Args:
+        rules: how many networks have each.
+        family, architecture: which all have.
+        cost: seconds of one core that they take, estimated.
+    """
+
+    rules: Mapping[str, int]
+    family: str
+    architecture: str
+    cost: float
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """One recorded cohort.
+
+    Args:
+        name: of its files.
+        network_ids: the networks in it, in stacking order.
+        sampled: whether they are those of a drawn shape.
+        compiled: whether, on a CPU, compiled code is used.
+        outline: what they are, if that was recorded; older datasets did not.
     """
 
     name: str
     network_ids: tuple[str, ...]
     sampled: bool = False
     compiled: bool = False
+    outline: Outline | None = field(default=None, compare=False)
 
 
 def _cohort(entry: Any) -> Cohort:
@@ -78,9 +101,21 @@ def _cohort(entry: Any) -> Cohort:
     for what in _SAID:
         if not isinstance(entry.get(what, False), bool):
             raise ValueError(f"cohort {name} is neither {what} nor not")
-    return Cohort(
-        name, tuple(named(network) for network in networks), **{what: entry.get(what, False) for what in _SAID}
-    )
+    said = {what: entry.get(what, False) for what in _SAID}
+    outline = _outline(entry["outline"]) if "outline" in entry else None
+    return Cohort(name, tuple(named(network) for network in networks), **said, outline=outline)
+
+
+def _outline(entry: Any) -> Outline:
+    """An outline in cohorts.json. Raises TypeError, KeyError or ValueError if it is none."""
+    found = Outline(**entry)
+    counts = list(found.rules.values()) if isinstance(found.rules, dict) else [0]
+    words = all(isinstance(one, str) for one in (found.family, found.architecture))
+    if not words or type(found.cost) not in (int, float) or not 0 <= found.cost < math.inf:
+        raise ValueError(f"{entry!r} is no outline of a cohort")
+    if not all(type(one) is int and 0 < one < 2**31 for one in counts):
+        raise ValueError(f"{entry!r} is no outline of a cohort: it has no numbers of networks")
+    return found
 
 
 def _reached(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -392,7 +427,9 @@ class Dataset(Folder):
             "identity_version": identity_version,
             "settings": dict(settings),
             "cohorts": [
-                {"name": c.name, "networks": list(c.network_ids)} | {what: True for what in _SAID if getattr(c, what)}
+                {"name": c.name, "networks": list(c.network_ids)}
+                | {what: True for what in _SAID if getattr(c, what)}
+                | ({"outline": asdict(c.outline)} if c.outline else {})
                 for c in cohorts
             ],
         }

@@ -325,4 +325,5 @@ def _cohorts(dataset: Dataset, spec: Spec, device: str) -> tuple[list[tuple[str,
     known = {name for cohort in recorded for name in cohort.network_ids}
     new = planning.form_cohorts((n for name, n in networks.items() if name not in known), device, spec.probe)
     old = [(cohort.name, [networks[name] for name in cohort.network_ids]) for cohort in recorded]
-    return old + [(cohort.name, members) for cohort, members in new], [cohort for cohort, _ in new]
+    fresh = [replace(cohort, outline=planning.outline(members, spec, cohort.compiled)) for cohort, members in new]
+    return old + [(cohort.name, members) for cohort, members in new], fresh

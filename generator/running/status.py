@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from generator.dataset.origin import About
-from generator.dataset.storage import INFLIGHT, Dataset
+from generator.dataset.storage import INFLIGHT, Cohort, Dataset, Outline
 from generator.running.hold import living
 
 MOST_ROWS = 24  # architectures, above which families are counted: a sampled design has as many as shapes
+Kind = tuple[str, str, str]  # rule, family and architecture of a network
 WINDOW = 3600.0  # seconds before the last cohort over which the rate is taken
 
 
@@ -44,6 +47,7 @@ class Status:
         left: estimated seconds until the rest is done at the pace of late; None if nobody makes it, or not known.
         outdated: a sentence if its networks are of another identity version; their cost is not known then.
         recording: of a recording what is known of it. Nothing is planned, counted or trained there.
+        cut_short: whether a compaction was, so that other programs may find rows twice.
     """
 
     cohorts: int
@@ -58,6 +62,7 @@ class Status:
     left: float | None
     outdated: str
     recording: Recorded | None = None
+    cut_short: bool = False
 
     @property
     def networks(self) -> int:
@@ -72,33 +77,37 @@ class Status:
 
 def status(dataset: Dataset) -> Status:
     """Look at a dataset's files. Raises DatasetError if this is no dataset, or a file of it is not readable."""
-    from generator.spec import planning
-    from generator.spec.spec import recorded
-
     cohorts, complete = dataset.cohorts(), dataset.complete()
     if about := dataset.recording:
         return _of_recording(dataset, about)
-    spec = recorded(dataset)
-    networks = {network.network_id: network for network in spec.networks}
-    records = {info.base_name.removesuffix(".parquet"): info for info in dataset.files("networks")}
-    by = "family" if len({network.architecture for network in networks.values()}) > MOST_ROWS else "architecture"
-    kinds = {name: each.family.name if by == "family" else each.architecture for name, each in networks.items()}
+    counted = _recorded(dataset)
+    found, driver = {*complete, *dataset.failed()}, living(dataset)
+    outlines = _outlines(dataset, cohorts, () if driver else found)
+    planned = Counter[Kind]()
+    for (kind, *_), count in counted.items():
+        planned[kind] += count
+    for cohort in cohorts:
+        if cohort.name not in found:
+            one = outlines[cohort.name]
+            planned.update({(rule, one.family, one.architecture): count for rule, count in one.rules.items()})
+    by, which = ("family", 1) if len({kind[2] for kind in planned}) > MOST_ROWS else ("architecture", 2)
     states: dict[tuple[str, str], Counter[str]] = {}
-    failures: Counter[str] = Counter()
-    for table in dataset.records(["rule", by, "status", "reason"]):
-        for row in table.to_pylist():
-            states.setdefault((row["rule"], row[by]), Counter())[row["status"]] += 1
-            failures[row["reason"]] += row["status"] == "failed"
-    cost = {c.name: planning.cost([networks[i] for i in c.network_ids if i in networks], spec) for c in cohorts}
-    driver = living(dataset)
-    done = {c.name: records[c.name].mtime_ns / 1e9 for c in cohorts if c.name in complete}
-    rate, pace = _pace(done, cost, cohorts)
-    rest = sum(cost[c.name] for c in cohorts if c.name not in complete)
+    failures, shown = Counter[str](), Counter[tuple[str, str]]()
+    for (kind, status, reason), count in counted.items():
+        states.setdefault((kind[0], kind[which]), Counter())[status] += count
+        failures[reason] += count if status == "failed" else 0
+    for kind, count in planned.items():
+        shown[kind[0], kind[which]] += count
+    cost = {name: one.cost for name, one in outlines.items()}
+    written = {name: at / 1e9 for name, (at, _) in dataset.stamps().items()}
+    own = {cohort.name: f"networks/{cohort.name}.parquet" for cohort in cohorts}
+    rate, pace = _pace({name: written[file] for name, file in own.items() if file in written}, cost, cohorts)
+    rest = sum(cost.get(cohort.name, 0.0) for cohort in cohorts if cohort.name not in complete)
     return Status(
         cohorts=len(cohorts),
-        complete=len(complete & cost.keys()),
+        complete=len(complete & own.keys()),
         by=by,
-        planned=Counter((network.rule.label, kinds[name]) for name, network in networks.items()),
+        planned=shown,
         states=states,
         failures=+failures,
         driver=driver,
@@ -106,7 +115,41 @@ def status(dataset: Dataset) -> Status:
         rate=rate,
         left=rest / pace if driver and pace else None,
         outdated=dataset.outdated(),
+        cut_short=bool(dataset.layout().leaving) and not driver,
     )
+
+
+def _recorded(dataset: Dataset) -> Counter[tuple[Kind, str, str]]:
+    """Recorded networks by kind, status and reason."""
+    found = Counter[tuple[Kind, str, str]]()
+    names = ["rule", "family", "architecture", "status", "reason"]
+    for table in dataset.records(names):
+        plain = pa.table({name: table.column(name).cast(pa.string()) for name in names})
+        counts = plain.group_by(names).aggregate([([], "count_all")])
+        for *kind, status, reason, count in zip(*(counts.column(i).to_pylist() for i in range(6)), strict=True):
+            found[tuple(kind), status, reason] += count
+    return found
+
+
+def _outlines(dataset: Dataset, cohorts: Sequence[Cohort], known: Collection[str]) -> dict[str, Outline]:
+    """What cohorts are, as they are recorded. The spec is asked only for those that older versions recorded without.
+
+    Args:
+        known: cohorts that need none.
+    """
+    from generator.spec import planning
+    from generator.spec.spec import recorded
+
+    found = {cohort.name: cohort.outline for cohort in cohorts if cohort.outline is not None}
+    lacking = [one for one in cohorts if one.outline is None and one.name not in known]
+    if lacking:
+        spec = recorded(dataset)
+        networks = {network.network_id: network for network in spec.networks}
+        for cohort in lacking:
+            if members := [networks[name] for name in cohort.network_ids if name in networks]:
+                found[cohort.name] = planning.outline(members, spec, cohort.compiled)
+    nothing = Outline({}, "", "", 0.0)  # of networks that another version's spec made
+    return {cohort.name: found.get(cohort.name, nothing) for cohort in cohorts}
 
 
 def _of_recording(dataset: Dataset, about: About) -> Status:
@@ -114,7 +157,7 @@ def _of_recording(dataset: Dataset, about: About) -> Status:
     cohorts, complete = [cohort.name for cohort in dataset.cohorts()], dataset.complete()
     units: dict[str, tuple[int, int]] = {}
     for name in [name for name in cohorts if name in complete]:
-        table = dataset.read_table(f"observables/{name}.parquet", "observables", ["layer", "units"])
+        table = dataset.table("observables", name, ["layer", "units"])
         for row in table.group_by("layer").aggregate([("units", "min"), ("units", "max")]).to_pylist():
             units[row["layer"]] = (row["units_min"], row["units_max"])
     return Status(
@@ -145,7 +188,7 @@ def _pace(done: Mapping[str, float], cost: Mapping[str, float], cohorts: Any) ->
         return None, None
     size = {cohort.name: len(cohort.network_ids) for cohort in cohorts}
     counted = [name for name in lately if name != first]
-    return sum(size[name] for name in counted) / seconds, sum(cost[name] for name in counted) / seconds
+    return sum(size[name] for name in counted) / seconds, sum(cost.get(name, 0.0) for name in counted) / seconds
 
 
 def _training(dataset: Dataset, complete: set[str]) -> list[Mapping[str, Any]]:

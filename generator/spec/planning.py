@@ -16,7 +16,7 @@ from generator.curricula.objectives import OBJECTIVES
 from generator.curricula.pinned import shown
 from generator.dataset.electrodes import Electrode
 from generator.dataset.layout import LONGEST
-from generator.dataset.storage import Cohort
+from generator.dataset.storage import Cohort, Outline
 from generator.keys import digest
 from generator.observables import OBSERVABLES, statistics
 from generator.spec import compiling
@@ -138,6 +138,12 @@ def _own(network: NetworkSpec, spec: Spec, compiled: bool) -> float:
     step = shown * (products / COMPILED_FLOPS_PER_SECOND if compiled else products / FLOPS_PER_SECOND + between)
     measured = sum(_recording(electrode, network, spec) for electrode in spec.electrodes)
     return network.steps * step + spec.checkpoints * measured
+
+
+def outline(members: Sequence[NetworkSpec], spec: Spec, compiled: bool) -> Outline:
+    """What the networks of a cohort are, in brief; `compiled`: as of their cost."""
+    rules = Counter(member.rule.label for member in members)
+    return Outline(dict(rules), members[0].family.name, members[0].architecture, cost(members, spec, compiled))
 
 
 def in_turn(

@@ -19,7 +19,7 @@ from generator.running import status as looking
 from generator.running.generate import generate, prepare
 from generator.running.status import status
 from generator.running.work import Assignment, give_up, work
-from generator.spec import planning
+from generator.spec import planning, spec
 from generator.spec.spec import parse
 
 SPEC = 'name = "x"\ncheckpoints = 4\nprobe = 32\n[[grid]]\ntask = "digits"\narchitecture = ["mlp2", "mlp3"]\n'
@@ -60,6 +60,45 @@ def test_a_dataset_half_done(half: Path) -> None:
     assert found.rate == pytest.approx(0.2)
     cost = [planning.cost(members, parsed) for members in cohorts]
     assert found.left == pytest.approx((cost[2] + cost[3]) / (cost[1] / 10))
+
+
+def test_the_spec_is_asked_of_nothing(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million networks it would take minutes. Datasets of older versions do not say what their cohorts are: it is asked."""
+    first = status(Dataset(half))
+    record = json.loads((half / "cohorts.json").read_text())
+    old = record | {"cohorts": [{k: v for k, v in one.items() if k != "outline"} for one in record["cohorts"]]}
+    assert old != record
+    (half / "cohorts.json").write_text(json.dumps(old))
+    assert status(Dataset(half)) == first
+    (half / "cohorts.json").write_text(json.dumps(record))
+    monkeypatch.setattr(spec.Spec, "_blocks", property(lambda self: pytest.fail("the spec was expanded")))
+    assert status(Dataset(half)) == first
+    (half / "spec.toml").unlink()
+    assert status(Dataset(half)) == first
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("outline", 5),
+        ("outline", {"rules": {}}),
+        ("rules", []),
+        ("rules", {"fa": 0}),
+        ("rules", {"fa": "1"}),
+        ("family", None),
+        ("architecture", 3),
+        ("cost", -1.0),
+        ("cost", float("nan")),
+        ("cost", "1"),
+    ],
+)
+def test_an_outline_that_is_none_is_one_sentence(key: str, value: object, half: Path) -> None:
+    record = json.loads((half / "cohorts.json").read_text())
+    (record["cohorts"][0] if key == "outline" else record["cohorts"][0]["outline"])[key] = value
+    (half / "cohorts.json").write_text(json.dumps(record))
+    with pytest.raises(RequestError, match=r"cohorts\.json is damaged: .*") as caught:
+        status(Dataset(half))
+    assert "\n" not in str(caught.value)
 
 
 def test_of_many_architectures_families_are_counted(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ TRACEBACK = "RULESCOPE_TRACEBACK"  # a variable: show what a disk or a network d
 INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 + SIGINT, 128 + SIGPIPE
 
 _NAMES = {
-    "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge", "plugin"),
+    "generator.api": ("plan", "generate", "status", "verify", "rerun", "merge", "compact", "plugin"),
     "generator.spec.spec": ("Spec",),
     "generator.dataset.storage": ("Dataset",),
     "generator.recordings.recording": ("Recording",),

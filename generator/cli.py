@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         (verify, "rulescope verify datasets/demo"),
         (rerun, "rulescope rerun datasets/demo 3f2a"),
         (merge, "rulescope merge datasets/both datasets/demo datasets/other"),
+        (compact, "rulescope compact datasets/demo"),
         (record, "rulescope record monkey.nwb --stimulus target --windows 20 --out datasets/monkey"),
         (match, "rulescope match datasets/monkey atlas --out atlas-monkey.toml"),
     ):
@@ -218,6 +219,8 @@ def status(dataset: DatasetFolder) -> None:
             say(f"  in training since {sign['begun'][:19]}Z on {sign['host']}{job}: {sign['cohort']}")
     elif found.complete < found.cohorts and not found.outdated:
         say("nobody is making it; `rulescope generate` goes on with it")
+    if found.cut_short:
+        say("a compaction was cut short: until `rulescope compact` ends it, other programs may find rows twice")
     if found.rate is not None and found.complete < found.cohorts:
         left = "" if found.left is None else f", about {planning.duration(found.left)} left (an estimate)"
         say(f"lately {found.rate:.2g} networks per second{left}")
@@ -299,6 +302,20 @@ def merge(
 
     merged = run(out, datasets)
     typer.echo(f"{merged}: {merged.networks():,} networks from {len(datasets)} datasets")
+
+
+def compact(dataset: DatasetFolder) -> None:
+    """Put a dataset's many small files together in few large ones, which are read many times faster. Rows stay as they are."""
+    from generator.running.compact import compact as run
+
+    found = run(dataset)
+    if found.after == found.before:
+        typer.echo(f"{found.location}: nothing to put together in {found.after:,} files of observables")
+    else:
+        typer.echo(
+            f"{found.location}: {found.cohorts:,} cohorts put together, in {found.after:,} files of observables and as many of "
+            f"networks, where there were {found.before:,}"
+        )
 
 
 def record(

@@ -43,6 +43,7 @@ PAGES = "pages.py"
 PLUMBING = (  # datasets and the making of them: what they hold is checked elsewhere
     *(
         "test_chaos.py",
+        "test_compact.py",
         "test_dataset.py",
         "test_folders.py",
         "test_foreign_files.py",

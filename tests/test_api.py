@@ -30,7 +30,7 @@ from generator.rules import ALIASES
 
 SPEC = small.SPEC | {"electrode": [{"units": [4, 16], "noise": [0.0, 0.5]}]}
 WITH_EXAMPLES = (  # in the order of work: some need what those before them made
-    *("plan", "generate", "status", "verify", "rerun", "merge", "curves", "report", "load", "evaluate"),
+    *("plan", "generate", "status", "verify", "rerun", "merge", "compact", "curves", "report", "load", "evaluate"),
     *("controls", "train", "predict", "importance", "robustness", "power"),
     *("transfer", "distinguish", "identify", "trust", "plugin"),
 )

@@ -215,6 +215,7 @@ def test_the_help_is_in_the_order_of_work_with_an_example_each_and_nothing_eaten
         "verify",
         "rerun",
         "merge",
+        "compact",
         "record",
         "match",
         "curves",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,6 +48,44 @@ def classifier(device: str) -> Iterator[Row]:
             yield Row(f"trajectories from {rows:,} rows, {files}, against pandas' pivot", a, "s", b, b / a, target)
             pivot = statistics.median(pivot for _, pivot in found["pandas"])
             yield Row(f"… of which pandas takes for the pivot alone, {files}", pivot, "s")
+            if per_file == 16:
+                yield from _compacted(location, rows)
+
+
+def _compacted(location: Path, rows: int) -> Iterator[Row]:
+    """The same from few large files, against the many small ones; and what either asks of an object store."""
+    import pytest
+
+    from classifier.examples import trajectories
+    from generator.running.compact import compact
+
+    sys.path.append(str(Path(__file__).parents[1]))
+    from counted import counted
+
+    large = location.with_name("large")
+    shutil.copytree(location, large)
+    start = time.perf_counter()
+    found = compact(large)
+    taken = time.perf_counter() - start
+    yield Row(f"putting {found.before:,} files of each kind together in {found.after:,}", taken, "s")
+    places = {"small": location, "large": large}
+    timed = machine.alternate(
+        5,
+        **{name: lambda place=place: machine.timed(lambda: trajectories.load(place)) for name, place in places.items()},
+    )
+    b, a = (statistics.median(timed[name]) for name in places)
+    yield Row(f"trajectories from {rows:,} rows, compacted, against before", a, "s", b, b / a, "≥ 5")
+    asked = {}
+    for name, place in places.items():
+        with pytest.MonkeyPatch.context() as patch:
+            uri, store = counted(place, patch)
+            trajectories.load(uri)
+            asked[name] = store.requests
+    before, after = (asked[name].total() for name in places)
+    yield Row("… requests of an object store, compacted, against before", after, "requests", before, before / after)
+    for kind in ("HEAD", "LIST", "GET", "PUT"):
+        before, after = (asked[name][kind] for name in places)
+        yield Row(f"… of which {kind}", after, "requests", before)
 
 
 def _million_rows(location: Path, per_file: int, networks: int = 15_904) -> int:

@@ -468,3 +468,17 @@ def test_the_command_says_what_it_did(made: Path, command: Any) -> None:
     found = command("compact", made / "observables")
     assert (found.returncode, found.stdout) == (2, "")
     assert "is not a dataset" in found.stderr
+
+
+def test_an_object_store_is_asked_less(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each file: how large it is, its footer, and the columns that lie together, at once."""
+    uri, store = counted(made, monkeypatch)
+    examples = load(uri)
+    before = store.requests.copy()
+    compact(uri)
+    store.requests.clear()
+    assert np.array_equal(load(uri).values, examples.values, equal_nan=True)
+    assert store.requests["GET"] < before["GET"] / 2
+    assert store.requests["HEAD"] < before["HEAD"] * 3 / 4
+    assert store.requests["LIST"] == before["LIST"]
+    assert not {"PUT", "DELETE"} & {*store.requests, *before}

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets_equal import contents
 from pyarrow import fs
@@ -21,6 +22,8 @@ from classifier.models.stored import load as load_model
 from classifier.report import report as reporting
 from classifier.report.robustness import FILES, robustness
 from classifier.studies.study import Study
+from generator.dataset.layout import MARK
+from generator.dataset.schema import KINDS
 from generator.dataset.storage import Dataset
 from generator.errors import RequestError
 from generator.running.generate import generate
@@ -89,6 +92,20 @@ def test_a_dataset_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert (load(place).values == load(tmp_path / "here").values).sum() > 0
     with Hold(dataset), pytest.raises(RequestError, match=r"s3://data/some/x is being made by process \d+"):
         generate(parsed, place, workers=0)
+
+
+def test_small_files_in_a_bucket_are_put_together(bucket: str) -> None:
+    place, dataset = bucket.format("some/x"), Dataset(bucket.format("some/x"))
+    generate(parse(SPEC), place, workers=0)
+    before, networks = load(place), dataset.read_kind("networks")
+    found = rs.compact(place)
+    assert (found.before, found.after) == (4, 1)
+    assert [info.base_name[: len(MARK)] for kind in KINDS for info in dataset.files(kind)] == [MARK, MARK]
+    assert dataset.read_kind("networks").equals(networks)
+    assert np.array_equal(load(place).values, before.values, equal_nan=True)
+    assert problems(dataset) == []
+    assert not dataset.exists("driver.json")
+    assert generate(parse(SPEC), place, workers=0).done_now == 0
 
 
 @pytest.mark.slow

@@ -452,6 +452,7 @@ def test_a_run_does_it_by_itself_where_small_files_abound(
     ]
     assert files(made) == before
     (made / "networks" / f"{Dataset(made).cohorts()[0].name}.parquet").unlink()
+    monkeypatch.setattr(compacting, "MANY", 3)
     compacting.by_itself(Dataset(made), lambda: None, said.append)
     assert len(files(made)) == 15, "it is not complete"
     generate(parse(FEW), made, workers=0, say=said.append)

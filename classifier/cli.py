@@ -16,7 +16,7 @@ from generator.errors import RequestError
 def _writable(path: Path | None) -> Path | None:
     """Refuse before any work a file that could not be written after it. Raises RequestError."""
     if path is not None:
-        from generator.dataset.storage import check_writable
+        from generator.dataset.folder import check_writable
 
         check_writable(path)
     return path

@@ -413,7 +413,8 @@ def match(
     from pathlib import Path
 
     from generator.cores import cores
-    from generator.dataset.storage import Dataset, check_writable
+    from generator.dataset.folder import check_writable
+    from generator.dataset.storage import Dataset
     from generator.recordings.matched import matched
     from generator.spec import planning
     from generator.spec import spec as specs

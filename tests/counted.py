@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 
-from generator.dataset import storage
+from generator.dataset import folder
 
 
 class Killed(BaseException):
@@ -114,11 +114,11 @@ class _Written(io.BytesIO):
 
 def counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Counted]:
     """An address of a folder, under which a dataset is opened in the store, and the store."""
-    store, real = Counted(root), storage._reached
+    store, real = Counted(root), folder._reached
 
     def reached(uri: str) -> tuple[fs.FileSystem, str]:
         scheme, _, path = uri.partition("://")
         return (fs.PyFileSystem(store), path) if scheme == "counted" else real(uri)
 
-    monkeypatch.setattr(storage, "_reached", reached)
+    monkeypatch.setattr(folder, "_reached", reached)
     return f"counted://{root}", store

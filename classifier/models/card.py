@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 from generator.errors import RequestError
 
 # Raised when older models can no longer be loaded. 4: a seal binds the card to its classifier, and names the files. 5: the

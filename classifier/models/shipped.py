@@ -13,7 +13,7 @@ from pathlib import Path
 
 from classifier.models.card import Card, load_card
 from generator.dataset.electrodes import Electrode
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 from generator.errors import RequestError
 
 FOLDER = Path(__file__).parent / "shipped"

@@ -29,7 +29,7 @@ from classifier.models.card import Card, load_card
 from classifier.models.estimators import log_scores
 from classifier.models.formats import FORMATS, LARGEST
 from classifier.models.problem import tabled
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 from generator.errors import RequestError, unknown
 
 OURS = r"classifier-[0-9a-f]{8}\.(json|skops)|importance_\w+-[0-9a-f]{8}\.parquet"  # files that a model has

@@ -17,7 +17,7 @@ import pandas as pd
 from classifier.power.design import Design
 from classifier.power.simulated import Question
 from generator.dataset.electrodes import Electrode
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 from generator.errors import RequestError
 
 FOLDER = Path(__file__).parent / "shipped"

@@ -12,7 +12,7 @@ from pyarrow import BufferReader
 from pyarrow.parquet import ParquetFile
 
 from classifier.models.card import load_card
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 from generator.errors import RequestError, unknown
 
 GROUPINGS = ("statistic", "observable", "function", "depth", "checkpoint", "relation")

@@ -18,7 +18,7 @@ from classifier.studies import attribution, refit
 from classifier.studies.evaluate import choose, score
 from classifier.studies.permutation import clusters, measure
 from classifier.studies.study import Study
-from generator.dataset.storage import Folder
+from generator.dataset.folder import Folder
 
 REFITS = 10
 

@@ -39,8 +39,8 @@ from classifier.models.stored import Model
 from classifier.studies import train as training
 from classifier.studies.importance import importance
 from classifier.studies.predict import predict
+from generator.dataset.folder import Folder
 from generator.dataset.schema import DatasetError
-from generator.dataset.storage import Folder
 from generator.errors import RequestError
 from generator.observables import statistics
 

@@ -143,7 +143,7 @@ def test_what_does_not_answer_is_not_waited_for(command: str, place: str) -> Non
     """As without a network. By themselves the libraries try for minutes, also as the process ends."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = place.format(f"127.0.0.1:{silent.getsockname()[1]}")
-        code = "import sys, rulescope, generator.dataset.storage as s; s.PATIENCE = 1.0; rulescope.main()"
+        code = "import sys, rulescope, generator.dataset.folder as s; s.PATIENCE = 1.0; rulescope.main()"
         done = subprocess.run([sys.executable, "-c", code, command, uri], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"rulescope: {uri} is no place for a dataset, or cannot be reached: no answer within 1 s\n"

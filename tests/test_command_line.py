@@ -97,7 +97,7 @@ def test_unknown_commands_and_options_are_named_and_the_known_ones_listed(comman
         command("generat", spec),
         "unknown command 'generat'",
         "did you mean 'generate'",
-        "known: controls, curves, distinguish, evaluate, ",
+        "known: compact, controls, curves, distinguish, evaluate, ",
     )
     refused(command("--foo"), "unknown option '--foo' in rulescope;", "--help")
     assert command().returncode == 0

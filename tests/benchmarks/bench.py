@@ -1,6 +1,6 @@
 """Measures everything that tests/benchmarks/README.md reports: prints a table, writes JSON under results/.
 
-    make bench                       all of it, about three quarters of an hour on two cores; nothing else may run meanwhile
+    make bench                       all of it, about an hour on two cores; nothing else may run meanwhile
     make bench ONLY=statistics,cli   some of it
     make bench DEVICE=cuda           what a GPU is for
 

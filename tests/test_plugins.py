@@ -130,7 +130,8 @@ def test_the_page_goes_from_nothing_to_a_confusion_matrix(tmp_path: Path) -> Non
     assert "rulescope: my_rule.py is code, and runs" in made.stderr
     assert judged.returncode == 0, judged.stderr
     assert re.search(r"half.*\d", judged.stdout)
-    refused = ran("rulescope status half")
+    assert ran("rulescope status half").returncode == 0, "it reads no spec"
+    refused = ran("rulescope generate half --dry-run")
     assert refused.returncode == 2
     assert "plugin my_rule.py" in refused.stderr
     assert "--plugin my_rule.py before the command" in refused.stderr
@@ -139,7 +140,7 @@ def test_the_page_goes_from_nothing_to_a_confusion_matrix(tmp_path: Path) -> Non
     other = ran("rulescope generate half.toml")
     assert other.returncode == 2
     assert "networks that the spec no longer has" in other.stderr
-    assert "not as my_rule.py@" in ran("rulescope --plugin my_rule.py status half").stderr
+    assert "not as my_rule.py@" in ran("rulescope --plugin my_rule.py generate half --dry-run").stderr
 
 
 def test_the_hash_is_part_of_what_uses_the_plugin_and_of_nothing_else(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_dataset_needs_its_plugin_and_does_not_bring_it(tmp_path: Path) -> Non
     with pytest.raises(
         RequestError, match=r"needs the plugin my\.py as my\.py@\w{16}, which is code and came with no dataset"
     ):
-        rs.status(dataset)
+        rs.generate(dataset, workers=0)
     assert "mine" not in PATHWAYS
     rs.plugin(tmp_path / "my.py")
     assert rs.verify(dataset) == []
@@ -213,7 +214,8 @@ def test_a_strangers_dataset_runs_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     for entry in ("evil.py", str(there / "evil.py"), "theirs/evil.py", "evil.py@0123456789abcdef", "../evil.py@"):
         (there / "spec.toml").write_text(f"plugins = [{entry!r}]\n{recorded}")
         assert any("plugin" in problem for problem in rs.verify(dataset))
-        for ask in (rs.status, lambda data: rs.generate(data, workers=0)):
+        assert rs.status(dataset).complete, "it reads no spec"
+        for ask in (rs.plan, lambda data: rs.generate(data, workers=0)):
             with pytest.raises(RequestError, match="plugin"):
                 ask(dataset)
 

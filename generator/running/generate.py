@@ -104,7 +104,7 @@ def generate(
         ]
         total = sum(len(members) for _, members in todo)
         costs = {name: planning.cost(members, parsed, name in in_code) for name, members in todo}
-        site = _suited(site, device, parsed, sum(costs.values()))
+        site = _suited(site, device, parsed, sum(costs.values(), 0.0))
         done = Done(0, total, 0.0, sum(costs.values(), 0.0))
         watch(done, None)
 
@@ -197,7 +197,7 @@ def dry_run(
     recorded = [*(dataset.cohorts() if begun else []), *new]
     in_code = {cohort.name for cohort in recorded if cohort.compiled and device == "cpu"}
     todo = planning.in_turn([each for each in cohorts if each[0] not in complete], parsed, in_code)
-    seconds = sum(planning.cost(members, parsed, name in in_code) for name, members in todo)
+    seconds = sum((planning.cost(members, parsed, name in in_code) for name, members in todo), 0.0)
     site = _suited(site, device, parsed, seconds)
     at_once = site.at_once(device)
     if device == "cuda":

@@ -33,8 +33,7 @@ def pipeline(device: str) -> Iterator[Row]:
     """`rulescope generate`, from spec to Parquet, against the baselines; large against small datasets."""
     targets = {"plain": "≥ 9", "tuned": "≥ 6.5", JAX: "≥ 1.1"}
     how = {"baselines": 2, "repeats": 3, "targets": targets, "jax": measure_peer.here()}
-    # few, but so many that it is worth compiling for them, too
-    yield from _pipeline(device, "mlp3", "digits", each=256, few=32, **how)
+    yield from _pipeline(device, "mlp3", "digits", each=256, few=25, **how)
     yield from _pipeline(
         device, "knet4", "photos", each=8, few=0, baselines=1, repeats=2, targets={"plain": "≥ 2.3", "tuned": "≥ 1.5"}
     )

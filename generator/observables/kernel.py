@@ -50,16 +50,21 @@ def _unit(lowest, highest):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _count(sums, lane, d):  # type: ignore[no-untyped-def]
+    """Add d, d², d³ and d⁴ to a lane's sums."""
+    square = d * d
+    sums[lane] += d
+    sums[LANES + lane] += square
+    sums[2 * LANES + lane] += d * square
+    sums[3 * LANES + lane] += square * square
+
+
+@compiled
 def _add_raw(block, sums, centre, count, lanes):  # type: ignore[no-untyped-def]
-    """Σ d, Σ d², Σ d³, Σ d⁴ of d = x − c, of `count` elements of each row."""
+    """Of d = x − c, of `count` elements of each lane."""
     for i in range(count):
         for lane in range(lanes):
-            d = block[i * LANES + lane] - centre[lane]
-            square = d * d
-            sums[lane] += d
-            sums[LANES + lane] += square
-            sums[2 * LANES + lane] += d * square
-            sums[3 * LANES + lane] += square * square
+            _count(sums, lane, block[i * LANES + lane] - centre[lane])
 
 
 @compiled
@@ -67,12 +72,7 @@ def _add_absolute(block, sums, centre, count, lanes):  # type: ignore[no-untyped
     """The same of d = |x| − c."""
     for i in range(count):
         for lane in range(lanes):
-            d = abs(block[i * LANES + lane]) - centre[lane]
-            square = d * d
-            sums[lane] += d
-            sums[LANES + lane] += square
-            sums[2 * LANES + lane] += d * square
-            sums[3 * LANES + lane] += square * square
+            _count(sums, lane, abs(block[i * LANES + lane]) - centre[lane])
 
 
 @compiled
@@ -81,12 +81,7 @@ def _add_squares(block, sums, centre, count, lanes):  # type: ignore[no-untyped-
     for i in range(count):
         for lane in range(lanes):
             near = abs(block[i * LANES + lane]) - centre[lane]
-            d = (near + f32(2) * centre[lane]) * near
-            square = d * d
-            sums[lane] += d
-            sums[LANES + lane] += square
-            sums[2 * LANES + lane] += d * square
-            sums[3 * LANES + lane] += square * square
+            _count(sums, lane, (near + f32(2) * centre[lane]) * near)
 
 
 @compiled

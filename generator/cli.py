@@ -310,7 +310,7 @@ def compact(dataset: DatasetFolder) -> None:
 
     found = run(dataset)
     if found.after == found.before:
-        typer.echo(f"{found.location}: nothing to put together in {found.after:,} files of observables")
+        typer.echo(f"{found.location}: nothing to put together (files of observables: {found.after:,})")
     else:
         typer.echo(
             f"{found.location}: {found.cohorts:,} cohorts put together, in {found.after:,} files of observables and as many of "

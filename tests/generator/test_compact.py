@@ -465,7 +465,7 @@ def test_a_run_does_it_by_itself_where_small_files_abound(
 def test_the_command_says_what_it_did(made: Path, command: Any) -> None:
     said = f"{made}: 8 cohorts put together, in 1 files of observables and as many of networks, where there were 8\n"
     assert command("compact", made).stdout == said
-    assert command("compact", made).stdout == f"{made}: nothing to put together in 1 files of observables\n"
+    assert command("compact", made).stdout == f"{made}: nothing to put together (files of observables: 1)\n"
     found = command("compact", made / "observables")
     assert (found.returncode, found.stdout) == (2, "")
     assert "is not a dataset" in found.stderr

@@ -19,12 +19,12 @@ from generator.rules.updates.momentum import Momentum, Nesterov
 from generator.rules.updates.rmsprop import RMSprop
 from generator.rules.updates.sign import Lion, SignSGD
 from generator.spec.compiling import NONLINEARITIES
+from generator.spec.planning import COMPILED_FLOPS_PER_SECOND
 
 if TYPE_CHECKING:
     from generator.training.stack import Stack
 
 SECONDS = 0.2  # of one call, about: between two a run can be interrupted, and kept
-FLOPS_PER_SECOND = 70e9
 
 
 class _Hand(NamedTuple):
@@ -91,7 +91,7 @@ class Compiled:
         each = [self._network(i) for i in range(len(stack.members))]
         self.hands, self.places = [hand for hand, _ in each], [places for _, places in each]
         of_stack = 2.0 * 3 * len(each) * stack.first.batch_size * sum(layer.weight[0].numel() for layer in layers)
-        self.most = max(1, round(SECONDS * FLOPS_PER_SECOND / of_stack))  # updates of one call
+        self.most = max(1, round(SECONDS * COMPILED_FLOPS_PER_SECOND / of_stack))  # updates of one call
 
     def _network(self, i: int) -> tuple[_Hand, np.ndarray]:
         """The update and the addresses of one network."""

@@ -60,7 +60,7 @@ def _steps(wait: Callable[[], int], architecture: str, task: str, rule: str) -> 
     os.sched_setaffinity(0, {own[wait() % len(own)]})
     import jitted
 
-    from generator.spec import compiling, planning
+    from generator.spec import planning
     from generator.training.stack import Stack
 
     members = spec.parse(baseline.workload(architecture, task, [rule], 64, EPOCHS, CHECKPOINTS)).networks

@@ -22,6 +22,9 @@ def observables(device: str) -> Iterator[Row]:
     (best,) = machine.together(1, _statistics, local.cores())
     engine = statistics.fmean(each["engine"] for each in pair) / len(pair)
     yield Row("21 statistics of (1588, 8192): all cores each", engine, "s", best["plain"], best["plain"] / engine)
+    (found,) = machine.together(1, _in_code)
+    for name, (ours, theirs) in found.items():
+        yield Row(f"21 statistics of {name}: compiled, against not", ours, "ns/element", theirs, theirs / ours)
 
 
 def _statistics_rows(label: str, found: dict[str, float], target: str) -> Iterator[Row]:
@@ -52,6 +55,29 @@ def _statistics(wait: Callable[[], int], threads: int) -> dict[str, float]:
         found["difference"] = float(((ours - theirs).abs() / ours.abs().clamp(min=1e-2)).max())
         if found["difference"] > 1e-2:
             raise RuntimeError(f"the statistics differ: {found['difference']}")
+    return found
+
+
+def _in_code(wait: Callable[[], int]) -> dict[str, tuple[float, float]]:
+    """Nanoseconds per element in compiled code and without, of what stacks of sixteen networks have."""
+    import torch
+
+    from generator import kernels
+    from generator.observables.tensors import reduced
+
+    random, found = torch.Generator().manual_seed(0), {}
+    for rows, n, positive in ((4096, 128, True), (4096, 128, False), (4096, 10, False), (16, 8192, False)):
+        x = torch.randn(rows, n, generator=random)
+        x = x.relu() if positive else x
+
+        def timed(how: kernels.Kernels, x: torch.Tensor = x) -> float:
+            with kernels.chosen(how):
+                return machine.timed(lambda: reduced(x))
+
+        timed("compiled")
+        taken = machine.alternate(15, compiled=lambda: timed("compiled"), pieces=lambda: timed("pieces"))
+        ours, theirs = (1e9 * statistics.median(taken[name]) / x.numel() for name in ("compiled", "pieces"))
+        found[f"({rows}, {n}){', none negative' * positive}"] = (ours, theirs)
     return found
 
 

@@ -49,14 +49,14 @@ def training(device: str) -> Iterator[Row]:
 
 def _training(wait: Callable[[], int], architecture: str, task: str, rule: str) -> tuple[float, float, float, float]:
     """Flops per second of sgemm and of training, seconds per step and network, and the share of observing."""
-    from generator.spec import compiling, planning
+    from generator.spec import planning
     from generator.training import loop
     from generator.training.stack import Stack
 
     text = baseline.workload(architecture, task, [rule], 64, EPOCHS, CHECKPOINTS)
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    stack = Stack(members, compiled=all(map(compiling.suits, members)))
+    stack = Stack(members, compiled=True)
     stack.settle()
     stimuli, steps = stack.probe(PROBE), 4 if architecture.startswith("knet") else 60
     _learn(stack, 0, 3)
@@ -123,16 +123,15 @@ def everywhere(device: str) -> Iterator[Row]:
 
 def _cohort(wait: Callable[[], int], text: str, checkpoints: int) -> float:
     """Seconds per network of one cohort of the engine's own size."""
-    from generator.spec import compiling, planning
+    from generator.spec import planning
     from generator.training import loop
 
     members = spec.parse(text).networks
     members = members[: planning.stack_size(members[0], "cpu", PROBE)]
-    how = {"compiled": all(map(compiling.suits, members))}
-    for _ in loop.train([replace(members[0], epochs=1)], 2, PROBE, **how):  # warm up
+    for _ in loop.train([replace(members[0], epochs=1)], 2, PROBE, compiled=True):  # warm up
         pass
     wait()
     start = time.perf_counter()
-    for _ in loop.train(members, checkpoints, PROBE, **how):
+    for _ in loop.train(members, checkpoints, PROBE, compiled=True):
         pass
     return (time.perf_counter() - start) / len(members)
